@@ -168,7 +168,7 @@ pub fn context(clusters: Clusters, queries: LogWriter, runtime: &Runtime, json: 
     let shutdown = runtime.clone();
     PluginContext {
         cluster: Arc::new(clusters),
-        views: Default::default(),
+        shared: Default::default(),
         metrics: runtime.metrics.clone(),
         legacy_metrics: true,
         gates: runtime.gates.clone(),

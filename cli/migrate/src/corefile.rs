@@ -92,7 +92,7 @@ fn context() -> PluginContext {
     let registry = Registry::new();
     PluginContext {
         cluster: Arc::new(NoCluster::default()),
-        views: Default::default(),
+        shared: Default::default(),
         gates: ReadinessGates::new(),
         admin: AdminServer::new(&registry),
         reports: Reports::new(&registry),

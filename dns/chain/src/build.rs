@@ -13,11 +13,12 @@ use dns_wire::Name;
 
 use crate::chain::{Chain, Link};
 use crate::limits::WaitingNeed;
+use crate::listener::ListenerSettings;
 use crate::plugins::{NOT_BUILT, PLUGINS};
 use crate::query_metrics::QueryMetrics;
 use crate::routes::{ZoneRoute, ZoneRoutes};
 use crate::setup::{
-    BoundAddresses, Lifecycle, ListenAddress, PluginContext, PluginGuard, ReloadOptions, ServedKey,
+    BlockSettings, Lifecycle, ListenAddress, Offers, PluginContext, PluginGuard, ReloadOptions, ServedKey,
     ServingHook, Setup, SetupErrors, StartHook, served_keys,
 };
 
@@ -89,13 +90,13 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
     let mut lifecycle = Lifecycle::default();
     lifecycle.warnings.clone_from(&corefile.warnings);
     let mut errors = SetupErrors::new();
-    let (mut zones, mut hosts) = (ListenerZones::new(), Vec::new());
+    let (mut listeners, mut hosts) = (BTreeMap::new(), Vec::new());
     for block in &corefile.blocks {
         let block = with_old_names(block, &mut lifecycle);
         errors.extend(block.directives.iter().filter_map(not_built));
         errors.extend(block.keys.iter().filter_map(unsupported_scheme));
-        let mut bound = BoundAddresses::new();
-        let chain = match chain(&block, context, &mut lifecycle, &mut bound) {
+        let mut settings = BlockSettings::default();
+        let chain = match chain(&block, context, &mut lifecycle, &mut settings) {
             Ok(chain) => Arc::new(chain),
             Err(found) => {
                 errors.extend(found);
@@ -103,13 +104,17 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
                 continue;
             }
         };
-        hosts.push(overlap_hosts(&bound));
-        for (key, served) in served_keys(&block, &bound).into_iter().enumerate() {
+        hosts.push(overlap_hosts(&settings.bound));
+        for (key, served) in served_keys(&block, &settings).into_iter().enumerate() {
             let at = location(&block, &served);
             match served.zone.parse::<Name>() {
                 Ok(zone) => {
-                    let (_, zones) = zones.entry(served.listen).or_insert_with(|| (at, Vec::new()));
-                    zones.push((zone.lower(), ZoneRoute { chain: chain.clone(), key }));
+                    let new =
+                        || ListenerZones { at, settings: ListenerSettings::default(), zones: Vec::new() };
+                    let listener = listeners.entry(served.listen).or_insert_with(new);
+                    listener.settings = listener.settings.or(settings.listener);
+                    let route = ZoneRoute { chain: chain.clone(), key, filter: settings.filter.clone() };
+                    listener.zones.push((zone.lower(), route));
                 }
                 Err(error) => errors.push(ConfigError::new(&at, error.to_string(), "")),
             }
@@ -120,20 +125,26 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
     }
-    serve_everywhere(&mut zones);
+    serve_everywhere(&mut listeners);
     let Lifecycle { starts, servings, warnings, lameduck, reload, waiting } = lifecycle;
     let waiting = Some(context.limits.waiting.reserve(waiting.saturating_add(WAITING_RESERVE)));
-    let listeners = zones.into_iter().map(|(listen, (at, zones))| {
-        let dropped = QueryMetrics::new(&context.metrics, &listen.label(Scheme::Dns), "dropped", names());
+    let listeners = listeners.into_iter().map(|(listen, ListenerZones { at, settings, zones })| {
+        let server = listen.label(Scheme::Dns);
+        let dropped = QueryMetrics::new(&context.metrics, [&server, "dropped", ""], names());
         let routes = ZoneRoutes::new(zones, dropped, context.runtime.clone(), context.limits.clone());
-        DnsListener { listen, at, routes: Arc::new(routes) }
+        DnsListener { listen, at, routes: Arc::new(routes.with_settings(settings)) }
     });
     let listeners = listeners.collect();
     Ok(Servers { listeners, warnings, lameduck, reload, waiting, starts, servings })
 }
 
-/// The zones of each address, and where the Corefile names the address first.
-type ListenerZones = BTreeMap<ListenAddress, (SourceLocation, Vec<(Name, ZoneRoute)>)>;
+/// The zones of an address.
+struct ListenerZones {
+    /// Where the Corefile names the address first.
+    at: SourceLocation,
+    settings: ListenerSettings,
+    zones: Vec<(Name, ZoneRoute)>,
+}
 
 /// The addresses of a block for the search for overlaps: empty without `bind`.
 fn overlap_hosts(bound: &[SocketAddr]) -> Vec<String> {
@@ -147,14 +158,16 @@ fn overlap_hosts(bound: &[SocketAddr]) -> Vec<String> {
 
 /// Serves the zones of all addresses also at those that another block binds to. The kernel passes a query to the listener with the more
 /// specific address, which would otherwise refuse it.
-fn serve_everywhere(zones: &mut ListenerZones) {
-    let everywhere: Vec<_> = zones
+fn serve_everywhere(listeners: &mut BTreeMap<ListenAddress, ListenerZones>) {
+    let everywhere: Vec<_> = listeners
         .iter()
         .filter(|(listen, _)| listen.bound.is_none())
-        .map(|(listen, (_, zones))| (listen.port, zones.clone()))
+        .map(|(listen, listener)| (listen.port, listener.zones.clone()))
         .collect();
     for (port, shared) in everywhere {
-        for (listen, (_, zones)) in zones.iter_mut().filter(|(listen, _)| listen.port == port) {
+        for (listen, ListenerZones { zones, .. }) in
+            listeners.iter_mut().filter(|(listen, _)| listen.port == port)
+        {
             if listen.bound.is_some() {
                 let own: Vec<Name> = zones.iter().map(|(zone, _)| *zone).collect();
                 zones.extend(shared.iter().filter(|(zone, _)| !own.contains(zone)).cloned());
@@ -186,28 +199,31 @@ fn chain(
     block: &ServerBlock,
     context: &PluginContext,
     lifecycle: &mut Lifecycle,
-    bound: &mut BoundAddresses,
+    settings: &mut BlockSettings,
 ) -> Result<Chain, SetupErrors> {
     let (mut links, mut errors) = (Vec::new(), SetupErrors::new());
-    let (linked, mut names_linked) = (Arc::default(), Vec::new());
-    for entry in PLUGINS {
+    let (linked, offered) = (Arc::default(), Arc::default());
+    let order = |early: bool| PLUGINS.iter().enumerate().filter(move |(_, entry)| entry.early == early);
+    for (place, entry) in order(true).chain(order(false)) {
         let directives: Vec<&Directive> = block.all(entry.name).collect();
         if directives.is_empty() {
             continue;
         }
-        let linked = Arc::clone(&linked);
-        let mut setup = Setup { block, names: names(), directives, context, linked, lifecycle, bound };
+        let (linked, offered) = (Arc::clone(&linked), Arc::clone(&offered));
+        let names = names();
+        let mut setup = Setup { block, names, directives, context, linked, lifecycle, settings, offered };
         match (entry.setup)(&mut setup) {
-            Ok(plugins) => {
-                if !plugins.is_empty() {
-                    names_linked.push(entry.name);
-                }
-                links.extend(plugins.into_iter().map(|plugin| Link::new(entry.name, plugin)));
-            }
+            Ok(plugins) => links.extend(plugins.into_iter().map(|plugin| (place, plugin))),
             Err(found) => errors.extend(found),
         }
     }
-    let _: Result<(), _> = linked.set(names_linked);
+    links.sort_by_key(|(place, _)| *place);
+    let links: Vec<_> =
+        links.into_iter().map(|(place, plugin)| Link::new(PLUGINS[place].name, plugin)).collect();
+    let mut linked_names: Vec<&'static str> = links.iter().map(|link| link.name).collect();
+    linked_names.dedup();
+    let _: Result<(), _> = linked.set(linked_names);
+    let _: Result<(), Offers> = offered.set(std::mem::take(&mut settings.offers));
     if errors.is_empty() { Ok(Chain::new(links)) } else { Err(errors) }
 }
 

@@ -2,6 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
+/// The name of this host; `localhost` if the system does not tell it.
+pub(crate) fn name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+}
+
 /// The addresses of this host's interfaces, without loopback and link-local ones.
 pub(crate) fn own_addresses() -> Vec<IpAddr> {
     interfaces().filter(is_of_host).collect()

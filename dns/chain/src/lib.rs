@@ -7,13 +7,16 @@
 
 mod authorities;
 pub mod codes;
+pub mod presentation;
 mod host;
 pub mod limits;
+pub mod extensions;
 pub mod request;
 
 pub mod plugin;
 
 mod chain;
+mod listener;
 mod query_metrics;
 
 mod routes;
@@ -21,6 +24,9 @@ mod routes;
 pub mod run;
 
 pub mod setup;
+
+mod metadata;
+pub mod expression;
 
 mod names;
 
@@ -30,15 +36,18 @@ mod build;
 
 pub use build::{DnsListener, Servers, build, directives};
 pub use chain::{Chain, Link};
+pub use extensions::Extensions;
 pub use limits::ChainLimits;
+pub use listener::ListenerSettings;
+pub use metadata::{MetadataOffer, MetadataSource};
 pub use names::Zones;
-pub use plugin::{Answer, Flow, Plugin, QueryFailure};
+pub use plugin::{After, Answer, EncodedReply, Flow, Hooks, Plugin, QueryFailure};
 pub use plugins::ReloadMetrics;
 pub use query_metrics::QueryMetrics;
 pub use request::{Purpose, Request, Transport};
-pub use routes::{ZoneRoute, ZoneRoutes};
+pub use routes::{RouteFilter, ZoneRoute, ZoneRoutes};
 pub use setup::{
     ApiConnection, ApiLimits, ClusterSource, Lifecycle, ListenAddress, PluginContext, PluginEntry,
     PluginGuard, PluginOption,
 };
-pub use setup::{PluginInstances, ReloadOptions, ZoneViews};
+pub use setup::{PluginInstances, ReloadOptions, SharedValues};

@@ -15,13 +15,54 @@ pub enum Flow {
     Next,
     /// The reply is complete.
     Done,
+    /// The answer is the one that the plugins below gave to [`Runner::query_below`]. It keeps the name of the plugin that gave
+    /// it, and its failure.
+    FromBelow,
     /// The reply is complete. The query runs through the plugins below once more in the background, and their answer is
     /// passed to this plugin's [`Plugin::reply`].
     Refresh,
     /// The plugin has to wait: the query continues with [`Plugin::wait`] on the async runtime.
     Wait,
+    /// The client gets no reply at all.
+    Drop,
     /// The plugin cannot answer: the client gets an error reply.
     Fail(QueryFailure),
+}
+
+/// What a plugin decides about an answer on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// The answer goes to the plugins above.
+    Pass,
+    /// The plugin needs time: the answer continues with [`Plugin::finish`] on the async runtime.
+    Wait,
+}
+
+/// The methods of a plugin that a chain calls. The lists of them are computed when the chain is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hooks(u8);
+
+impl Hooks {
+    /// [`Plugin::query`], and with it [`Plugin::wait`] and [`Plugin::overloaded`].
+    pub const QUERY: Self = Self(1);
+    /// [`Plugin::reply`], and with it [`Plugin::finish`].
+    pub const REPLY: Self = Self(2);
+    /// [`Plugin::seal`].
+    pub const SEAL: Self = Self(4);
+    /// [`Plugin::sent`].
+    pub const SENT: Self = Self(8);
+    /// No method, but [`Request::message`] is filled.
+    pub const MESSAGE: Self = Self(16);
+
+    /// Both.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are among them.
+    pub const fn contain(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
 /// Why a query has no answer.
@@ -63,6 +104,8 @@ pub struct Answer {
     pub failure: Option<QueryFailure>,
     /// Whether the answering plugin holds its records in memory, so that caching them would save no time.
     pub from_memory: bool,
+    /// Whether no reply is sent.
+    pub dropped: bool,
 }
 
 impl Answer {
@@ -72,6 +115,7 @@ impl Answer {
         self.by = "";
         self.failure = None;
         self.from_memory = false;
+        self.dropped = false;
     }
 
     /// Turns the answer into an error reply.
@@ -82,57 +126,114 @@ impl Answer {
     }
 }
 
+/// An encoded reply before it is sent.
+pub struct EncodedReply<'a> {
+    buffer: &'a mut [u8],
+    length: usize,
+}
+
+impl<'a> EncodedReply<'a> {
+    /// The message in the first `length` bytes of a buffer.
+    pub(crate) fn new(buffer: &'a mut [u8], length: usize) -> Self {
+        Self { buffer, length }
+    }
+
+    /// The message.
+    pub fn message(&mut self) -> &mut [u8] {
+        &mut self.buffer[..self.length]
+    }
+
+    /// Appends bytes. Returns false, and changes nothing, if they do not fit.
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        let Some(room) = self.buffer.get_mut(self.length..self.length + bytes.len()) else { return false };
+        room.copy_from_slice(bytes);
+        self.length += bytes.len();
+        true
+    }
+
+    /// The length of the message.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+}
+
 /// Operations of the chain runner that a waiting plugin can use.
 pub trait Runner: Send + Sync {
     /// Runs the query through the plugins below the waiting one, and passes the answer back up to it.
-    fn query_below<'a>(&'a self, request: &'a Request, answer: &'a mut Answer) -> BoxFuture<'a, ()>;
+    fn query_below<'a>(&'a self, request: &'a mut Request, answer: &'a mut Answer) -> BoxFuture<'a, ()>;
 
-    /// Resolves another name, such as the target of a CNAME, with the same type, starting at the routing of the server.
-    /// Returns the query for that name. If no zone contains the name, the answer is REFUSED. Returns `None` if resolutions
-    /// are nested too deeply.
+    /// Resolves another name and type, such as the target of a CNAME, starting at the routing of the server. Returns the query
+    /// for that name. If no zone contains the name, the answer is REFUSED. Returns `None` if resolutions are nested too
+    /// deeply.
     fn resolve<'a>(
         &'a self,
         request: &'a Request,
         name: &'a Name,
+        qtype: u16,
         answer: &'a mut Answer,
     ) -> BoxFuture<'a, Option<Query>>;
 }
 
 /// A plugin of a chain. It has no reference to the next plugin and reaches the plugins below only through the runner.
 pub trait Plugin: Send + Sync {
-    /// The query on its way in. Hot: runs on the thread that read the packet, so it must not block, lock or allocate.
-    fn query(&self, request: &Request, reply: &mut Reply) -> Flow {
-        let (_, _) = (request, reply);
+    /// The methods that the chain calls. A method that is not among them is never called.
+    fn hooks(&self) -> Hooks {
+        Hooks::QUERY
+    }
+
+    /// The query on its way in. May change the question ([`Request::change_question`]), EDNS and the flags, attach values, and
+    /// answer. Hot: runs on the thread that read the packet, so it must not block, lock or allocate.
+    fn query(&self, request: &mut Request, answer: &mut Answer) -> Flow {
+        let (_, _) = (request, answer);
         Flow::Next
     }
 
-    /// Continues a query for which `query` returned [`Flow::Wait`]. Returning that again counts as [`Flow::Next`].
+    /// Continues a query for which `query` returned [`Flow::Wait`], with an empty answer. Returning that again counts as
+    /// [`Flow::Next`].
     fn wait<'a>(
         &'a self,
-        request: &'a Request,
-        reply: &'a mut Reply,
+        request: &'a mut Request,
+        answer: &'a mut Answer,
         runner: &'a dyn Runner,
     ) -> BoxFuture<'a, Flow> {
-        let (_, _, _) = (request, reply, runner);
+        let (_, _, _) = (request, answer, runner);
         Box::pin(std::future::ready(Flow::Next))
     }
 
     /// Called instead of `wait` if too many queries wait already. Returns whether the plugin put an answer into the reply;
     /// otherwise the client gets SERVFAIL.
-    fn overloaded(&self, request: &Request, reply: &mut Reply) -> bool {
-        let (_, _) = (request, reply);
+    fn overloaded(&self, request: &Request, answer: &mut Answer) -> bool {
+        let (_, _) = (request, answer);
         false
     }
 
-    /// The answer on its way out. Called for each plugin that saw the query and did not answer, the last one first.
-    /// Hot, as `query` is.
-    fn reply(&self, request: &Request, answer: &mut Answer) {
+    /// The answer on its way out. Called for each plugin that saw the query and did not answer, the last one first. The
+    /// question is the one that the plugin passed on. Hot, as `query` is.
+    fn reply(&self, request: &mut Request, answer: &mut Answer) -> After {
         let (_, _) = (request, answer);
+        After::Pass
     }
 
-    /// The reply has been encoded as a message of `size` bytes. For plugins that count and log.
-    fn sent(&self, request: &Request, answer: &Answer, size: usize) {
-        let (_, _, _) = (request, answer, size);
+    /// Continues an answer for which `reply` returned [`After::Wait`]. If too many queries wait already, the client gets
+    /// SERVFAIL instead.
+    fn finish<'a>(
+        &'a self,
+        request: &'a mut Request,
+        answer: &'a mut Answer,
+        runner: &'a dyn Runner,
+    ) -> BoxFuture<'a, ()> {
+        let (_, _, _) = (request, answer, runner);
+        Box::pin(std::future::ready(()))
+    }
+
+    /// The encoded reply, which the plugin may change. For signatures.
+    fn seal(&self, request: &Request, reply: &mut EncodedReply<'_>) {
+        let (_, _) = (request, reply);
+    }
+
+    /// The reply is about to be sent as this message; empty if none is sent. For plugins that count and log.
+    fn sent(&self, request: &Request, answer: &Answer, message: &[u8]) {
+        let (_, _, _) = (request, answer, message);
     }
 
     /// Whether the plugin answers from its own memory (see [`Answer::from_memory`]).

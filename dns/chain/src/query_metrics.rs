@@ -23,7 +23,8 @@ const SIZES: &[f64] =
 
 /// The metrics of one zone of one server. Each series appears on the page with its first query, as in CoreDNS.
 pub struct QueryMetrics {
-    labels: [String; 2],
+    /// Server, zone and view.
+    labels: [String; 3],
     names: &'static [&'static str],
     families: Families,
     duration: Histogram,
@@ -42,8 +43,9 @@ struct Families {
 }
 
 impl QueryMetrics {
-    /// The metrics of a zone; `"dropped"` for queries outside all zones. `names` are the plugins that may answer.
-    pub fn new(metrics: &Registry, server: &str, zone: &str, names: &'static [&'static str]) -> Self {
+    /// The metrics of a server, zone and view; the zone is `"dropped"` for queries outside all zones. `names` are the plugins
+    /// that may answer.
+    pub fn new(metrics: &Registry, [server, zone, view]: [&str; 3], names: &'static [&'static str]) -> Self {
         let families = Families {
             requests: metrics.counters(
                 "coredns_dns_requests_total",
@@ -80,10 +82,10 @@ impl QueryMetrics {
                 ["server", "zone", "view"],
                 &exponential(0.00025, 2.0, 16),
             )
-            .with([server, zone, ""]);
+            .with([server, zone, view]);
         let cells = |count| (0..count).map(|_| OnceLock::new()).collect();
         Self {
-            labels: [server.to_owned(), zone.to_owned()],
+            labels: [server, zone, view].map(str::to_owned),
             names,
             families,
             duration,
@@ -97,7 +99,7 @@ impl QueryMetrics {
     /// Counts a query whose reply has `size` bytes.
     // Hot: 0 allocations once each series exists.
     pub fn count(&self, request: &Request, answer: &Answer, size: usize) {
-        let (server, zone) = (self.labels[0].as_str(), self.labels[1].as_str());
+        let [server, zone, view] = self.labels.each_ref().map(String::as_str);
         let protocol = usize::from(request.transport == Transport::Tcp);
         let proto = PROTOCOLS[protocol].name();
         let family = usize::from(request.client.is_ipv6());
@@ -105,18 +107,18 @@ impl QueryMetrics {
         self.requests[(protocol * 2 + family) * KINDS + kind]
             .get_or_init(|| {
                 let kind = kind_name(kind);
-                self.families.requests.with([server, zone, "", proto, FAMILIES[family], &kind])
+                self.families.requests.with([server, zone, view, proto, FAMILIES[family], &kind])
             })
             .inc();
         if request.dnssec_ok() {
-            self.dnssec.get_or_init(|| self.families.dnssec.with([server, zone, ""])).inc();
+            self.dnssec.get_or_init(|| self.families.dnssec.with([server, zone, view])).inc();
         }
         let [requests, responses] = &self.sizes[protocol];
         requests
-            .get_or_init(|| self.families.request_size.with([server, zone, "", proto]))
+            .get_or_init(|| self.families.request_size.with([server, zone, view, proto]))
             .observe(request.size as f64);
         responses
-            .get_or_init(|| self.families.response_size.with([server, zone, "", proto]))
+            .get_or_init(|| self.families.response_size.with([server, zone, view, proto]))
             .observe(size as f64);
         self.duration.observe(request.received.elapsed().as_secs_f64());
         self.count_response(answer);
@@ -124,8 +126,8 @@ impl QueryMetrics {
 
     fn count_response(&self, answer: &Answer) {
         let by = self.names.iter().position(|name| *name == answer.by).map_or(0, |at| at + 1);
-        let (server, zone, rcode) = (self.labels[0].as_str(), self.labels[1].as_str(), answer.reply.rcode);
-        let new = || self.families.responses.with([server, zone, "", Rcode(rcode).label(), answer.by]);
+        let ([server, zone, view], rcode) = (self.labels.each_ref().map(String::as_str), answer.reply.rcode);
+        let new = || self.families.responses.with([server, zone, view, Rcode(rcode).label(), answer.by]);
         let cell = &self.responses[by * (RCODES + 1) + usize::from(rcode).min(RCODES)];
         cell.get_or_init(new).inc();
     }
@@ -156,7 +158,7 @@ mod tests {
     #[test]
     fn unknown_types_and_codes_share_a_label() {
         let registry = Registry::new();
-        let metrics = QueryMetrics::new(&registry, "dns://:53", ".", &["forward"]);
+        let metrics = QueryMetrics::new(&registry, ["dns://:53", ".", ""], &["forward"]);
         let mut request = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
         let mut answer = Answer { by: "forward", ..Answer::default() };
         for number in 0..4096 {

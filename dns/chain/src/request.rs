@@ -1,9 +1,11 @@
 //! The query that a chain answers: the question and how it arrived.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use dns_wire::Query;
+use dns_wire::{Name, Query, QuestionFields, Reply};
+
+use crate::extensions::Extensions;
 
 /// The protocol that a query arrived by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +40,7 @@ pub enum Purpose {
 /// A query on its way through a chain. A listener reuses one value for many queries, so nothing is allocated per query.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The question, the flags and EDNS.
+    /// The question, the flags and EDNS, as the plugins above have changed them.
     pub query: Query,
     /// The address that the reply goes to.
     pub client: SocketAddr,
@@ -56,6 +58,22 @@ pub struct Request {
     /// [served keys](crate::setup::Setup::served_keys). Set by routing. Plugins are shared by all keys of a block; what
     /// differs by key, such as metric labels, is found by this.
     pub key: usize,
+    /// How long the query may wait, if a plugin limits that further than the server does.
+    pub time_limit: Option<Duration>,
+    /// The received message. Empty unless a plugin asks for it ([`Hooks::MESSAGE`](crate::plugin::Hooks::MESSAGE)).
+    pub message: Vec<u8>,
+    /// What plugins attach to the query.
+    pub extensions: Extensions,
+    /// The questions before each change, the first one first.
+    changes: Vec<QuestionChange>,
+}
+
+/// A question that a plugin has replaced for the plugins below it.
+#[derive(Clone, Debug)]
+struct QuestionChange {
+    /// The link that changed it.
+    by: usize,
+    before: QuestionFields,
 }
 
 impl Request {
@@ -70,7 +88,72 @@ impl Request {
             received: Instant::now(),
             purpose: Purpose::Client,
             key: 0,
+            time_limit: None,
+            message: Vec::new(),
+            extensions: Extensions::default(),
+            changes: Vec::new(),
         }
+    }
+
+    /// Forgets what plugins have attached to the query before.
+    // Hot: 0 allocations.
+    pub(crate) fn begin(&mut self) {
+        self.time_limit = None;
+        if !self.extensions.is_empty() {
+            self.extensions.clear();
+        }
+        self.changes.clear();
+    }
+
+    /// Replaces the question for the plugins below. On the way out the question before is restored once the answer has passed
+    /// the plugin that called this.
+    // Hot: 0 allocations once the list has grown.
+    pub fn change_question(&mut self, name: &Name, qtype: u16, qclass: u16) {
+        self.changes.push(QuestionChange { by: usize::MAX, before: self.query.question() });
+        self.query.set_question(name, qtype);
+        self.query.qclass = qclass;
+    }
+
+    /// The question that the client sent.
+    pub fn client_question(&self) -> QuestionFields {
+        self.changes.first().map_or_else(|| self.query.question(), |change| change.before.clone())
+    }
+
+    /// Restores the question that the client sent. For error replies that do not pass the plugins.
+    pub fn restore_client_question(&mut self) {
+        if let Some(first) = self.changes.drain(..).next() {
+            self.query.restore(&first.before);
+        }
+    }
+
+    /// How many changes of the question are in effect.
+    pub(crate) fn change_count(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Records that link `at` made the changes from index `first` on.
+    pub(crate) fn attribute_changes(&mut self, first: usize, at: usize) {
+        self.changes[first..].iter_mut().for_each(|change| change.by = at);
+    }
+
+    /// Undoes the changes of the link `at` and those below it. The names of the reply become independent of the question.
+    // Hot: 0 allocations once the buffers have grown.
+    pub(crate) fn undo_changes(&mut self, at: usize, reply: &mut Reply) {
+        while let Some(change) = self.changes.pop_if(|change| change.by >= at) {
+            if self.query.name() != change.before.name.wire() {
+                reply.complete_names(&self.query);
+            }
+            self.query.restore(&change.before);
+        }
+    }
+
+    /// The query for another name and type that a plugin resolves for its answer.
+    pub(crate) fn nested(&self, name: &Name, qtype: u16, depth: u8) -> Self {
+        let mut nested = self.clone();
+        nested.changes.clear();
+        nested.query.set_question(name, qtype);
+        nested.purpose = Purpose::Resolve(depth);
+        nested
     }
 
     /// The longest reply that the client accepts: 64 KiB over TCP, the EDNS size over UDP, and at least 512 bytes

@@ -1,13 +1,16 @@
 //! The setup of a plugin: its inputs, and the hooks and settings that it registers.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cluster::{Current, Kinds};
 use config::{ConfigError, ConfigWarning, Directive, Scheme, ServerBlock};
-use dns_zone::{NodeNames, Zone, ZoneIndex, ZoneOptions};
+use dns_zone::{NodeNames, Zone, ZoneIndex};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::Registry;
 use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
@@ -15,7 +18,9 @@ use tokio::runtime::Handle;
 
 use crate::host;
 use crate::limits::ChainLimits;
+use crate::listener::ListenerSettings;
 use crate::plugin::Plugin;
+use crate::routes::RouteFilter;
 
 /// A plugin in the registry: its name, its documentation and its setup.
 pub struct PluginEntry {
@@ -27,6 +32,8 @@ pub struct PluginEntry {
     pub syntax: &'static [&'static str],
     /// Its arguments and the properties of its block. The examples have each property.
     pub options: &'static [PluginOption],
+    /// Whether the plugin is set up before the others because it sets what they read: addresses, the view, the folder of files.
+    pub early: bool,
     /// Registers all metrics of the plugin, so that they can be listed without a configuration.
     pub metrics: fn(&Registry),
     /// Reads the directives of that name and creates the plugin instances they describe, in order. Empty for a plugin
@@ -101,49 +108,13 @@ pub struct ApiLimits {
     pub in_flight: u32,
 }
 
-/// The views in use. A reload with the same zones and options reuses the view of the configuration that it replaces,
-/// instead of building a second view of the whole cluster.
-#[derive(Clone, Default)]
-pub struct ZoneViews(Arc<Mutex<Vec<Weak<ZoneView>>>>);
-
-/// A view and the options that it was built with.
-pub(crate) struct ZoneView {
-    options: ZoneOptions,
-    connection: ApiConnection,
-    pub(crate) current: Current<Zone>,
-}
-
-impl ZoneViews {
-    /// The view with these options: the one in use, or a new one.
-    pub(crate) fn of(
-        &self,
-        cluster: &dyn ClusterSource,
-        options: ZoneOptions,
-        connection: ApiConnection,
-    ) -> Result<Arc<ZoneView>, String> {
-        let mut views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        views.retain(|view| view.strong_count() > 0);
-        let known = views.iter().filter_map(Weak::upgrade);
-        let mut same =
-            known.filter(|view| view.options == options && view.connection.same_source(&connection));
-        if let Some(view) = same.next() {
-            return Ok(view);
-        }
-        drop(same);
-        let current = cluster.project(ZoneIndex::new(options.clone()), &connection)?;
-        let view = Arc::new(ZoneView { options, connection, current });
-        views.push(Arc::downgrade(&view));
-        Ok(view)
-    }
-}
-
 /// Parts of the process that plugins use.
 #[derive(Clone)]
 pub struct PluginContext {
     /// The source of the `kubernetes` plugin's views.
     pub cluster: Arc<dyn ClusterSource>,
-    /// The views in use.
-    pub views: ZoneViews,
+    /// What plugins keep over reloads of the Corefile.
+    pub shared: SharedValues,
     /// The registry of all metrics.
     pub metrics: Registry,
     /// Whether metrics are also exported under the names of earlier versions of CoreDNS.
@@ -166,6 +137,38 @@ pub struct PluginContext {
     pub version: &'static str,
     /// Limits of the queries that wait. They are shared by all configurations, so a reload does not reset their counts.
     pub limits: ChainLimits,
+}
+
+/// Values of plugins by their type that exist once in the process, over all configurations.
+#[derive(Clone, Default)]
+pub struct SharedValues(Arc<Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>);
+
+impl SharedValues {
+    /// The value of a type. The first call creates it.
+    pub fn get<T: Any + Send + Sync + Default>(&self) -> Arc<T> {
+        let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = values.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default())).clone();
+        value.downcast().unwrap_or_default()
+    }
+}
+
+/// What the plugins of a server block offer each other, by type.
+#[derive(Default)]
+pub(crate) struct Offers(HashMap<TypeId, Vec<Arc<dyn Any + Send + Sync>>>);
+
+/// The offers of a type by all plugins of a server block. Empty until the whole block has been set up.
+pub struct Wanted<T> {
+    offers: Arc<OnceLock<Offers>>,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T: Any + Send + Sync> Wanted<T> {
+    /// The offers, in the order of the plugins.
+    pub fn get(&self) -> Vec<Arc<T>> {
+        let offers = self.offers.get().and_then(|offers| offers.0.get(&TypeId::of::<T>()));
+        let offers = offers.into_iter().flatten();
+        offers.filter_map(|offer| offer.clone().downcast().ok()).collect()
+    }
 }
 
 /// Held while a configuration is served and dropped afterwards: pages, tasks, watches.
@@ -215,21 +218,21 @@ pub struct ServedKey {
     pub zone: String,
     /// The `server` label of metrics.
     pub server: String,
+    /// The `view` label of metrics.
+    pub view: String,
     /// Where it is served.
     pub listen: ListenAddress,
 }
 
-/// The addresses that a server block listens on, with port 0. Empty for those of the server.
-pub(crate) type BoundAddresses = Vec<SocketAddr>;
-
 /// Each key of a block at each address.
-pub(crate) fn served_keys(block: &ServerBlock, bound: &[SocketAddr]) -> Vec<ServedKey> {
-    let mut served = Vec::new();
+pub(crate) fn served_keys(block: &ServerBlock, settings: &BlockSettings) -> Vec<ServedKey> {
+    let (mut served, bound) = (Vec::new(), settings.bound.as_slice());
     for key in &block.keys {
         let mut add = |bound: Option<SocketAddr>| {
             let server = ListenAddress { port: key.port, bound }.label(key.scheme);
             let listen = ListenAddress { port: key.port, bound: bound.and_then(listened) };
-            served.push(ServedKey { zone: key.zone.clone(), server, listen });
+            let (zone, view) = (key.zone.clone(), settings.view.clone());
+            served.push(ServedKey { zone, server, view, listen });
         };
         if bound.is_empty() {
             add(None);
@@ -246,6 +249,20 @@ pub(crate) fn served_keys(block: &ServerBlock, bound: &[SocketAddr]) -> Vec<Serv
 /// Where a bound address is listened on. The wildcard addresses `0.0.0.0` and `::` both mean all addresses, as in Go.
 fn listened(bound: SocketAddr) -> Option<SocketAddr> {
     (!bound.ip().is_unspecified()).then_some(bound)
+}
+
+/// What the plugins of a server block set for the whole block.
+#[derive(Default)]
+pub(crate) struct BlockSettings {
+    /// The addresses that it listens on, with port 0. Empty for those of the server.
+    pub bound: Vec<SocketAddr>,
+    pub listener: ListenerSettings,
+    /// The name of its `view`, for metrics; empty without one.
+    pub view: String,
+    pub filter: Option<Arc<dyn RouteFilter>>,
+    /// The folder of relative paths (`root`).
+    pub folder: Option<PathBuf>,
+    pub offers: Offers,
 }
 
 /// The settings of the `reload` plugin.
@@ -270,7 +287,9 @@ pub struct Setup<'a> {
     /// Names of the plugins that see queries of the block, in order. Set once all of them have been set up.
     pub linked: Arc<OnceLock<Vec<&'static str>>>,
     pub(crate) lifecycle: &'a mut Lifecycle,
-    pub(crate) bound: &'a mut BoundAddresses,
+    pub(crate) settings: &'a mut BlockSettings,
+    /// Filled once the whole block has been set up.
+    pub(crate) offered: Arc<OnceLock<Offers>>,
 }
 
 impl<'a> Setup<'a> {
@@ -290,7 +309,7 @@ impl<'a> Setup<'a> {
 
     /// The keys of the block at their addresses, in the order of [`Request::key`](crate::Request::key).
     pub fn served_keys(&self) -> Vec<ServedKey> {
-        served_keys(self.block, self.bound)
+        served_keys(self.block, self.settings)
     }
 
     /// Lets the block listen on these addresses only. Their ports are 0.
@@ -299,16 +318,49 @@ impl<'a> Setup<'a> {
             let is_known = |known: &SocketAddr| {
                 *known == address || (listened(*known).is_none() && listened(address).is_none())
             };
-            if !self.bound.iter().any(is_known) {
-                self.bound.push(address);
+            if !self.settings.bound.iter().any(is_known) {
+                self.settings.bound.push(address);
             }
         }
     }
 
+    /// Changes how the addresses of the block are listened on.
+    pub fn listener(&mut self) -> &mut ListenerSettings {
+        &mut self.settings.listener
+    }
+
+    /// Lets the block answer only the queries that a filter admits. The name is the `view` label of metrics.
+    pub fn filter(&mut self, view: &str, filter: Arc<dyn RouteFilter>) {
+        view.clone_into(&mut self.settings.view);
+        self.settings.filter = Some(filter);
+    }
+
+    /// Sets the folder of relative paths.
+    pub fn set_folder(&mut self, folder: PathBuf) {
+        self.settings.folder = Some(folder);
+    }
+
+    /// The path of a file that the Corefile names.
+    pub fn path(&self, name: &str) -> PathBuf {
+        // An absolute name replaces the folder.
+        self.settings.folder.as_ref().map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
+    }
+
+    /// Offers a value to the other plugins of the block.
+    pub fn offer<T: Any + Send + Sync>(&mut self, value: Arc<T>) {
+        self.settings.offers.0.entry(TypeId::of::<T>()).or_default().push(value);
+    }
+
+    /// The values of a type that the plugins of the block offer, wherever these stand in the list of plugins.
+    pub fn want<T: Any + Send + Sync>(&self) -> Wanted<T> {
+        Wanted { offers: self.offered.clone(), kind: PhantomData }
+    }
+
     /// The addresses by which other hosts reach the block.
     pub(crate) fn own_addresses(&self) -> Vec<IpAddr> {
-        if self.bound.iter().all(|address| listened(*address).is_some()) && !self.bound.is_empty() {
-            return self.bound.iter().map(SocketAddr::ip).filter(host::is_of_host).collect();
+        let bound = &self.settings.bound;
+        if bound.iter().all(|address| listened(*address).is_some()) && !bound.is_empty() {
+            return bound.iter().map(SocketAddr::ip).filter(host::is_of_host).collect();
         }
         host::own_addresses()
     }

@@ -151,14 +151,14 @@ fn all_errors_are_reported_at_once_with_their_lines() {
     cache 0
     cache
     forward .
-    rewrite stop name a b
+    dnssec
     loadbalance fancy
     health :8080 {
         lameduck soon
     }
     reload 1s
     forwrad . 10.0.0.1
-    rewritten
+    wibblewobble
 }
 tls://example.org {
     whoami
@@ -188,12 +188,12 @@ example.net {
         "Corefile:5 - Error during parsing: non-reverse zone name must be used",
         "Corefile:7 - Error during parsing: plugin/cache: this plugin can only be used once per Server Block",
         "Corefile:8 - Error during parsing: Wrong argument count",
-        "Corefile:9 - Error during parsing: plugin rewrite is not built yet",
+        "Corefile:9 - Error during parsing: plugin dnssec is not built yet",
         "Corefile:10 - Error during parsing: unknown policy: fancy",
         "Corefile:12 - Error during parsing: time: invalid duration \"soon\"",
         "Corefile:14 - Error during parsing: duration out of range \"1s\"",
-        "Corefile:15 - Error during parsing: Unknown directive 'forwrad'; wanted forward? (one of reload, bind,",
-        "Corefile:16 - Error during parsing: Unknown directive 'rewritten'; wanted one of reload, bind,",
+        "Corefile:15 - Error during parsing: Unknown directive 'forwrad'; wanted forward? (one of root, metadata,",
+        "Corefile:16 - Error during parsing: Unknown directive 'wibblewobble'; wanted one of root, metadata,",
         "Corefile:18 - Error during parsing: tls://:853: serving tls:// is not built yet",
         "Corefile:23 - Error during parsing: unknown value \"sometimes\"",
         "Corefile:24 - Error during parsing: invalid number \"4000\"",

@@ -53,10 +53,9 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_MESSAGE].into());
 }
 
-/// The message that `write` encodes in at most `limit` bytes; `None` if its length is 0.
-pub(crate) fn encode_message(limit: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Option<Vec<u8>> {
+/// The message that `write` encodes; `None` if its length is 0.
+pub(crate) fn encode_message(write: impl FnOnce(&mut [u8]) -> usize) -> Option<Vec<u8>> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let scratch = &mut scratch[..limit.min(MAX_MESSAGE)];
         let length = write(scratch);
         (length > 0).then(|| scratch[..length].to_vec())
     })

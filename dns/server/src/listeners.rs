@@ -102,9 +102,11 @@ impl Listeners {
             }
         }
         let mut bound = Vec::new();
-        for (key, (at, _)) in routes.iter().filter(|(key, _)| !self.listeners.contains_key(key)) {
-            let opened =
-                self.bind(*key, routes.keys()).map_err(|error| DnsStartError::Bind((*at).clone(), error))?;
+        for (key, (at, served)) in routes.iter().filter(|(key, _)| !self.listeners.contains_key(key)) {
+            let sockets = served.settings().sockets;
+            let opened = self
+                .bind(*key, sockets, routes.keys())
+                .map_err(|error| DnsStartError::Bind((*at).clone(), error))?;
             bound.push(opened);
         }
         let mut opened = Vec::new();
@@ -173,14 +175,16 @@ impl Listeners {
         }
     }
 
-    /// Binds both protocols to one port. `planned` are all listeners of the configuration.
+    /// Binds both protocols to one port, with this many UDP sockets. `planned` are all listeners of the configuration.
     fn bind<'a>(
         &'a self,
         key: ListenerKey,
+        sockets: Option<usize>,
         planned: impl Iterator<Item = &'a ListenerKey>,
     ) -> Result<Bound, BindError> {
         let beside = planned.chain(self.listeners.keys()).any(|other| overlap(key, *other));
-        let threads = self.options.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
+        let threads = sockets.or(self.options.threads);
+        let threads = threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
         let (port, wanted) = key;
         let mut tries = TRIES;
         loop {
@@ -283,7 +287,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_dropped_listener_ends_its_tasks() {
         let runtime = tokio::runtime::Handle::current();
-        let dropped = QueryMetrics::new(&Registry::new(), "dns://:0", "dropped", &[]);
+        let dropped = QueryMetrics::new(&Registry::new(), ["dns://:0", "dropped", ""], &[]);
         let routes = Arc::new(ZoneRoutes::new(
             Vec::new(),
             dropped,

@@ -192,6 +192,7 @@ impl UdpWorker {
             }));
             if panicked.is_err() {
                 shared.panics.inc();
+                self.request.restore_client_question();
                 let query = &self.request.query;
                 self.batch.reply(at, |out| query.encode_error(rcode::SERVFAIL, out));
                 at += 1;
@@ -225,29 +226,32 @@ impl UdpWorker {
         {
             request.server.set_ip(ip.to_canonical());
         }
-        let limit = limit(request);
-        let write = |request: &Request, reply: &mut dns_wire::Reply| {
-            batch.reply(at, |out| reply.encode(&request.query, limit, out))
+        if routes.keeps_messages() {
+            request.message.clear();
+            request.message.extend_from_slice(batch.packet(at));
+        }
+        let write = |encode: run::EncodeReply<'_>| {
+            batch.reply(at, |out| encode(in_datagram(out)));
         };
         if let Some(pending) = run::answer(routes, request, answer, write) {
-            self.finish_later(pending, *self.batch.reply_path(at));
+            let reply_path = *self.batch.reply_path(at);
+            self.finish_later(pending, reply_path);
         }
     }
 
     /// Completes the query on the async runtime.
     fn finish_later(&self, pending: PendingQuery, mut reply_path: ReplyPath) {
-        let (request, socket, shared) = (self.request.clone(), self.socket.clone(), self.shared.clone());
+        let (mut request, socket, shared) = (self.request.clone(), self.socket.clone(), self.shared.clone());
         self.shared.tasks.spawn_on(
             async move {
-                let limit = limit(&request);
                 let (mut answer, mut packet) = (Answer::default(), None);
-                let finish = pending.finish(&request, &mut answer, |reply| {
-                    packet = encode_message(limit, |out| reply.encode(&request.query, limit, out));
-                    packet.as_ref().map_or(0, Vec::len)
+                let finish = pending.finish(&mut request, &mut answer, |encode| {
+                    packet = encode_message(|out| encode(in_datagram(out)));
                 });
                 if AssertUnwindSafe(finish).catch_unwind().await.is_err() {
                     shared.panics.inc();
-                    packet = encode_message(limit, |out| request.query.encode_error(rcode::SERVFAIL, out));
+                    request.restore_client_question();
+                    packet = encode_message(|out| request.query.encode_error(rcode::SERVFAIL, out));
                 }
                 if let Some(packet) = packet {
                     // If the send queue is full, the reply is dropped; the client retries, as after a loss in the network.
@@ -259,9 +263,10 @@ impl UdpWorker {
     }
 }
 
-/// The longest reply that the client accepts and a datagram can carry.
-fn limit(request: &Request) -> usize {
-    request.limit().min(MAX_DATAGRAM)
+/// The part of a buffer that a datagram can carry.
+fn in_datagram(buffer: &mut [u8]) -> &mut [u8] {
+    let length = buffer.len().min(MAX_DATAGRAM);
+    &mut buffer[..length]
 }
 
 #[cfg(test)]

@@ -313,7 +313,7 @@ async fn an_invalid_corefile_keeps_the_old_one_and_is_counted() {
     let service = TestService::start(".:0 {\nwhoami\n}").await;
     for (corefile, part) in [
         (".:0 {\nwhoamI\n}", "Corefile:2"),
-        (".:0 {\nrewrite name a b\n}", "plugin rewrite is not built yet"),
+        (".:0 {\ndnssec\n}", "plugin dnssec is not built yet"),
         (".:0 {\nwhoami\nhealth 192.0.2.1:0\n}", "192.0.2.1:0"),
     ] {
         let error = service.reload(corefile).await.unwrap_err().to_string();

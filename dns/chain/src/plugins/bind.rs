@@ -24,6 +24,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "Addresses of the same line that are left out.",
         },
     ],
+    early: true,
     metrics: |_| {},
     setup,
 };

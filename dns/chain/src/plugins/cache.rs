@@ -28,9 +28,9 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use crate::names::Zones;
-use crate::plugin::{Answer, Flow, Plugin, Runner};
+use crate::plugin::{After, Answer, Flow, Hooks, Plugin, Runner};
 use crate::request::{Purpose, Request};
-use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
+use crate::setup::{PluginEntry, PluginInstances, ServedKey, Setup, SetupErrors};
 use entry::{AnswerKind, CacheKey, CachedAnswer};
 use metrics::{CacheMetrics, TableMetrics};
 use options::{CacheOptions, StaleMode, StaleOptions, TableOptions};
@@ -48,8 +48,9 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         "cache {\n    serve_stale\n}",
     ],
     options: options::OPTIONS,
+    early: false,
     metrics: |metrics| {
-        CacheMetrics::new(metrics, "", "");
+        CacheMetrics::new(metrics, [""; 3]);
     },
     setup,
 };
@@ -85,8 +86,13 @@ impl CacheHit {
 }
 
 impl Plugin for Cache {
+    fn hooks(&self) -> Hooks {
+        Hooks::QUERY.and(Hooks::REPLY)
+    }
+
     // Hot: 0 allocations, unless a refresh is due.
-    fn query(&self, request: &Request, reply: &mut Reply) -> Flow {
+    fn query(&self, request: &mut Request, answer: &mut Answer) -> Flow {
+        let reply = &mut answer.reply;
         if !self.options.zones.contain(&request.query) {
             return Flow::Next;
         }
@@ -114,11 +120,12 @@ impl Plugin for Cache {
     /// `serve_stale verify`: gives a fresh answer if one arrives in time, otherwise the stale one.
     fn wait<'a>(
         &'a self,
-        request: &'a Request,
-        reply: &'a mut Reply,
+        request: &'a mut Request,
+        answer: &'a mut Answer,
         runner: &'a dyn Runner,
     ) -> BoxFuture<'a, Flow> {
         Box::pin(async move {
+            let reply = &mut answer.reply;
             let Some(stale @ StaleOptions { mode: StaleMode::Verify(limit), .. }) = self.options.stale else {
                 return Flow::Next;
             };
@@ -143,19 +150,19 @@ impl Plugin for Cache {
     }
 
     /// Serves the stale answer if the query cannot wait for a fresh one.
-    fn overloaded(&self, request: &Request, reply: &mut Reply) -> bool {
+    fn overloaded(&self, request: &Request, answer: &mut Answer) -> bool {
         let found = self.find(request, request.received);
         let Some((found, entry)) = found.as_ref().and_then(|found| Some((found, found.entry()?))) else {
             return false;
         };
         entry.end_refresh(request.received, Duration::ZERO);
-        self.serve_expired(found, entry, request, reply);
+        self.serve_expired(found, entry, request, &mut answer.reply);
         true
     }
 
-    fn reply(&self, request: &Request, answer: &mut Answer) {
-        if !self.options.zones.contain(&request.query) {
-            return;
+    fn reply(&self, request: &mut Request, answer: &mut Answer) -> After {
+        if !self.options.zones.contain(&request.query) || answer.dropped {
+            return After::Pass;
         }
         if request.purpose == Purpose::Refresh {
             self.refreshed(request, answer);
@@ -166,6 +173,7 @@ impl Plugin for Cache {
         } else {
             self.cache_answer(request, answer, request.received);
         }
+        After::Pass
     }
 }
 
@@ -384,9 +392,10 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
     let options = CacheOptions::read(directive, setup.block)?;
     let registry = &setup.context.metrics;
-    let servers: Vec<String> = setup.served_keys().into_iter().map(|key| key.server).collect();
-    let metrics = |server: &String| Arc::new(CacheMetrics::new(registry, server, &options.label));
-    let metrics = servers.iter().map(metrics).collect();
+    let keys = setup.served_keys();
+    let metrics =
+        |key: &ServedKey| Arc::new(CacheMetrics::new(registry, [&key.server, &options.label, &key.view]));
+    let metrics = keys.iter().map(metrics).collect();
     let (success, denial) = (table(&options.success), table(&options.denial));
     Ok(vec![Arc::new(Cache { options, success, denial, metrics })])
 }

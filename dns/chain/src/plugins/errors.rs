@@ -15,7 +15,7 @@ use telemetry::metrics::{Counter, Registry};
 use tokio::runtime::Handle;
 
 use crate::codes::Type;
-use crate::plugin::{Answer, Plugin};
+use crate::plugin::{After, Answer, Hooks, Plugin};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 use repeats::Repeats;
@@ -40,6 +40,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "Failures that match the pattern are counted, and the count is logged once in DURATION with LEVEL (`warning`, `error`, `info`, `debug`). With `show_first` the first one is logged at once. The first pattern that matches counts.",
         },
     ],
+    early: false,
     metrics: |metrics| {
         suppressed(metrics);
     },
@@ -73,8 +74,14 @@ enum Level {
 }
 
 impl Plugin for Errors {
-    fn reply(&self, request: &Request, answer: &mut Answer) {
-        let Some(failure) = answer.failure.as_ref().filter(|failure| !failure.why.is_empty()) else { return };
+    fn hooks(&self) -> Hooks {
+        Hooks::REPLY
+    }
+
+    fn reply(&self, request: &mut Request, answer: &mut Answer) -> After {
+        let Some(failure) = answer.failure.as_ref().filter(|failure| !failure.why.is_empty()) else {
+            return After::Pass;
+        };
         let line = || {
             let (name, qtype) = (request.query.to_name().lower(), Type(request.query.qtype));
             format!("{} {name} {qtype}: {}", failure.rcode, failure.why)
@@ -95,6 +102,7 @@ impl Plugin for Errors {
                 }
             }
         }
+        After::Pass
     }
 }
 
@@ -258,7 +266,7 @@ mod tests {
                 request.query = Query::new(1, &"WWW.example.org.".parse::<Name>().unwrap(), rtype::A);
                 let mut answer =
                     Answer { failure: Some(QueryFailure::new(rcode::SERVFAIL, why)), ..Answer::default() };
-                plugin.reply(&request, &mut answer);
+                plugin.reply(&mut request, &mut answer);
             };
             (0..count).for_each(|_| fail("read: i/o timeout"));
             assert_eq!(log.take_lines(), now, "{lines:?}: at once");
@@ -298,7 +306,7 @@ mod tests {
                 for _ in 0..2 {
                     let failure = Some(QueryFailure::new(rcode::SERVFAIL, "x"));
                     let mut answer = Answer { failure, ..Answer::default() };
-                    plugin.reply(&Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into()), &mut answer);
+                    plugin.reply(&mut Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into()), &mut answer);
                 }
                 tokio::time::sleep(Duration::from_secs(61)).await;
                 assert_eq!(log.take_lines(), [wanted], "{lines}");

@@ -26,7 +26,7 @@ use futures_util::future::BoxFuture;
 use crate::host;
 use crate::limits::{LimitReached, Throttle, WARNING_INTERVAL};
 use crate::names::{Zones, contains};
-use crate::plugin::{Flow, Plugin, QueryFailure, Runner};
+use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
 use crate::request::{Request, Transport};
 use crate::setup::{ListenAddress, PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
 use metrics::ForwardMetrics;
@@ -47,6 +47,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         "forward . quic://94.140.14.14%dns.adguard-dns.com\nforward example.net 10.0.0.12 {\n    force_tcp\n}",
     ],
     options: options::OPTIONS,
+    early: false,
     metrics: metrics::register,
     setup,
 };
@@ -74,7 +75,7 @@ struct Forward {
 }
 
 impl Plugin for Forward {
-    fn query(&self, request: &Request, _: &mut Reply) -> Flow {
+    fn query(&self, request: &mut Request, _: &mut Answer) -> Flow {
         let query = &request.query;
         let matches =
             contains(&self.from, query) && (query.lower() == self.from.wire() || !self.except.contain(query));
@@ -101,11 +102,11 @@ impl Plugin for Forward {
 
     fn wait<'a>(
         &'a self,
-        request: &'a Request,
-        reply: &'a mut Reply,
+        request: &'a mut Request,
+        answer: &'a mut Answer,
         _: &'a dyn Runner,
     ) -> BoxFuture<'a, Flow> {
-        Box::pin(self.forward(request, reply))
+        Box::pin(self.forward(request, &mut answer.reply))
     }
 }
 

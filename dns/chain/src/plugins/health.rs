@@ -23,6 +23,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "How long queries are still answered after the request to shut down, while `/ready` already answers 503. If queries keep arriving, they are answered for up to 25 s in all.",
         },
     ],
+    early: false,
     metrics: |metrics| {
         HealthMetrics::new(metrics);
     },

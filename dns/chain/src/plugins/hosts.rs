@@ -18,7 +18,7 @@ use dns_wire::{Owner, Query, Reply, Section};
 use dns_zone::NodeNames;
 
 use crate::names::Zones;
-use crate::plugin::{Flow, Plugin, QueryFailure};
+use crate::plugin::{Answer, Flow, Plugin, QueryFailure};
 use crate::request::Request;
 use crate::setup::{ApiConnection, PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
 use file::HostsFile;
@@ -37,6 +37,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         "hosts example.hosts example.org {\n    10.0.0.1 example.org www.example.org\n    10.0.0.2 *.apps.example.org\n    no_reverse\n    fallthrough\n    fallthrough_unsupported\n}",
     ],
     options: options::OPTIONS,
+    early: false,
     metrics: |metrics| {
         HostsMetrics::new(metrics);
     },
@@ -64,8 +65,8 @@ struct Hosts {
 
 impl Plugin for Hosts {
     // Hot: 0 allocations.
-    fn query(&self, request: &Request, reply: &mut Reply) -> Flow {
-        let query = &request.query;
+    fn query(&self, request: &mut Request, answer: &mut Answer) -> Flow {
+        let (query, reply) = (&request.query, &mut answer.reply);
         // CoreDNS ignores the class and answers with records of class IN.
         if query.qclass != class::IN {
             return Flow::Next;
@@ -149,7 +150,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let options = options::read(setup, directive)?;
     // CoreDNS checks only a file that is named.
     if let Some(word) = directive.args.first()
-        && let Err(error) = std::fs::metadata(&word.text)
+        && let Err(error) = std::fs::metadata(setup.path(word))
         && error.kind() != ErrorKind::NotFound
     {
         let what = format!("unable to access hosts file '{word}': {error}");

@@ -3,6 +3,7 @@
 //! The lookup is in `dns-zone`. Here are the options, `fallthrough` and the resolution of ExternalNames.
 
 mod options;
+mod views;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,9 +20,10 @@ use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
 use crate::request::Request;
 use crate::setup::{
     ApiConnection, ClusterSource, PluginContext, PluginEntry, PluginGuard, PluginInstances, Setup,
-    SetupErrors, ZoneView,
+    SetupErrors,
 };
 use options::KubernetesOptions;
+use views::{ZoneView, ZoneViews};
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
@@ -36,6 +38,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         "kubernetes cluster.local clusterset.local {\n    multicluster clusterset.local\n}",
     ],
     options: options::OPTIONS,
+    early: false,
     metrics: |_| {},
     setup,
 };
@@ -52,7 +55,8 @@ struct Kubernetes {
 
 impl Plugin for Kubernetes {
     // Hot: 0 allocations.
-    fn query(&self, request: &Request, reply: &mut Reply) -> Flow {
+    fn query(&self, request: &mut Request, answer: &mut Answer) -> Flow {
+        let reply = &mut answer.reply;
         // CoreDNS ignores the class and answers with records of class IN.
         if request.query.qclass != class::IN {
             return Flow::Next;
@@ -64,11 +68,12 @@ impl Plugin for Kubernetes {
     /// Resolves the target of an ExternalName through the whole server.
     fn wait<'a>(
         &'a self,
-        request: &'a Request,
-        reply: &'a mut Reply,
+        request: &'a mut Request,
+        answer: &'a mut Answer,
         runner: &'a dyn Runner,
     ) -> BoxFuture<'a, Flow> {
         Box::pin(async move {
+            let reply = &mut answer.reply;
             let zone = self.view.current.load_full();
             let verdict = zone.answer(&request.query, &self.own, reply);
             if verdict != ZoneVerdict::Chase {
@@ -79,7 +84,7 @@ impl Plugin for Kubernetes {
             let target = cname.and_then(|record| reply.target(record, &request.query));
             let mut found = Answer::default();
             let resolved = match &target {
-                Some(target) => runner.resolve(request, target, &mut found).await,
+                Some(target) => runner.resolve(request, target, request.query.qtype, &mut found).await,
                 None => None,
             };
             match resolved {
@@ -127,8 +132,8 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
     let KubernetesOptions { zone, connection, fallthrough, startup_timeout } =
         options::read(setup, directive)?;
-    let PluginContext { cluster, views, .. } = setup.context;
-    let view = views.of(&**cluster, zone, connection.clone());
+    let PluginContext { cluster, shared, .. } = setup.context;
+    let view = shared.get::<ZoneViews>().of(&**cluster, zone, connection.clone());
     let view = view.map_err(|why| {
         // The error begins with the name of the property that causes it: `kubeconfig FILE: …`.
         let name = why.split([' ', ':']).next().unwrap_or_default();

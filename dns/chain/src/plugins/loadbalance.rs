@@ -4,7 +4,7 @@ mod weights;
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Record, Reply, Section};
 use ipnet::IpNet;
 
-use crate::plugin::{Answer, Plugin};
+use crate::plugin::{After, Answer, Hooks, Plugin};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 use weights::Weights;
@@ -46,6 +46,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "Addresses in these networks come first. Only with `round_robin`.",
         },
     ],
+    early: false,
     metrics: |_| {},
     setup,
 };
@@ -56,12 +57,16 @@ struct LoadBalance {
 }
 
 impl Plugin for LoadBalance {
+    fn hooks(&self) -> Hooks {
+        Hooks::REPLY
+    }
+
     // Hot: 0 allocations if the CNAMEs come first.
-    fn reply(&self, request: &Request, answer: &mut Answer) {
+    fn reply(&self, request: &mut Request, answer: &mut Answer) -> After {
         let Answer { reply, .. } = answer;
         let transfer = matches!(request.query.qtype, rtype::AXFR | rtype::IXFR);
         if reply.rcode != rcode::NOERROR || reply.records().len() < 2 || transfer {
-            return;
+            return After::Pass;
         }
         match &self.weights {
             None => round_robin(reply.records_mut()),
@@ -70,6 +75,7 @@ impl Plugin for LoadBalance {
         if !self.prefer.is_empty() {
             self.prefer(reply);
         }
+        After::Pass
     }
 }
 
@@ -236,7 +242,7 @@ fn read_weights(
     file: &Word,
     every: Duration,
 ) -> Result<Arc<ArcSwap<Weights>>, SetupErrors> {
-    let path = PathBuf::from(&file.text);
+    let path = setup.path(file);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         // The file may be created later, as in CoreDNS.
@@ -332,7 +338,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..1000 {
             let mut answer = answer();
-            plugin.reply(&request(), &mut answer);
+            plugin.reply(&mut request(), &mut answer);
             assert_eq!(answer.reply.records()[0].rtype, rtype::CNAME);
             seen.insert(last_octets(&answer));
         }
@@ -344,7 +350,7 @@ mod tests {
         let plugin = LoadBalance { weights: None, prefer: vec!["10.0.0.3/32".parse().unwrap()] };
         for _ in 0..50 {
             let mut answer = answer();
-            plugin.reply(&request(), &mut answer);
+            plugin.reply(&mut request(), &mut answer);
             assert_eq!(last_octets(&answer)[0], 3);
         }
     }
@@ -357,7 +363,7 @@ mod tests {
         let mut first = [0; 4];
         for _ in 0..10_000 {
             let mut answer = answer();
-            plugin.reply(&request(), &mut answer);
+            plugin.reply(&mut request(), &mut answer);
             first[usize::from(last_octets(&answer)[0])] += 1;
         }
         assert!((7_700..8_300).contains(&first[1]), "8 of 10: {first:?}");
@@ -372,7 +378,7 @@ mod tests {
             let mut first = [0; 4];
             for _ in 0..9_000 {
                 let mut answer = answer();
-                plugin.reply(&request(), &mut answer);
+                plugin.reply(&mut request(), &mut answer);
                 assert_eq!(answer.reply.records()[0].rtype, rtype::CNAME);
                 first[usize::from(last_octets(&answer)[0])] += 1;
             }
@@ -392,7 +398,7 @@ mod tests {
                 request.query.qtype = qtype;
                 answer.reply.records_mut().pop();
                 answer.reply.records_mut().iter_mut().for_each(|record| record.section = Section::Additional);
-                plugin.reply(&request, &mut answer);
+                plugin.reply(&mut request, &mut answer);
                 counts[usize::from(answer.reply.rdata(&answer.reply.records()[0])[3])] += 1;
             }
             counts

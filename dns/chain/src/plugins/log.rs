@@ -10,7 +10,7 @@ use dns_wire::{Reply, Section};
 use telemetry::LogWriter;
 
 use crate::names::Zones;
-use crate::plugin::{Answer, Plugin};
+use crate::plugin::{Answer, Hooks, Plugin};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginInstances, PluginOption, Setup, SetupErrors};
 use format::{QueryLogFormat, SentReply};
@@ -31,7 +31,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         PluginOption {
             syntax: "[FORMAT]",
             default: "{common}",
-            about: "Text with `{type} {name} {class} {proto} {size} {remote} {port} {local} {>id} {>opcode} {>do} {>bufsize} {>rflags} {rcode} {rsize} {duration}`, or `{common}` or `{combined}`. `--log-format json` has precedence.",
+            about: "Text with `{type} {name} {class} {proto} {size} {remote} {port} {local} {>id} {>opcode} {>do} {>bufsize} {>rflags} {rcode} {rsize} {duration}`, `{/LABEL}` for metadata, or `{common}` or `{combined}`. `--log-format json` has precedence.",
         },
         PluginOption {
             syntax: "class CLASS…",
@@ -39,6 +39,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "Which replies are logged: `success`, `denial` (NXDOMAIN and NODATA), `error`, `all`.",
         },
     ],
+    early: false,
     metrics: |_| {},
     setup,
 };
@@ -67,8 +68,12 @@ enum Class {
 const ALL: u8 = Class::Success as u8 | Class::Denial as u8 | Class::Error as u8;
 
 impl Plugin for Log {
+    fn hooks(&self) -> Hooks {
+        Hooks::SENT
+    }
+
     // Hot: 0 allocations once the line buffers have grown.
-    fn sent(&self, request: &Request, answer: &Answer, size: usize) {
+    fn sent(&self, request: &Request, answer: &Answer, message: &[u8]) {
         let class = class(&answer.reply) as u8;
         let rule = self
             .rules
@@ -76,7 +81,8 @@ impl Plugin for Log {
             .filter(|rule| rule.zones.contain(&request.query))
             .find(|rule| rule.classes & class != 0);
         let Some(rule) = rule else { return };
-        let sent = SentReply { request, reply: &answer.reply, size, took: request.received.elapsed() };
+        let reply = (!answer.dropped).then_some(&answer.reply);
+        let sent = SentReply { request, reply, size: message.len(), took: request.received.elapsed() };
         self.lines.write_line(|out| {
             if self.json { rule.format.json(&sent, out) } else { rule.format.text(&sent, out) }
         });

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use dns_wire::codes::rtype;
-use dns_wire::{Name, Query, Reply};
+use dns_wire::{Name, Query};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::names::contains;
-use crate::plugin::{Flow, Plugin};
+use crate::plugin::{Answer, Flow, Plugin};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
 
@@ -24,6 +24,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     about: "detects at the start whether forwarded queries come back",
     syntax: &["loop"],
     options: &[],
+    early: false,
     metrics: |_| {},
     setup,
 };
@@ -45,7 +46,7 @@ struct Loop {
 }
 
 impl Plugin for Loop {
-    fn query(&self, request: &Request, _: &mut Reply) -> Flow {
+    fn query(&self, request: &mut Request, _: &mut Answer) -> Flow {
         let query = &request.query;
         if query.qtype != rtype::HINFO || self.finished.load(Relaxed) || !contains(&self.zone, query) {
             return Flow::Next;

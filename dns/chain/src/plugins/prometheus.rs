@@ -10,7 +10,7 @@ use telemetry::AdminResponse as Page;
 use telemetry::WebConfigPolicy;
 use telemetry::metrics::{Family, Gauge, Registry};
 
-use crate::plugin::{Answer, Plugin};
+use crate::plugin::{Answer, Hooks, Plugin};
 use crate::query_metrics::QueryMetrics;
 use crate::request::Request;
 use crate::setup::{
@@ -39,8 +39,9 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "A web configuration file of the Prometheus exporters: certificate, client certificates, users. Renewed certificates take effect at once.",
         },
     ],
+    early: false,
     metrics: |metrics| {
-        QueryMetrics::new(metrics, "", "", &[]);
+        QueryMetrics::new(metrics, [""; 3], &[]);
         enabled(metrics);
         build_info(metrics);
     },
@@ -59,11 +60,11 @@ struct Enabled {
 }
 
 impl Enabled {
-    fn show(&self, [server, zone]: [String; 2], names: &[&str]) {
+    fn show(&self, [server, zone, view]: [String; 3], names: &[&str]) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         for name in names {
-            self.family.with([&server, &zone, "", name]).set(1.0);
-            rows.push([server.clone(), zone.clone(), String::new(), (*name).to_owned()]);
+            self.family.with([&server, &zone, &view, name]).set(1.0);
+            rows.push([server.clone(), zone.clone(), view.clone(), (*name).to_owned()]);
         }
     }
 }
@@ -76,10 +77,14 @@ impl Drop for Enabled {
 }
 
 impl Plugin for Prometheus {
+    fn hooks(&self) -> Hooks {
+        Hooks::SENT
+    }
+
     // Hot: 0 allocations.
-    fn sent(&self, request: &Request, answer: &Answer, size: usize) {
+    fn sent(&self, request: &Request, answer: &Answer, message: &[u8]) {
         if let Some(metrics) = self.query_metrics.get(request.key) {
-            metrics.count(request, answer, size);
+            metrics.count(request, answer, message.len());
         }
     }
 }
@@ -132,15 +137,16 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (shown, linked) = (enabled.clone(), setup.linked.clone());
     setup.on_start(move || async move { Ok(Box::new(enabled) as PluginGuard) });
     // Set once the ports are served, so that a configuration that fails to start leaves the rows of the previous one.
-    for ServedKey { zone, server, listen } in setup.served_keys() {
+    for ServedKey { zone, server, view, listen } in setup.served_keys() {
         let (shown, linked) = (shown.clone(), linked.clone());
         let show =
-            move |_| async move { shown.show([server, zone], linked.get().map_or(&[], Vec::as_slice)) };
+            move |_| async move { shown.show([server, zone, view], linked.get().map_or(&[], Vec::as_slice)) };
         setup.on_serving(listen, show);
     }
     build_info(&metrics).with([setup.context.version, REVISION, COMPILER]).set(1.0);
 
-    let of_key = |key: &ServedKey| QueryMetrics::new(&metrics, &key.server, &key.zone, setup.names);
+    let of_key =
+        |key: &ServedKey| QueryMetrics::new(&metrics, [&key.server, &key.zone, &key.view], setup.names);
     let query_metrics = setup.served_keys().iter().map(of_key).collect();
     let admin = setup.context.admin.clone();
     let file = file.map(|file| file.text.clone());

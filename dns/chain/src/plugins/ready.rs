@@ -22,6 +22,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "Whether a plugin that was ready once may become not ready again.",
         },
     ],
+    early: false,
     metrics: |_| {},
     setup,
 };

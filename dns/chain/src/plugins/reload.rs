@@ -25,6 +25,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
             about: "A random time up to this is added to the interval, so that replicas reload one after the other; at most half of the interval.",
         },
     ],
+    early: false,
     metrics: |metrics| {
         ReloadMetrics::new(metrics);
     },

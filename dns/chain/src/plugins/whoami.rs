@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dns_wire::codes::rtype;
 use dns_wire::{Owner, Reply, Section};
 
-use crate::plugin::{Flow, Plugin};
+use crate::plugin::{Answer, Flow, Plugin};
 use crate::request::{Request, Transport};
 use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
 
@@ -16,6 +16,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     about: "answers with the client's own address, port and protocol",
     syntax: &["whoami"],
     options: &[],
+    early: false,
     metrics: |_| {},
     setup,
 };
@@ -23,7 +24,8 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
 struct Whoami;
 
 impl Plugin for Whoami {
-    fn query(&self, request: &Request, reply: &mut Reply) -> Flow {
+    fn query(&self, request: &mut Request, answer: &mut Answer) -> Flow {
+        let reply = &mut answer.reply;
         reply.authoritative = true;
         match request.client.ip() {
             IpAddr::V4(ip) => reply.push(Section::Additional, Owner::Question, rtype::A, 0, &ip.octets()),

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::chain::Link;
 use crate::limits::ChainLimits;
-use crate::plugin::Plugin;
+use crate::plugin::{After, Hooks, Plugin};
 use crate::query_metrics::QueryMetrics;
 use crate::request::Transport;
 
@@ -17,11 +17,11 @@ use crate::request::Transport;
 struct Silent;
 
 impl Plugin for Silent {
-    fn query(&self, _: &Request, _: &mut Reply) -> Flow {
+    fn query(&self, _: &mut Request, _: &mut Answer) -> Flow {
         Flow::Wait
     }
 
-    fn wait<'a>(&'a self, _: &'a Request, _: &'a mut Reply, _: &'a dyn Runner) -> BoxFuture<'a, Flow> {
+    fn wait<'a>(&'a self, _: &'a mut Request, _: &'a mut Answer, _: &'a dyn Runner) -> BoxFuture<'a, Flow> {
         Box::pin(std::future::pending())
     }
 }
@@ -30,7 +30,7 @@ impl Plugin for Silent {
 struct PanicsInRefresh;
 
 impl Plugin for PanicsInRefresh {
-    fn query(&self, request: &Request, _: &mut Reply) -> Flow {
+    fn query(&self, request: &mut Request, _: &mut Answer) -> Flow {
         assert_ne!(request.purpose, Purpose::Refresh, "deliberate panic");
         Flow::Done
     }
@@ -45,27 +45,32 @@ struct Refreshing {
 }
 
 impl Plugin for Refreshing {
-    fn query(&self, _: &Request, _: &mut Reply) -> Flow {
+    fn hooks(&self) -> Hooks {
+        Hooks::QUERY.and(Hooks::REPLY)
+    }
+
+    fn query(&self, _: &mut Request, _: &mut Answer) -> Flow {
         if self.has_stale_answer.load(SeqCst) { Flow::Wait } else { Flow::Refresh }
     }
 
-    fn overloaded(&self, _: &Request, reply: &mut Reply) -> bool {
-        reply.authoritative = true;
+    fn overloaded(&self, _: &Request, answer: &mut Answer) -> bool {
+        answer.reply.authoritative = true;
         true
     }
 
-    fn reply(&self, _: &Request, answer: &mut Answer) {
+    fn reply(&self, _: &mut Request, answer: &mut Answer) -> After {
         self.rcodes.lock().unwrap().push(answer.reply.rcode);
         self.changed.notify_one();
+        After::Pass
     }
 }
 
 fn routes(waiting: usize, plugins: Vec<Arc<dyn Plugin>>) -> Arc<ZoneRoutes> {
     let metrics = Registry::new();
     let chain = Arc::new(Chain::new(plugins.into_iter().map(|plugin| Link::new("test", plugin)).collect()));
-    let dropped = QueryMetrics::new(&metrics, "dns://:53", "dropped", &[]);
+    let dropped = QueryMetrics::new(&metrics, ["dns://:53", "dropped", ""], &[]);
     let limits = ChainLimits::with(&metrics, waiting, 0);
-    let zones = vec![(Name::ROOT, ZoneRoute { chain, key: 0 })];
+    let zones = vec![(Name::ROOT, ZoneRoute { chain, key: 0, filter: None })];
     Arc::new(ZoneRoutes::new(zones, dropped, Handle::current(), limits))
 }
 
@@ -77,7 +82,7 @@ fn request() -> Request {
 
 fn run_query(routes: &Arc<ZoneRoutes>) -> (Option<PendingQuery>, Answer) {
     let mut made = Answer::default();
-    let pending = answer(routes, &mut request(), &mut made, |_, _| 0);
+    let pending = answer(routes, &mut request(), &mut made, |_| ());
     (pending, made)
 }
 
@@ -111,7 +116,7 @@ async fn a_waiting_query_fails_at_its_deadline() {
     let routes = routes(2, vec![Arc::new(Silent)]);
     let pending = run_query(&routes).0.unwrap();
     let (mut made, start) = (Answer::default(), tokio::time::Instant::now());
-    pending.finish(&request(), &mut made, |_| 0).await;
+    pending.finish(&mut request(), &mut made, |_| ()).await;
     assert_eq!(made.reply.rcode, rcode::SERVFAIL);
     assert_eq!(made.failure.map(|failure| failure.why), Some("no answer within 10s".into()));
     assert_eq!((start.elapsed(), routes.limits.waiting.count()), (DEADLINE, 0));
@@ -134,20 +139,20 @@ struct ResolvesItself {
 }
 
 impl Plugin for ResolvesItself {
-    fn query(&self, _: &Request, _: &mut Reply) -> Flow {
+    fn query(&self, _: &mut Request, _: &mut Answer) -> Flow {
         self.calls.fetch_add(1, SeqCst);
         Flow::Wait
     }
 
     fn wait<'a>(
         &'a self,
-        request: &'a Request,
-        _: &'a mut Reply,
+        request: &'a mut Request,
+        _: &'a mut Answer,
         runner: &'a dyn Runner,
     ) -> BoxFuture<'a, Flow> {
         Box::pin(async move {
             let name = request.query.to_name();
-            runner.resolve(request, &name, &mut Answer::default()).await;
+            runner.resolve(request, &name, rtype::A, &mut Answer::default()).await;
             Flow::Done
         })
     }
@@ -157,6 +162,6 @@ impl Plugin for ResolvesItself {
 async fn nested_resolutions_are_bounded() {
     let plugin = Arc::new(ResolvesItself::default());
     let pending = run_query(&routes(2, vec![plugin.clone()])).0.unwrap();
-    pending.finish(&request(), &mut Answer::default(), |_| 0).await;
+    pending.finish(&mut request(), &mut Answer::default(), |_| ()).await;
     assert_eq!(plugin.calls.load(SeqCst), 1 + MAX_DEPTH);
 }

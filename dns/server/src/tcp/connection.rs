@@ -20,10 +20,11 @@ use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
-use crate::listener_state::{ListenerState, MAX_MESSAGE, append_message, encode_message};
+use crate::listener_state::{ListenerState, append_message, encode_message};
 use crate::tcp_connections::{ConnectionSlot, TcpCloseReason};
 
-/// How long the first query may take. This and the next two times are CoreDNS's defaults (core/dnsserver/server.go).
+/// How long the first query may take. This and the next two times are CoreDNS's defaults (core/dnsserver/server.go), which
+/// `timeouts` changes.
 const FIRST_QUERY_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a further query may take, counted from the last query or reply.
 const NEXT_QUERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,6 +51,7 @@ pub(super) async fn serve(
     let mut request = Request::new(Transport::Tcp, canonical(stream.local_addr()?));
     request.client = canonical(client);
     let now = Instant::now();
+    let settings = *state.routes.load().settings();
     let mut connection = Connection {
         stream,
         slot,
@@ -62,7 +64,10 @@ pub(super) async fn serve(
         waiting_bytes: 0,
         reading: true,
         active: now,
-        query_due: now + FIRST_QUERY_TIMEOUT,
+        query_due: now + settings.read.unwrap_or(FIRST_QUERY_TIMEOUT),
+        idle_timeout: settings.idle.unwrap_or(NEXT_QUERY_TIMEOUT),
+        write_timeout: settings.write.unwrap_or(READ_REPLIES_TIMEOUT),
+        queries_left: settings.tcp_queries,
     };
     match connection.run(drain).await {
         Ok(()) => Ok(()),
@@ -96,6 +101,12 @@ struct Connection {
     /// The last query or reply.
     active: Instant,
     query_due: Instant,
+    /// How long a further query may take.
+    idle_timeout: Duration,
+    /// How long the client may take to read replies.
+    write_timeout: Duration,
+    /// Queries that the client may still send, if that is limited.
+    queries_left: Option<u32>,
 }
 
 /// The reply to a query that had to wait.
@@ -159,7 +170,7 @@ impl Connection {
                         Some((due, reason)) if due <= now => return Err(Ended::Closed(reason)),
                         // The deadline has moved since the timer was set.
                         Some((due, _)) => timer.as_mut().reset(due),
-                        None => timer.as_mut().reset(now + READ_REPLIES_TIMEOUT),
+                        None => timer.as_mut().reset(now + self.write_timeout),
                     }
                 }
                 ready = self.stream.readable(), if self.reading && self.has_room() => {
@@ -193,10 +204,19 @@ impl Connection {
         let received = std::mem::take(&mut self.received);
         let mut rest = received.as_slice();
         while self.has_room()
+            && self.queries_left != Some(0)
             && let Some(message) = message(rest)
         {
             rest = &rest[2 + message.len()..];
             self.answer(message);
+            if let Some(left) = &mut self.queries_left {
+                *left -= 1;
+                // The connection is closed once the replies are sent.
+                self.reading &= *left > 0;
+            }
+        }
+        if self.queries_left == Some(0) {
+            rest = &[];
         }
         if rest.len() == received.len() {
             self.received = received;
@@ -211,21 +231,24 @@ impl Connection {
         self.request.size = message.len();
         self.request.received = std::time::Instant::now();
         match self.request.query.parse(message) {
-            Ok(()) => self.answer_query(),
+            Ok(()) => self.answer_query(message),
             Err(Rejection::Drop) => {}
             Err(Rejection::Reply(code)) => self.reply_with_error(code),
         }
     }
 
-    fn answer_query(&mut self) {
+    fn answer_query(&mut self, message: &[u8]) {
         let Self { request, answer, state, unsent, .. } = self;
         let routes = state.routes.load_full();
         if routes.is_bad_version(&request.query) {
             return self.reply_with_error(rcode::BADVERS);
         }
+        if routes.keeps_messages() {
+            request.message = message.to_vec();
+        }
         let answered = catch_unwind(AssertUnwindSafe(|| {
-            run::answer(&routes, request, answer, |request, reply| {
-                unsent.push(|out| reply.encode(&request.query, MAX_MESSAGE, out))
+            run::answer(&routes, request, answer, |encode| {
+                unsent.push(encode);
             })
         }));
         match answered {
@@ -233,25 +256,25 @@ impl Connection {
             Ok(None) => {}
             Err(_panic) => {
                 self.state.panics.inc();
+                self.request.restore_client_question();
                 self.reply_with_error(rcode::SERVFAIL);
             }
         }
     }
 
     fn answer_later(&mut self, pending: PendingQuery) {
-        let (request, state) = (self.request.clone(), self.state.clone());
-        let held = request.query.options().len();
+        let (mut request, state) = (self.request.clone(), self.state.clone());
+        let held = request.query.options().len() + request.message.len();
         self.waiting_bytes += held;
         self.waiting.push(Box::pin(async move {
             let (mut answer, mut message) = (Answer::default(), None);
-            let finish = pending.finish(&request, &mut answer, |reply| {
-                message = encode_message(MAX_MESSAGE, |out| reply.encode(&request.query, MAX_MESSAGE, out));
-                message.as_ref().map_or(0, Vec::len)
+            let finish = pending.finish(&mut request, &mut answer, |encode| {
+                message = encode_message(encode);
             });
             if AssertUnwindSafe(finish).catch_unwind().await.is_err() {
                 state.panics.inc();
-                let query = &request.query;
-                message = encode_message(MAX_MESSAGE, |out| query.encode_error(rcode::SERVFAIL, out));
+                request.restore_client_question();
+                message = encode_message(|out| request.query.encode_error(rcode::SERVFAIL, out));
             }
             LateReply { message, held }
         }));
@@ -275,7 +298,7 @@ impl Connection {
 
     fn set_active(&mut self) {
         self.active = Instant::now();
-        self.query_due = self.active + NEXT_QUERY_TIMEOUT;
+        self.query_due = self.active + self.idle_timeout;
     }
 
     /// Writes as much of the replies as the kernel accepts now.
@@ -284,7 +307,7 @@ impl Connection {
             match self.stream.try_write(self.unsent.bytes()) {
                 Ok(sent) => self.unsent.advance(sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.unsent.due.get_or_insert_with(|| Instant::now() + READ_REPLIES_TIMEOUT);
+                    self.unsent.due.get_or_insert_with(|| Instant::now() + self.write_timeout);
                     break;
                 }
                 Err(error) => return Err(error),

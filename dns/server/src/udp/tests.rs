@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dns_chain::{Chain, ChainLimits, Flow, Link, Plugin, QueryMetrics, ZoneRoute};
 use dns_wire::codes::rtype;
-use dns_wire::{Name, Query, Reply};
+use dns_wire::{Name, Query};
 use telemetry::metrics::{Counter, Registry};
 
 use super::*;
@@ -15,7 +15,7 @@ use crate::tcp_connections::{TcpConnectionTable, TcpLimits};
 struct Panics;
 
 impl Plugin for Panics {
-    fn query(&self, request: &Request, _: &mut Reply) -> Flow {
+    fn query(&self, request: &mut Request, _: &mut Answer) -> Flow {
         match request.query.name()[1] {
             b'p' => panic!("deliberate panic"),
             b'w' => Flow::Wait,
@@ -25,8 +25,8 @@ impl Plugin for Panics {
 
     fn wait<'a>(
         &'a self,
-        _: &'a Request,
-        _: &'a mut Reply,
+        _: &'a mut Request,
+        _: &'a mut Answer,
         _: &'a dyn dns_chain::plugin::Runner,
     ) -> futures_util::future::BoxFuture<'a, Flow> {
         Box::pin(async { panic!("deliberate panic") })
@@ -37,9 +37,9 @@ impl Plugin for Panics {
 async fn a_panic_affects_only_one_query_and_is_counted() {
     let runtime = tokio::runtime::Handle::current();
     let chain = Arc::new(Chain::new(vec![Link::new("whoami", Arc::new(Panics))]));
-    let dropped = QueryMetrics::new(&Registry::new(), "dns://:0", "dropped", &[]);
+    let dropped = QueryMetrics::new(&Registry::new(), ["dns://:0", "dropped", ""], &[]);
     let limits = ChainLimits::new(&Registry::new());
-    let route = ZoneRoute { chain, key: 0 };
+    let route = ZoneRoute { chain, key: 0, filter: None };
     let routes = ZoneRoutes::new(vec![(Name::ROOT, route)], dropped, runtime.clone(), limits);
     let connections = Arc::new(TcpConnectionTable::new(TcpLimits::default(), &Registry::new()));
     let shared = Arc::new(ListenerState::new(Arc::new(routes), Counter::default(), runtime, connections));

@@ -157,7 +157,7 @@ pub fn context(cluster: Arc<dyn ClusterSource>) -> PluginContext {
     let metrics = Registry::new();
     PluginContext {
         cluster,
-        views: Default::default(),
+        shared: Default::default(),
         limits: ChainLimits::new(&metrics),
         metrics,
         legacy_metrics: true,

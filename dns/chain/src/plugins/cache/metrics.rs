@@ -2,7 +2,7 @@
 
 use telemetry::metrics::{Counter, Gauge, Registry};
 
-/// The metrics of a cache for one server and list of zones.
+/// The metrics of a cache for one server, list of zones and view.
 pub(super) struct CacheMetrics {
     pub requests: Counter,
     pub misses: Counter,
@@ -22,12 +22,13 @@ pub(super) struct TableMetrics {
 }
 
 impl CacheMetrics {
-    pub(super) fn new(metrics: &Registry, server: &str, zones: &str) -> Self {
-        let counter =
-            |name, help| metrics.counters(name, help, ["server", "zones", "view"]).with([server, zones, ""]);
+    pub(super) fn new(metrics: &Registry, [server, zones, view]: [&str; 3]) -> Self {
+        let counter = |name, help| {
+            metrics.counters(name, help, ["server", "zones", "view"]).with([server, zones, view])
+        };
         let by_kind = |kind| {
             let labels = ["server", "type", "zones", "view"];
-            let values = [server, kind, zones, ""];
+            let values = [server, kind, zones, view];
             let entries = "The number of elements in the cache.";
             let evictions = "The count of cache evictions.";
             let bytes = "Bytes of memory that the cached answers take.";

@@ -22,7 +22,7 @@ fn cache(lines: &str) -> Cache {
         success: table(&options.success),
         denial: table(&options.denial),
         options,
-        metrics: vec![Arc::new(CacheMetrics::new(&Registry::new(), "dns://:53", "example.org."))],
+        metrics: vec![Arc::new(CacheMetrics::new(&Registry::new(), ["dns://:53", "example.org.", ""]))],
     }
 }
 
@@ -30,6 +30,12 @@ fn request(name: &str, start: Instant, seconds: u64) -> Request {
     let mut request = Request::new(Transport::Udp, SERVER);
     request.query = Query::new(1, &name.parse().unwrap(), rtype::A);
     request.received = start + Duration::from_secs(seconds);
+    request
+}
+
+fn refresh(name: &str, start: Instant, seconds: u64) -> Request {
+    let mut request = request(name, start, seconds);
+    request.purpose = Purpose::Refresh;
     request
 }
 
@@ -51,8 +57,9 @@ fn denial(code: u16, ttl: u32) -> Answer {
 
 /// Queries the cache. Returns the flow, the response code and the TTL of the first record.
 fn query(cache: &Cache, request: &Request) -> (Flow, u16, Option<u32>) {
-    let mut reply = Reply::default();
-    let flow = cache.query(request, &mut reply);
+    let mut answer = Answer::default();
+    let flow = cache.query(&mut request.clone(), &mut answer);
+    let Answer { reply, .. } = answer;
     (flow, reply.rcode, reply.records().first().map(|record| record.ttl))
 }
 
@@ -71,7 +78,7 @@ fn an_answer_is_cached_for_its_shortest_ttl_within_bounds() {
     ] {
         let (cache, start) = (cache(lines), Instant::now());
         let mut answer = address(ttl);
-        cache.reply(&request("www.example.org.", start, 0), &mut answer);
+        cache.reply(&mut request("www.example.org.", start, 0), &mut answer);
         assert_eq!(answer.reply.records()[0].ttl, life, "{lines:?}: the first client sees it too");
         let at = |seconds| query(&cache, &request("WWW.example.org.", start, seconds));
         assert_eq!(at(1), (Flow::Done, 0, Some(life - 1)), "{lines:?}, {ttl}");
@@ -82,7 +89,7 @@ fn an_answer_is_cached_for_its_shortest_ttl_within_bounds() {
 #[test]
 fn with_keepttl_the_ttl_does_not_count_down() {
     let (cache, start) = (cache("keepttl\nserve_stale 1h"), Instant::now());
-    cache.reply(&request("www.example.org.", start, 0), &mut address(60));
+    cache.reply(&mut request("www.example.org.", start, 0), &mut address(60));
     for seconds in [0, 30, 59, 60, 600] {
         assert_eq!(query(&cache, &request("www.example.org.", start, seconds)).2, Some(60), "{seconds}");
     }
@@ -93,10 +100,10 @@ fn stale_answers_are_not_served_if_that_is_switched_off() {
     for lines in ["", "serve_stale 0", "serve_stale 0 verify\nserve_stale_policy prefer_positive"] {
         let (cache, start) = (cache(lines), Instant::now());
         let name = "www.example.org.";
-        cache.reply(&request(name, start, 0), &mut address(10));
+        cache.reply(&mut request(name, start, 0), &mut address(10));
         assert_eq!(query(&cache, &request(name, start, 10)).0, Flow::Next, "{lines:?}");
-        cache.reply(&request(name, start, 11), &mut address(60));
-        cache.reply(&request(name, start, 15), &mut denial(3, 60));
+        cache.reply(&mut request(name, start, 11), &mut address(60));
+        cache.reply(&mut request(name, start, 15), &mut denial(3, 60));
         assert_eq!(query(&cache, &request(name, start, 20)).1, 3, "{lines:?}: the newer answer is served");
     }
 }
@@ -106,17 +113,17 @@ fn the_last_disable_of_a_kind_takes_effect() {
     let lines = "disable success a.example.org\ndisable success b.example.org\ndisable denial";
     let (cache, start) = (cache(lines), Instant::now());
     for (name, flow) in [("a.example.org.", Flow::Done), ("b.example.org.", Flow::Next)] {
-        cache.reply(&request(name, start, 0), &mut address(60));
+        cache.reply(&mut request(name, start, 0), &mut address(60));
         assert_eq!(query(&cache, &request(name, start, 1)).0, flow, "{name}");
     }
-    cache.reply(&request("c.example.org.", start, 0), &mut denial(3, 60));
+    cache.reply(&mut request("c.example.org.", start, 0), &mut denial(3, 60));
     assert_eq!(query(&cache, &request("c.example.org.", start, 1)).0, Flow::Next);
 }
 
 #[test]
 fn the_remaining_ttl_is_rounded_up_to_full_seconds() {
     let (cache, start) = (cache(""), Instant::now());
-    cache.reply(&request("www.example.org.", start, 0), &mut address(30));
+    cache.reply(&mut request("www.example.org.", start, 0), &mut address(30));
     for (seconds, milliseconds, left) in [(0, 900, 30), (1, 100, 29), (29, 999, 1)] {
         let mut request = request("www.example.org.", start, seconds);
         request.received += Duration::from_millis(milliseconds);
@@ -130,7 +137,7 @@ fn denials_are_cached_for_the_soa_minimum_and_failures_briefly() {
     for (name, code, ttl, life) in
         [("a.example.org.", 3, 20, 20), ("b.example.org.", 0, 20, 20), ("c.example.org.", 2, 20, 5)]
     {
-        cache.reply(&request(name, start, 0), &mut denial(code, ttl));
+        cache.reply(&mut request(name, start, 0), &mut denial(code, ttl));
         assert_eq!(query(&cache, &request(name, start, life - 1)).1, code, "{name}");
         assert_eq!(query(&cache, &request(name, start, life)).0, Flow::Next, "{name}: expired");
     }
@@ -155,7 +162,7 @@ fn answers_that_must_not_be_cached_are_not() {
         ("memory.example.org.", &mut from_memory),
     ];
     for (name, answer) in cases {
-        cache.reply(&request(name, start, 0), answer);
+        cache.reply(&mut request(name, start, 0), answer);
         assert_eq!(query(&cache, &request(name, start, 1)).0, Flow::Next, "{name}");
     }
     assert_eq!(
@@ -239,7 +246,7 @@ fn a_reply_is_cached_according_to_its_kind() {
             request
         };
         let mut answer = reply(code, records);
-        cache.reply(&request(0), &mut answer);
+        cache.reply(&mut request(0), &mut answer);
         let ttls: Vec<u32> = answer.reply.records().iter().map(|record| record.ttl).collect();
         assert!(ttls.iter().all(|given| *given == ttl), "{what}: {ttls:?}");
         assert_eq!(query(&cache, &request(1)).0 == Flow::Done, kept, "{what}");
@@ -251,8 +258,8 @@ fn a_cached_failure_does_not_hide_an_answer() {
     for (code, served) in [(2, 0), (3, 3), (4, 4)] {
         let (cache, start) = (cache(""), Instant::now());
         let name = "www.example.org.";
-        cache.reply(&request(name, start, 0), &mut address(60));
-        cache.reply(&request(name, start, 1), &mut denial(code, 60));
+        cache.reply(&mut request(name, start, 0), &mut address(60));
+        cache.reply(&mut request(name, start, 1), &mut denial(code, 60));
         assert_eq!(query(&cache, &request(name, start, 2)).1, served);
         assert_eq!(query(&cache, &request(name, start, 4)).0, Flow::Done);
     }
@@ -261,7 +268,7 @@ fn a_cached_failure_does_not_hide_an_answer() {
 #[test]
 fn queries_with_another_do_bit_or_type_are_cached_separately() {
     let (cache, start) = (cache(""), Instant::now());
-    cache.reply(&request("www.example.org.", start, 0), &mut address(60));
+    cache.reply(&mut request("www.example.org.", start, 0), &mut address(60));
     let mut other = request("www.example.org.", start, 1);
     other.query.edns = Some(dns_wire::Edns { udp_size: 1232, version: 0, dnssec_ok: true });
     assert_eq!(query(&cache, &other).0, Flow::Next, "DO");
@@ -273,31 +280,31 @@ fn queries_with_another_do_bit_or_type_are_cached_separately() {
 #[test]
 fn a_popular_answer_is_refreshed_once_before_it_expires() {
     let (cache, start) = (cache("prefetch 2 10s 10%"), Instant::now());
-    cache.reply(&request("www.example.org.", start, 0), &mut address(100));
+    cache.reply(&mut request("www.example.org.", start, 0), &mut address(100));
     let at = |seconds| query(&cache, &request("www.example.org.", start, seconds)).0;
     assert_eq!([at(5), at(6)], [Flow::Done, Flow::Done], "long before");
     assert_eq!(at(91), Flow::Done, "the gap was too long");
     assert_eq!([at(92), at(93)], [Flow::Refresh, Flow::Done], "one at a time");
     let mut refresh = request("www.example.org.", start, 93);
     refresh.purpose = Purpose::Refresh;
-    cache.reply(&refresh, &mut denial(2, 60));
+    cache.reply(&mut refresh.clone(), &mut denial(2, 60));
     assert_eq!(
         query(&cache, &request("www.example.org.", start, 94)).1,
         0,
         "a failed refresh changes nothing"
     );
-    cache.reply(&refresh, &mut address(100));
+    cache.reply(&mut refresh.clone(), &mut address(100));
     assert!(query(&cache, &request("www.example.org.", start, 1)).2 > Some(90), "a good one does");
 }
 
 #[test]
 fn a_refreshed_answer_keeps_its_hit_count() {
     let (cache, start) = (cache("prefetch 2 20s 90%"), Instant::now());
-    cache.reply(&request("www.example.org.", start, 0), &mut address(100));
+    cache.reply(&mut request("www.example.org.", start, 0), &mut address(100));
     let at = |seconds| query(&cache, &request("www.example.org.", start, seconds)).0;
     assert_eq!([at(19), at(20)], [Flow::Done, Flow::Refresh]);
-    let refresh = Request { purpose: Purpose::Refresh, ..request("www.example.org.", start, 20) };
-    cache.reply(&refresh, &mut address(100));
+    let refresh = refresh("www.example.org.", start, 20);
+    cache.reply(&mut refresh.clone(), &mut address(100));
     // A refresh reads the clock itself, so the entry was stored at about `start`.
     assert_eq!(at(11), Flow::Refresh, "once more is enough");
 }
@@ -316,7 +323,7 @@ fn a_stale_answer_is_served_while_it_is_refreshed() {
         ("serve_stale 60s verify", wait(), wait()),
     ] {
         let (cache, start) = (cache(lines), Instant::now());
-        cache.reply(&request("www.example.org.", start, 0), &mut address(10));
+        cache.reply(&mut request("www.example.org.", start, 0), &mut address(10));
         let at = |seconds| query(&cache, &request("www.example.org.", start, seconds));
         assert_eq!(at(20), first, "{lines}");
         assert_eq!(at(20), next, "{lines}: the second query");
@@ -334,11 +341,11 @@ fn a_stale_answer_is_refreshed_again_if_the_refresh_did_not_replace_it() {
         ("serve_stale", denial(2, 60)),
     ] {
         let (cache, start) = (cache(lines), Instant::now());
-        cache.reply(&request(name, start, 0), &mut address(10));
+        cache.reply(&mut request(name, start, 0), &mut address(10));
         let at = |seconds| query(&cache, &request(name, start, seconds)).0;
         assert_eq!([at(20), at(20)], [Flow::Refresh, Flow::Done], "{lines:?}");
-        let refresh = Request { purpose: Purpose::Refresh, ..request(name, start, 20) };
-        cache.reply(&refresh, &mut fresh);
+        let refresh = refresh(name, start, 20);
+        cache.reply(&mut refresh.clone(), &mut fresh);
         assert_eq!(at(21), Flow::Refresh, "{lines:?}");
     }
 }
@@ -348,10 +355,10 @@ fn a_refresh_from_memory_removes_the_entry() {
     let name = "www.example.org.";
     for mut kept in [address(10), denial(3, 10)] {
         let (cache, start) = (cache("serve_stale"), Instant::now());
-        cache.reply(&request(name, start, 0), &mut kept);
+        cache.reply(&mut request(name, start, 0), &mut kept);
         assert_eq!(query(&cache, &request(name, start, 20)).0, Flow::Refresh);
         let mut fresh = Answer { from_memory: true, ..address(60) };
-        cache.reply(&Request { purpose: Purpose::Refresh, ..request(name, start, 20) }, &mut fresh);
+        cache.reply(&mut refresh(name, start, 20), &mut fresh);
         assert_eq!(query(&cache, &request(name, start, 21)).0, Flow::Next);
     }
 }
@@ -361,8 +368,8 @@ fn with_prefer_positive_a_stale_answer_comes_before_a_denial() {
     for (policy, code) in [("", 3), ("serve_stale_policy prefer_positive", 0)] {
         let (cache, start) = (cache(&format!("serve_stale\n{policy}")), Instant::now());
         let name = "www.example.org.";
-        cache.reply(&request(name, start, 0), &mut address(10));
-        cache.reply(&request(name, start, 15), &mut denial(3, 60));
+        cache.reply(&mut request(name, start, 0), &mut address(10));
+        cache.reply(&mut request(name, start, 15), &mut denial(3, 60));
         assert_eq!(query(&cache, &request(name, start, 20)).1, code, "{policy:?}");
     }
 }
@@ -389,7 +396,7 @@ fn a_long_chain_of_cnames_is_passed_on_and_not_cached() {
     };
     for (length, kept) in [(1, true), (16, true), (17, false), (2_900, false)] {
         let (cache, start) = (cache(""), Instant::now());
-        cache.reply(&request("n0.example.org.", start, 0), &mut chain(length));
+        cache.reply(&mut request("n0.example.org.", start, 0), &mut chain(length));
         assert_eq!(query(&cache, &request("n0.example.org.", start, 1)).0 == Flow::Done, kept, "{length}");
     }
 }
@@ -403,7 +410,7 @@ fn a_failure_caused_by_overload_is_not_cached() {
     ] {
         let mut answer = Answer::default();
         answer.fail(failure);
-        cache.reply(&request("www.example.org.", start, 0), &mut answer);
+        cache.reply(&mut request("www.example.org.", start, 0), &mut answer);
         assert_eq!(query(&cache, &request("www.example.org.", start, 1)).0, flow);
     }
 }
@@ -411,7 +418,7 @@ fn a_failure_caused_by_overload_is_not_cached() {
 #[test]
 fn a_lost_refresh_is_started_again_after_its_lease() {
     let (cache, start) = (cache("serve_stale 1h"), Instant::now());
-    cache.reply(&request("www.example.org.", start, 0), &mut address(10));
+    cache.reply(&mut request("www.example.org.", start, 0), &mut address(10));
     let at = |seconds| query(&cache, &request("www.example.org.", start, seconds)).0;
     assert_eq!([at(20), at(21), at(30), at(32)], [Flow::Refresh, Flow::Done, Flow::Done, Flow::Refresh]);
 }
@@ -419,17 +426,17 @@ fn a_lost_refresh_is_started_again_after_its_lease() {
 #[test]
 fn a_stale_answer_is_served_if_the_query_cannot_wait() {
     let (cache, start) = (cache("serve_stale 1h verify 1s 3s 2s"), Instant::now());
-    cache.reply(&request("www.example.org.", start, 0), &mut address(10));
-    let mut reply = Reply::default();
+    cache.reply(&mut request("www.example.org.", start, 0), &mut address(10));
+    let mut answer = Answer::default();
     assert_eq!(query(&cache, &request("www.example.org.", start, 20)).0, Flow::Wait);
-    assert!(cache.overloaded(&request("www.example.org.", start, 20), &mut reply));
-    assert_eq!(reply.records()[0].ttl, 3);
+    assert!(cache.overloaded(&request("www.example.org.", start, 20), &mut answer));
+    assert_eq!(answer.reply.records()[0].ttl, 3);
     assert_eq!(
         query(&cache, &request("www.example.org.", start, 20)).0,
         Flow::Wait,
         "the next query refreshes again"
     );
-    assert!(!cache.overloaded(&request("other.example.org.", start, 20), &mut reply));
+    assert!(!cache.overloaded(&request("other.example.org.", start, 20), &mut answer));
 }
 
 #[test]
@@ -444,7 +451,7 @@ fn answers_take_no_more_memory_than_allowed() {
         answer
     };
     for number in 0..100 {
-        cache.reply(&request(&format!("n{number}.example.org."), start, 0), &mut large());
+        cache.reply(&mut request(&format!("n{number}.example.org."), start, 0), &mut large());
         assert!(cache.success.bytes() <= MIN_BYTES, "{}", cache.success.bytes());
     }
     assert_eq!(cache.success.len(), MIN_BYTES / (420_000 + 1024));
@@ -453,7 +460,7 @@ fn answers_take_no_more_memory_than_allowed() {
     for _ in 0..4 {
         huge.reply.push(Section::Additional, Owner::Question, rtype::TXT, 60, &[b'x'; 60_000]);
     }
-    cache.reply(&request("huge.example.org.", start, 0), &mut huge);
+    cache.reply(&mut request("huge.example.org.", start, 0), &mut huge);
     assert_eq!(
         query(&cache, &request("huge.example.org.", start, 1)).0,
         Flow::Next,

@@ -81,7 +81,7 @@ pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Hosts
     };
     let zones = Zones::read_or_keys(zones, setup.block)?;
     let mut options = HostsOptions {
-        path: file.map(|file| file.text.as_str().into()),
+        path: file.map(|file| setup.path(file)),
         table: HostTableOptions { zones, reverse: true },
         inline: String::new(),
         ttl: 3600,

@@ -7,7 +7,6 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::request::Transport;
-use crate::setup::ZoneViews;
 
 #[derive(Default)]
 struct FakeCluster(Mutex<Cache>);
@@ -26,11 +25,17 @@ impl ClusterSource for FakeCluster {
 struct NoRunner;
 
 impl Runner for NoRunner {
-    fn query_below<'a>(&'a self, _: &'a Request, _: &'a mut Answer) -> BoxFuture<'a, ()> {
+    fn query_below<'a>(&'a self, _: &'a mut Request, _: &'a mut Answer) -> BoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))
     }
 
-    fn resolve<'a>(&'a self, _: &'a Request, _: &'a Name, _: &'a mut Answer) -> BoxFuture<'a, Option<Query>> {
+    fn resolve<'a>(
+        &'a self,
+        _: &'a Request,
+        _: &'a Name,
+        _: u16,
+        _: &'a mut Answer,
+    ) -> BoxFuture<'a, Option<Query>> {
         Box::pin(std::future::ready(None))
     }
 }
@@ -55,10 +60,10 @@ fn a_name_that_is_deleted_while_its_query_waits_falls_through() {
 
         let mut request = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
         request.query = Query::new(1, &"ext.default.svc.cluster.local.".parse().unwrap(), rtype::A);
-        let mut reply = Reply::default();
-        assert_eq!(plugin.query(&request, &mut reply), Flow::Wait);
+        let mut answer = Answer::default();
+        assert_eq!(plugin.query(&mut request, &mut answer), Flow::Wait);
         cluster.0.lock().unwrap().apply(vec![Event::Remove(Kind::Service, key)], 2);
-        let waited = plugin.wait(&request, &mut reply, &NoRunner).now_or_never();
-        assert_eq!((waited, reply.rcode), (Some(flow), code));
+        let waited = plugin.wait(&mut request, &mut answer, &NoRunner).now_or_never();
+        assert_eq!((waited, answer.reply.rcode), (Some(flow), code));
     }
 }

@@ -22,8 +22,8 @@ pub(super) struct QueryLogFormat(Vec<Piece>);
 enum Piece {
     Text(String),
     Field(Field),
-    /// `{/label}`: metadata, which no plugin publishes yet.
-    Nothing,
+    /// `{/LABEL}`: metadata.
+    Metadata(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,8 @@ const FIELDS: &[(&str, Field)] = &[
 /// A query and the reply to it.
 pub(super) struct SentReply<'a> {
     pub request: &'a Request,
-    pub reply: &'a Reply,
+    /// `None` if no reply was sent.
+    pub reply: Option<&'a Reply>,
     pub size: usize,
     pub took: Duration,
 }
@@ -83,7 +84,9 @@ impl QueryLogFormat {
             let field = word.and_then(|word| FIELDS.iter().find(|(known, _)| *known == word));
             let piece = match (field, word) {
                 (Some((_, field)), _) => Some(Piece::Field(*field)),
-                (None, Some(word)) if word.starts_with("{/") => Some(Piece::Nothing),
+                (None, Some(word)) if word.starts_with("{/") => {
+                    Some(Piece::Metadata(word[2..word.len() - 1].to_owned()))
+                }
                 _ => None,
             };
             match (piece, word) {
@@ -119,6 +122,7 @@ impl QueryLogFormat {
         let query = &request.query;
         let mut message = Vec::new();
         self.message(sent, &mut message);
+        let rcode = reply.map_or_else(|| "null".to_owned(), |reply| format!("\"{}\"", Rcode(reply.rcode)));
         // Writing into a Vec cannot fail.
         let _ = write!(out, "{{\"time\":\"{}\",\"level\":\"INFO\",\"msg\":", jiff::Timestamp::now());
         json::push_string(out, &String::from_utf8_lossy(&message));
@@ -128,7 +132,7 @@ impl QueryLogFormat {
         let _ = write!(
             out,
             ",\"qtype\":\"{}\",\"qclass\":\"{}\",\"protocol\":\"{}\",\"id\":{},\"opcode\":{},\"request_size\":{},\
-             \"dnssec_ok\":{},\"bufsize\":{},\"rcode\":\"{}\",\"response_size\":{size},\"duration_seconds\":{}}}",
+             \"dnssec_ok\":{},\"bufsize\":{},\"rcode\":{},\"response_size\":{size},\"duration_seconds\":{}}}",
             Type(query.qtype),
             Class(query.qclass),
             request.transport.name(),
@@ -137,7 +141,7 @@ impl QueryLogFormat {
             request.size,
             query.dnssec_ok(),
             request.limit(),
-            Rcode(reply.rcode),
+            rcode,
             took.as_secs_f64(),
         );
     }
@@ -147,7 +151,10 @@ impl QueryLogFormat {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Piece::Field(field) => field.write(sent, out),
-                Piece::Nothing => out.push(b'-'),
+                Piece::Metadata(label) => match sent.request.metadata(label) {
+                    Some(value) if !value.is_empty() => out.extend_from_slice(value.as_bytes()),
+                    _ => out.push(b'-'),
+                },
             }
         }
     }
@@ -171,7 +178,10 @@ impl Field {
             Self::Opcode => write!(out, "{}", query.opcode()),
             Self::Do => write!(out, "{}", query.dnssec_ok()),
             Self::Bufsize => write!(out, "{}", request.limit()),
-            Self::Rcode => write!(out, "{}", Rcode(reply.rcode)),
+            Self::Rcode => match reply {
+                Some(reply) => write!(out, "{}", Rcode(reply.rcode)),
+                None => write!(out, "-"),
+            },
             Self::Rsize => write!(out, "{size}"),
             Self::Duration => write!(out, "{}s", took.as_secs_f64()),
             Self::Rflags => {
@@ -193,6 +203,7 @@ fn host(out: &mut Vec<u8>, address: SocketAddr) -> std::io::Result<()> {
 /// The names of the flags that are set in the reply.
 fn flags(sent: &SentReply<'_>, out: &mut Vec<u8>) {
     let SentReply { request, reply, .. } = sent;
+    let Some(reply) = reply else { return out.push(b'-') };
     let flags = [
         (true, "qr"),
         (reply.authoritative, "aa"),
@@ -231,7 +242,7 @@ mod tests {
         let (request, mut reply) = (request(), Reply::default());
         (reply.rcode, reply.authoritative) = (3, true);
         let sent =
-            SentReply { request: &request, reply: &reply, size: 106, took: Duration::from_micros(137) };
+            SentReply { request: &request, reply: Some(&reply), size: 106, took: Duration::from_micros(137) };
         for (format, wanted) in [
             (
                 COMMON,
@@ -252,7 +263,8 @@ mod tests {
     #[test]
     fn json_lines_have_all_fields_of_coredns() {
         let (request, reply) = (request(), Reply::default());
-        let sent = SentReply { request: &request, reply: &reply, size: 106, took: Duration::from_millis(2) };
+        let sent =
+            SentReply { request: &request, reply: Some(&reply), size: 106, took: Duration::from_millis(2) };
         let mut line = Vec::new();
         QueryLogFormat::read("{name}").json(&sent, &mut line);
         let line = String::from_utf8(line).unwrap();
