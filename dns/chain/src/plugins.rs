@@ -1,18 +1,35 @@
 //! The list of plugins. A query passes it from top to bottom; the order in the Corefile has no effect.
 
+mod acl;
+mod any;
 mod bind;
+mod bufsize;
 mod cache;
+mod cancel;
+mod chaos;
+mod debug;
+mod dns64;
+mod erratic;
 mod errors;
 mod forward;
+mod header;
 mod health;
 mod hosts;
 mod kubernetes;
 mod loadbalance;
+mod local;
 mod log;
 mod loop_;
+mod metadata;
+mod minimal;
+mod multisocket;
+mod nsid;
 mod prometheus;
 mod ready;
 mod reload;
+mod root;
+mod timeouts;
+mod view;
 mod whoami;
 
 pub use self::reload::ReloadMetrics;
@@ -20,71 +37,71 @@ use crate::setup::PluginEntry;
 
 /// The registry of plugins, in the order of CoreDNS's plugin.cfg.
 pub const PLUGINS: &[PluginEntry] = &[
+    root::ENTRY,
+    metadata::ENTRY,
+    cancel::ENTRY,
+    timeouts::ENTRY,
+    multisocket::ENTRY,
     reload::ENTRY,
+    nsid::ENTRY,
+    bufsize::ENTRY,
     bind::ENTRY,
+    debug::ENTRY,
     ready::ENTRY,
     health::ENTRY,
     prometheus::ENTRY,
     errors::ENTRY,
     log::ENTRY,
+    local::ENTRY,
+    dns64::ENTRY,
+    any::ENTRY,
+    chaos::ENTRY,
     loadbalance::ENTRY,
+    acl::ENTRY,
     cache::ENTRY,
+    header::ENTRY,
+    minimal::ENTRY,
     hosts::ENTRY,
     kubernetes::ENTRY,
     loop_::ENTRY,
     forward::ENTRY,
+    erratic::ENTRY,
     whoami::ENTRY,
+    view::ENTRY,
 ];
 
 /// Directives of CoreDNS 1.15 that are not built yet.
 pub const NOT_BUILT: &[&str] = &[
-    "root",
-    "metadata",
+    "auto",
+    "file",
+    "template",
+    "rewrite",
     "geoip",
-    "cancel",
     "proxyproto",
     "quic",
     "grpc_server",
     "https",
     "https3",
-    "timeouts",
-    "multisocket",
-    "nsid",
-    "bufsize",
-    "debug",
     "trace",
     "pprof",
     "shed",
     "dnstap",
-    "local",
-    "dns64",
     "siit",
-    "any",
-    "chaos",
     "tsig",
-    "rewrite",
     "autopath",
-    "acl",
-    "header",
     "dnssec",
     "tls",
-    "minimal",
-    "template",
     "transfer",
     "dynupdate",
     "route53",
     "azure",
     "clouddns",
     "k8s_external",
-    "file",
-    "auto",
     "secondary",
     "etcd",
     "grpc",
-    "erratic",
     "on",
     "sign",
-    "view",
     "nomad",
 ];
 

@@ -1,0 +1,344 @@
+//! Plugins that change or make answers, each with a Corefile and what a client gets.
+#![allow(clippy::unwrap_used, reason = "a test support that fails is a test that fails")]
+
+mod support;
+
+use dns_chain::codes::Rcode;
+use dns_wire::Section;
+use support::{Question, Received, parsed, routes};
+
+/// The answer of the last plugin of most configurations.
+const NEXT: &str = "template ANY ANY . {\nanswer \"{{ .Name }} 60 IN A 192.0.2.1\"\nauthority \". 60 IN NS ns.\"\nadditional \"ns. 60 IN A 192.0.2.2\"\n}";
+
+/// A configuration, a query, and the response code with the records of the three sections.
+type Row<'a> = (&'a str, Question<'a>, &'a str, [&'a [&'a str]; 3]);
+
+async fn check(rows: &[Row<'_>]) {
+    for (lines, question, code, sections) in rows {
+        let received = ask(lines, question).await;
+        let what = format!("{lines}: {} {}", question.name, question.qtype);
+        assert_eq!(Rcode(received.reply.rcode).to_string(), *code, "{what} {}", received.why);
+        let names = [Section::Answer, Section::Authority, Section::Additional];
+        for (section, wanted) in names.into_iter().zip(sections) {
+            assert_eq!(received.records(section), parsed(wanted), "{what} {section:?}");
+        }
+        assert_eq!(received.query.question(), question.query().question(), "{what}: the client's question");
+    }
+}
+
+async fn ask(lines: &str, question: &Question<'_>) -> Received {
+    let corefile = format!(".:53 {{\n{lines}\n}}\n");
+    let routes = routes(&corefile).await.unwrap_or_else(|errors| panic!("{corefile}\n{errors}"));
+    routes.ask(question).await
+}
+
+fn from_client<'a>(name: &'a str, qtype: &'a str, client: &'a str) -> Question<'a> {
+    Question { client, ..Question::new(name, qtype) }
+}
+
+#[tokio::test]
+async fn any_is_answered_with_hinfo() {
+    let lines = format!("any\n{NEXT}");
+    check(&[
+        (
+            &lines,
+            Question::new("Example.org.", "ANY"),
+            "NOERROR",
+            [&["example.org. 8482 IN HINFO \"ANY obsoleted\" \"See RFC 8482\""], &[], &[]],
+        ),
+        (
+            &lines,
+            Question::new("example.org.", "A"),
+            "NOERROR",
+            [&["example.org. 60 IN A 192.0.2.1"], &[". 60 IN NS ns."], &["ns. 60 IN A 192.0.2.2"]],
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn chaos_tells_version_and_authors_in_class_ch_only() {
+    let lines = "chaos \"Server 1\" Me\nwhoami";
+    let chaos = |name| Question { qclass: "CH", ..Question::new(name, "TXT") };
+    check(&[
+        (lines, chaos("version.bind."), "NOERROR", [&["version.bind. 0 CH TXT \"Server 1\""], &[], &[]]),
+        (lines, chaos("version.server."), "NOERROR", [&["version.server. 0 CH TXT \"Server 1\""], &[], &[]]),
+        (lines, chaos("authors.bind."), "NOERROR", [&["authors.bind. 0 CH TXT \"Me\""], &[], &[]]),
+        ("template IN A {\nrcode NXDOMAIN\n}", chaos("version.bind."), "REFUSED", [&[], &[], &[]]),
+    ])
+    .await;
+    let hostname = ask(lines, &chaos("hostname.bind.")).await;
+    assert_eq!(hostname.records(Section::Answer).len(), 1);
+    let next = ask(lines, &Question::new("version.bind.", "TXT")).await;
+    assert_eq!(next.records(Section::Additional).len(), 2, "whoami");
+}
+
+#[tokio::test]
+async fn minimal_leaves_only_the_answer_of_positive_replies() {
+    let denial = "minimal\ntemplate ANY ANY {\nrcode NXDOMAIN\nauthority \". 60 SOA a. b. 1 2 3 4 5\"\n}";
+    let positive = format!("minimal\n{NEXT}");
+    check(&[
+        (&positive, Question::new("a.", "A"), "NOERROR", [&["a. 60 IN A 192.0.2.1"], &[], &[]]),
+        (denial, Question::new("a.", "A"), "NXDOMAIN", [&[], &[". 60 IN SOA a. b. 1 2 3 4 5"], &[]]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn nsid_answers_clients_that_ask_for_it() {
+    let served = routes(&format!(".:53 {{\nnsid rack 7\n{NEXT}\n}}")).await.unwrap();
+    for (option, wanted) in [(None, vec![]), (Some(3), vec![(3, b"rack 7".to_vec())])] {
+        let question = Question::new("a.", "A");
+        let change = |query: &mut dns_wire::Query| {
+            if let Some(code) = option {
+                query.push_option(code, b"");
+            }
+        };
+        let received = served.ask_with(&question, change).await;
+        let options: Vec<_> = received.reply.options().map(|(code, data)| (code, data.to_vec())).collect();
+        assert_eq!(options, wanted);
+    }
+}
+
+#[tokio::test]
+async fn local_answers_for_names_that_never_leave_a_host() {
+    let lines = format!("local\n{NEXT}");
+    let without = format!("local {{\ndisable_localhost_prefix\n}}\n{NEXT}");
+    let soa = |zone: &str| format!("{zone} 604800 IN SOA localhost. root.localhost. 1 0 0 0 604800");
+    let (localhost, prefixed, loopback) =
+        (soa("localhost."), soa("localhost.example.org."), soa("127.in-addr.arpa."));
+    let next: [&[&str]; 3] =
+        [&["localhost.example.org. 60 IN A 192.0.2.1"], &[". 60 IN NS ns."], &["ns. 60 IN A 192.0.2.2"]];
+    check(&[
+        (
+            &lines,
+            Question::new("LocalHost.", "A"),
+            "NOERROR",
+            [&["localhost. 604800 IN A 127.0.0.1"], &[], &[]],
+        ),
+        (
+            &lines,
+            Question::new("localhost.", "AAAA"),
+            "NOERROR",
+            [&["localhost. 604800 IN AAAA ::1"], &[], &[]],
+        ),
+        (
+            &lines,
+            Question::new("localhost.", "NS"),
+            "NOERROR",
+            [&["localhost. 604800 IN NS localhost."], &[], &[]],
+        ),
+        (&lines, Question::new("localhost.", "SOA"), "NOERROR", [&[&localhost], &[], &[]]),
+        (&lines, Question::new("localhost.", "MX"), "NOERROR", [&[], &[&localhost], &[]]),
+        (
+            &lines,
+            Question::new("a.localhost.", "A"),
+            "NOERROR",
+            [&["a.localhost. 604800 IN A 127.0.0.1"], &[], &[]],
+        ),
+        (
+            &lines,
+            Question::new("localhost.example.org.", "A"),
+            "NOERROR",
+            [&["localhost.example.org. 604800 IN A 127.0.0.1"], &[], &[]],
+        ),
+        (&lines, Question::new("localhost.example.org.", "TXT"), "NOERROR", [&[], &[&prefixed], &[]]),
+        (&without, Question::new("localhost.example.org.", "A"), "NOERROR", next),
+        (
+            &lines,
+            Question::new("1.0.0.127.in-addr.arpa.", "PTR"),
+            "NOERROR",
+            [&["1.0.0.127.in-addr.arpa. 604800 IN PTR localhost."], &[], &[]],
+        ),
+        (&lines, Question::new("1.0.0.127.in-addr.arpa.", "A"), "NOERROR", [&[], &[&loopback], &[]]),
+        (&lines, Question::new("2.0.0.127.in-addr.arpa.", "PTR"), "NXDOMAIN", [&[], &[&loopback], &[]]),
+        (&lines, Question::new("127.in-addr.arpa.", "A"), "NOERROR", [&[], &[&loopback], &[]]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn acl_decides_by_the_first_line_that_matches() {
+    let zones = "acl example.org {\nallow net 10.0.0.0/8\nblock type A AAAA net 192.0.2.0/24 fd00::/8\nfilter type TXT\ndrop net 203.0.113.7\n}\ntemplate ANY ANY {\n}";
+    for (client, name, qtype, wanted) in [
+        ("10.0.0.1", "example.org.", "TXT", "NOERROR"),
+        ("192.0.2.1", "www.example.org.", "A", "REFUSED 15"),
+        ("fd00::1", "www.example.org.", "AAAA", "REFUSED 15"),
+        ("192.0.2.1", "www.example.org.", "MX", "NOERROR"),
+        ("198.51.100.1", "example.org.", "TXT", "NOERROR 17"),
+        ("203.0.113.7", "example.org.", "A", "dropped"),
+        ("203.0.113.7", "example.net.", "A", "NOERROR"),
+    ] {
+        let received = ask(zones, &from_client(name, qtype, client)).await;
+        let error = received.reply.options().find(|(code, _)| *code == 15);
+        let error = error.map(|(_, data)| format!(" {}", data[1])).unwrap_or_default();
+        let found = match received.message.is_empty() {
+            true => "dropped".to_owned(),
+            false => format!("{}{error}", Rcode(received.reply.rcode)),
+        };
+        assert_eq!(found, wanted, "{client} {name} {qtype}");
+    }
+    let served =
+        routes(".:53 {\nacl {\nblock net 10.0.0.0/8\n}\nacl {\nallow\ndrop\n}\nwhoami\n}").await.unwrap();
+    for client in ["10.0.0.1", "192.0.2.1"] {
+        served.ask(&from_client("a.", "A", client)).await;
+    }
+    let text = served.metrics.text();
+    for line in [
+        "coredns_acl_blocked_requests_total{server=\"dns://:53\",zone=\".\",view=\"\"} 1",
+        "coredns_acl_allowed_requests_total{server=\"dns://:53\",view=\"\"} 1",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn header_changes_flags() {
+    for (lines, wanted) in [
+        ("header {\nresponse set ra\nresponse clear aa\n}", [false, true, true]),
+        ("header {\nset aa ra\nclear rd\n}", [true, true, false]),
+        ("header {\nquery clear rd\n}", [true, false, false]),
+    ] {
+        let received = ask(&format!("{lines}\n{NEXT}"), &Question::new("a.", "A")).await;
+        let flags = u16::from_be_bytes([received.message[2], received.message[3]]);
+        assert_eq!([0x0400, 0x0080, 0x0100].map(|bit| flags & bit != 0), wanted, "{lines}: AA, RA, RD");
+    }
+}
+
+#[tokio::test]
+async fn bufsize_lowers_the_size_of_udp_replies() {
+    let many = (0..100).map(|at| format!("answer \"a. 60 IN A 10.0.0.{at}\"\n")).collect::<String>();
+    let lines = format!("bufsize 600\ntemplate ANY ANY {{\n{many}}}");
+    for (edns, least, most) in
+        [(Some((4096, false)), 512, 600), (Some((512, false)), 490, 512), (None, 490, 512)]
+    {
+        let received = ask(&lines, &Question { edns, ..Question::new("a.", "A") }).await;
+        assert!((least..=most).contains(&received.message.len()), "{edns:?}: {}", received.message.len());
+        assert_ne!(received.message[2] & 0x02, 0, "TC");
+    }
+}
+
+#[tokio::test]
+async fn the_first_view_whose_expressions_hold_answers() {
+    let block = |lines: &str, address: &str| {
+        format!(
+            ". {{\n{lines}\nprometheus localhost:0\ntemplate ANY ANY {{\nanswer \"a. 60 IN A {address}\"\n}}\n}}\n"
+        )
+    };
+    let text =
+        block("view one {\nexpr incidr(client_ip(), '10.0.0.0/8')\nexpr type() == 'A'\n}", "192.0.2.1")
+            + &block("view two {\nexpr name() == 'a.'\n}", "192.0.2.2")
+            + &block("", "192.0.2.3");
+    let served = routes(&text).await.unwrap();
+    for (client, name, qtype, wanted) in [
+        ("10.0.0.1", "a.", "A", "a. 60 IN A 192.0.2.1"),
+        ("10.0.0.1", "a.", "TXT", "a. 60 IN A 192.0.2.2"),
+        ("192.0.2.9", "a.", "A", "a. 60 IN A 192.0.2.2"),
+        ("192.0.2.9", "b.", "A", "a. 60 IN A 192.0.2.3"),
+    ] {
+        let received = served.ask(&from_client(name, qtype, client)).await;
+        assert_eq!(received.records(Section::Answer), parsed(&[wanted]), "{client} {name} {qtype}");
+    }
+    let text = served.metrics.text();
+    assert!(text.contains("coredns_dns_responses_total{server=\"dns://:53\",zone=\".\",view=\"two\",rcode=\"NOERROR\",plugin=\"template\"} 2"), "{text}");
+}
+
+#[tokio::test]
+async fn dns64_makes_addresses_for_names_without_any() {
+    let upstream = "template IN A {\nmatch ^v4[.]\nanswer \"{{ .Name }} 700 IN A 192.0.2.33\"\nfallthrough\n}
+        template IN AAAA {\nmatch ^v4[.]\nauthority \". 300 SOA a. b. 1 2 3 4 5\"\nfallthrough\n}
+        template IN AAAA {\nmatch ^v6[.]\nanswer \"{{ .Name }} 60 IN AAAA fd00::1\"\nfallthrough\n}
+        template IN A {\nmatch ^v6[.]\nanswer \"{{ .Name }} 60 IN A 192.0.2.1\"\nfallthrough\n}
+        template ANY ANY {\nrcode NXDOMAIN\nauthority \". 300 SOA a. b. 1 2 3 4 5\"\n}";
+    let (usual, all, v4) = (
+        format!("dns64\n{upstream}"),
+        format!("dns64 {{\ntranslate_all\nprefix 2001:db8::/32\n}}\n{upstream}"),
+        format!("dns64 {{\nallow_ipv4\n}}\n{upstream}"),
+    );
+    let soa = ". 300 IN SOA a. b. 1 2 3 4 5";
+    check(&[
+        (
+            &usual,
+            from_client("v4.", "AAAA", "fd00::9"),
+            "NOERROR",
+            [&["v4. 300 IN AAAA 64:ff9b::192.0.2.33"], &[], &[]],
+        ),
+        (&usual, from_client("v4.", "AAAA", "10.0.0.9"), "NOERROR", [&[], &[soa], &[]]),
+        (
+            &v4,
+            from_client("v4.", "AAAA", "10.0.0.9"),
+            "NOERROR",
+            [&["v4. 300 IN AAAA 64:ff9b::192.0.2.33"], &[], &[]],
+        ),
+        (&usual, from_client("v4.", "A", "fd00::9"), "NOERROR", [&["v4. 700 IN A 192.0.2.33"], &[], &[]]),
+        (&usual, from_client("v6.", "AAAA", "fd00::9"), "NOERROR", [&["v6. 60 IN AAAA fd00::1"], &[], &[]]),
+        (
+            &all,
+            from_client("v6.", "AAAA", "fd00::9"),
+            "NOERROR",
+            [&["v6. 60 IN AAAA 2001:db8:c000:201::"], &[], &[]],
+        ),
+        (&usual, from_client("none.", "AAAA", "fd00::9"), "NXDOMAIN", [&[], &[soa], &[]]),
+    ])
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn erratic_drops_delays_and_truncates() {
+    let served = routes(".:53 {\nerratic {\ndrop 3\ntruncate 2\ndelay 5 1s\n}\n}").await.unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        let start = tokio::time::Instant::now();
+        let received = served.ask(&Question::new("a.", "A")).await;
+        let kind = match received.message.get(2) {
+            None => "dropped",
+            Some(flags) if flags & 2 != 0 => "truncated",
+            Some(_) => "whole",
+        };
+        seen.push((kind, start.elapsed().as_secs()));
+    }
+    assert_eq!(
+        seen,
+        [("dropped", 0), ("whole", 0), ("truncated", 0), ("dropped", 0), ("truncated", 0), ("whole", 1)]
+    );
+    let other = ask("erratic {\ndrop 0\n}", &Question::new("a.", "TXT")).await;
+    assert_eq!(Rcode(other.reply.rcode).to_string(), "SERVFAIL");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancel_limits_how_long_a_query_waits() {
+    let start = tokio::time::Instant::now();
+    let received = ask("cancel 700ms\nerratic {\ndrop 0\ndelay 1 9s\n}", &Question::new("a.", "A")).await;
+    assert_eq!(received.why, "no answer within 700ms");
+    assert_eq!(start.elapsed().as_millis(), 700);
+}
+
+#[tokio::test]
+async fn metadata_reaches_templates_and_rewrites() {
+    let view = "view inside {\nexpr true\n}\nmetadata\n";
+    check(&[
+        (
+            &format!("{view}template IN TXT {{\nanswer \"{{{{ .Name }}}} 60 TXT \\\"{{{{ .Meta \\\"view/name\\\" }}}}\\\"\"\n}}"),
+            Question::new("a.", "TXT"),
+            "NOERROR",
+            [&["a. 60 IN TXT \"inside\""], &[], &[]],
+        ),
+        (
+            &format!("{view}rewrite name regex (.*)[.]test[.]$ {{1}}.{{view/name}}. metadata answer auto\n{NEXT}\nminimal"),
+            Question::new("a.test.", "A"),
+            "NOERROR",
+            [&["a.test. 60 IN A 192.0.2.1"], &[], &[]],
+        ),
+    ])
+    .await;
+}
+
+/// A plugin above `rewrite` sees the client's question, also when the query fails.
+#[tokio::test]
+async fn a_failure_below_a_rewrite_keeps_the_question_of_the_client() {
+    for lines in ["rewrite name a. b.\nhosts /none", "rewrite name a. b.", "rewrite name a. b..c"] {
+        let received = ask(lines, &Question::new("A.", "A")).await;
+        assert_eq!(received.query.question(), Question::new("A.", "A").query().question(), "{lines}");
+        assert_eq!(Rcode(received.reply.rcode).to_string(), "SERVFAIL", "{lines}");
+    }
+}
