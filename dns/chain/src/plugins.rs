@@ -27,6 +27,7 @@ mod nsid;
 mod prometheus;
 mod ready;
 mod reload;
+mod rewrite;
 mod root;
 mod timeouts;
 mod view;
@@ -57,6 +58,7 @@ pub const PLUGINS: &[PluginEntry] = &[
     any::ENTRY,
     chaos::ENTRY,
     loadbalance::ENTRY,
+    rewrite::ENTRY,
     acl::ENTRY,
     cache::ENTRY,
     header::ENTRY,
@@ -75,7 +77,6 @@ pub const NOT_BUILT: &[&str] = &[
     "auto",
     "file",
     "template",
-    "rewrite",
     "geoip",
     "proxyproto",
     "quic",

@@ -1,0 +1,94 @@
+//! `rewrite name`: the queried name, and the names of the answers on the way back.
+
+use dns_wire::Name;
+
+use super::matching::{MatchKind, TextRewrite};
+use super::reply::Applied;
+use super::rule::{RuleOutcome, RuleQuestion};
+use crate::request::Request;
+
+/// A rule for the queried name.
+pub(super) struct NameRule {
+    /// For `exact`, compared without a text.
+    exact: Option<Name>,
+    rewrite: TextRewrite,
+    /// Whether `{plugin/label}` in the replacement is metadata.
+    has_metadata: bool,
+    /// Whether the names of the answers are turned back into the queried one by themselves.
+    auto: bool,
+    pub answers: Vec<AnswerRule>,
+}
+
+/// `answer name` and `answer value`: names of the answers, or in their data.
+pub(super) struct AnswerRule {
+    pub in_data: bool,
+    pub rewrite: TextRewrite,
+}
+
+impl NameRule {
+    pub(super) fn new(
+        (kind, from, to): (MatchKind, &str, &str),
+        has_metadata: bool,
+        auto: bool,
+        mut answers: Vec<AnswerRule>,
+    ) -> Result<Self, String> {
+        let rewrite = TextRewrite::new(kind, from, to)?;
+        let exact = match &rewrite {
+            TextRewrite::Exact { from, .. } => from.parse().ok().map(Name::lower),
+            _ => None,
+        };
+        let reversed = || rewrite.reversed().filter(|_| auto);
+        let is_reversible = reversed().is_some();
+        for in_data in [false, true] {
+            answers.extend(reversed().map(|rewrite| AnswerRule { in_data, rewrite }));
+        }
+        let auto = (auto || kind == MatchKind::Exact) && !is_reversible;
+        Ok(Self { exact, rewrite, has_metadata, auto, answers })
+    }
+
+    // Hot: 0 allocations if the name does not match.
+    pub(super) fn apply(
+        &self,
+        index: usize,
+        request: &Request,
+        question: &mut RuleQuestion,
+        text: &str,
+        applied: &mut Vec<Applied>,
+    ) -> RuleOutcome {
+        let matches = match &self.exact {
+            Some(name) => question.name.wire().eq_ignore_ascii_case(name.wire()),
+            None => self.rewrite.matches(text),
+        };
+        if !matches {
+            return RuleOutcome::Ignored;
+        }
+        let Some(mut renamed) = self.rewrite.apply(text) else { return RuleOutcome::Ignored };
+        if self.has_metadata {
+            match with_metadata(&renamed, request) {
+                Some(expanded) => renamed = expanded,
+                None => return RuleOutcome::Ignored,
+            }
+        }
+        let Ok(name) = renamed.parse::<Name>() else { return RuleOutcome::InvalidName(renamed) };
+        if self.auto {
+            applied.push(Applied::Remap(Box::new([name.lower(), question.name])));
+        }
+        if !self.answers.is_empty() {
+            applied.push(Applied::RewriteRule(index));
+        }
+        question.name = name;
+        RuleOutcome::Renamed
+    }
+}
+
+/// The text with its metadata labels replaced; `None` if one has no value.
+fn with_metadata(text: &str, request: &Request) -> Option<String> {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once('{') {
+        let (label, after) = after.split_once('}')?;
+        out.push_str(before);
+        out.push_str(&request.metadata(label).filter(|value| !value.is_empty())?);
+        rest = after;
+    }
+    Some(out + rest)
+}

@@ -1,0 +1,140 @@
+//! What rules do to an answer on its way back.
+
+use dns_wire::codes::rtype;
+use dns_wire::{Name, Query, Record, Reply, Section};
+
+use super::rule::{RewriteRule, RuleChange};
+use crate::plugin::Answer;
+
+/// The rules that were applied to a query, in order, attached to it until its answer comes back.
+pub(super) struct AppliedRules(pub Vec<Applied>);
+
+/// A rule that was applied.
+pub(super) enum Applied {
+    /// The rule with this index changes answers.
+    RewriteRule(usize),
+    /// The first name, in lower case, was put in place of the second.
+    Remap(Box<[Name; 2]>),
+    /// The reply has this EDNS option.
+    Option(u16, Vec<u8>),
+    /// The reply has this EDNS option only as the client sent it.
+    Revert(u16, Option<Vec<u8>>),
+}
+
+/// Applies the rules to an answer, the last one first.
+pub(super) fn apply(rules: &[RewriteRule], applied: &[Applied], query: &Query, answer: &mut Answer) {
+    for applied in applied.iter().rev() {
+        let reply = &mut answer.reply;
+        match applied {
+            Applied::Remap(names) => {
+                let [from, to] = &**names;
+                let remap = |name: &Name| (name.lower() == *from).then_some(*to);
+                rename_owners(reply, query, remap);
+                rename_targets(reply, query, remap);
+            }
+            Applied::Option(code, data) => {
+                reply.remove_options(*code);
+                reply.push_option(*code, data);
+            }
+            Applied::Revert(code, before) => {
+                let has_option = reply.options().any(|(known, _)| known == *code);
+                reply.remove_options(*code);
+                if let Some(before) = before.as_ref().filter(|_| has_option) {
+                    reply.push_option(*code, before);
+                }
+            }
+            Applied::RewriteRule(index) => match &rules[*index].change {
+                RuleChange::Name(rule) => {
+                    for rule in rule.answers.iter().rev() {
+                        let renamed = |name: &Name| {
+                            rule.rewrite.apply(&name.lower().to_string()).and_then(|name| name.parse().ok())
+                        };
+                        match rule.in_data {
+                            true => rename_targets(reply, query, renamed),
+                            false => rename_owners(reply, query, renamed),
+                        }
+                    }
+                }
+                RuleChange::Ttl { least, most, .. } => {
+                    let bounded = |record: &mut Record| record.ttl = record.ttl.max(*least).min(*most);
+                    reply.records_mut().iter_mut().for_each(bounded);
+                }
+                RuleChange::Rcode { from, to, .. } if reply.rcode == *from => {
+                    reply.rcode = *to;
+                    answer.failure = None;
+                }
+                _ => {}
+            },
+        }
+    }
+}
+
+fn rename_owners(reply: &mut Reply, query: &Query, renamed: impl Fn(&Name) -> Option<Name>) {
+    for at in 0..reply.records().len() {
+        let owner = reply.owner(&reply.records()[at], query);
+        if let Some(name) = renamed(&owner) {
+            reply.set_owner(at, &name);
+        }
+    }
+}
+
+/// Renames the first name in the data of the types that CoreDNS rewrites.
+fn rename_targets(reply: &mut Reply, query: &Query, renamed: impl Fn(&Name) -> Option<Name>) {
+    for at in 0..reply.records().len() {
+        let record = reply.records()[at];
+        let is_rewritten = matches!(
+            record.rtype,
+            rtype::SRV | rtype::MX | rtype::CNAME | rtype::NS | rtype::DNAME | rtype::NAPTR | rtype::SOA
+        );
+        let target = reply.target(&record, query).filter(|_| is_rewritten);
+        if let Some(name) = target.and_then(|target| renamed(&target)) {
+            set_target(reply, query, at, &name);
+        }
+    }
+}
+
+/// Replaces the first name in the data of a record.
+fn set_target(reply: &mut Reply, query: &Query, at: usize, target: &Name) {
+    let record = reply.records()[at];
+    let Some((_, range)) = reply.names_in(&record, query).into_iter().next() else { return };
+    let mut data = Vec::new();
+    reply.copy_rdata(&record, query, &mut data);
+    data.splice(range, target.wire().iter().copied());
+    reply.set_rdata(at, &data);
+}
+
+/// The first CNAME of the answers whose target a rule changes, as its index, and the new target.
+pub(super) fn changed_cname(
+    rules: &[RewriteRule],
+    applied: &[Applied],
+    query: &Query,
+    reply: &Reply,
+) -> Option<(usize, Name)> {
+    for (at, record) in reply.records().iter().enumerate() {
+        if record.section != Section::Answer || record.rtype != rtype::CNAME {
+            continue;
+        }
+        let target = reply.target(record, query)?.lower();
+        let text = target.to_string();
+        for applied in applied {
+            let Applied::RewriteRule(index) = applied else { continue };
+            let RuleChange::Cname(rewrite) = &rules[*index].change else { continue };
+            let renamed = rewrite.apply(&text).and_then(|name| name.parse::<Name>().ok());
+            if let Some(name) = renamed.filter(|name| name.lower() != target) {
+                return Some((at, name));
+            }
+        }
+    }
+    None
+}
+
+/// Replaces the target of a CNAME, and removes the answers that followed from the old one.
+pub(super) fn replace_target(reply: &mut Reply, query: &Query, record: usize, target: &Name) {
+    set_target(reply, query, record, target);
+    let mut index = 0;
+    reply.records_mut().retain(|known| {
+        let is_kept = known.section != Section::Answer || (index <= record && known.rtype == rtype::CNAME);
+        index += 1;
+        is_kept
+    });
+}
