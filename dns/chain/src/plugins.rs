@@ -29,6 +29,7 @@ mod ready;
 mod reload;
 mod rewrite;
 mod root;
+mod template;
 mod timeouts;
 mod view;
 mod whoami;
@@ -63,6 +64,7 @@ pub const PLUGINS: &[PluginEntry] = &[
     cache::ENTRY,
     header::ENTRY,
     minimal::ENTRY,
+    template::ENTRY,
     hosts::ENTRY,
     kubernetes::ENTRY,
     loop_::ENTRY,
@@ -76,7 +78,6 @@ pub const PLUGINS: &[PluginEntry] = &[
 pub const NOT_BUILT: &[&str] = &[
     "auto",
     "file",
-    "template",
     "geoip",
     "proxyproto",
     "quic",
