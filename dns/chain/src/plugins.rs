@@ -2,6 +2,7 @@
 
 mod acl;
 mod any;
+mod auto;
 mod bind;
 mod bufsize;
 mod cache;
@@ -11,6 +12,7 @@ mod debug;
 mod dns64;
 mod erratic;
 mod errors;
+mod file;
 mod forward;
 mod header;
 mod health;
@@ -67,6 +69,8 @@ pub const PLUGINS: &[PluginEntry] = &[
     template::ENTRY,
     hosts::ENTRY,
     kubernetes::ENTRY,
+    file::ENTRY,
+    auto::ENTRY,
     loop_::ENTRY,
     forward::ENTRY,
     erratic::ENTRY,
@@ -76,8 +80,6 @@ pub const PLUGINS: &[PluginEntry] = &[
 
 /// Directives of CoreDNS 1.15 that are not built yet.
 pub const NOT_BUILT: &[&str] = &[
-    "auto",
-    "file",
     "geoip",
     "proxyproto",
     "quic",

@@ -1,0 +1,222 @@
+//! `file`: answers from zone files.
+//!
+//! A signed zone is served with its signatures; the NSEC and NSEC3 records that prove a denial are not added.
+
+mod answer;
+mod load;
+mod reload;
+mod zone;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use config::{ConfigError, Directive};
+use dns_wire::Section;
+use dns_wire::codes::{class, rcode, rtype};
+use futures_util::future::BoxFuture;
+
+use crate::names::Zones;
+use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
+use crate::request::Request;
+use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
+use answer::ZoneOutcome;
+
+pub(super) use load::{LoadError, load};
+pub(super) use reload::ZoneFile;
+pub(super) use zone::{FileZone, ZoneTable};
+
+/// See the module.
+pub(super) const ENTRY: PluginEntry = PluginEntry {
+    name: "file",
+    about: "answers from zone files",
+    syntax: &[
+        "file example.org.db example.org",
+        "file example.org.db example.org {\n    reload 30s\n    reload_by_mtime\n    fallthrough www.example.org\n    upstream\n}",
+    ],
+    options: &[
+        PluginOption {
+            syntax: "FILE",
+            default: "",
+            about: "A zone file (RFC 1035 §5), with `$ORIGIN`, `$TTL`, `$INCLUDE` and `$GENERATE`. A file that does not exist is a warning, and its zone is answered with SERVFAIL until it does; a file with a mistake is an error.",
+        },
+        PluginOption {
+            syntax: "[ZONE…]",
+            default: "the zones of the server block",
+            about: "The zones of the file.",
+        },
+        PluginOption {
+            syntax: "reload DURATION",
+            default: "1m",
+            about: "How often the file is read; it is served when its SOA serial has changed. 0 reads it once.",
+        },
+        PluginOption {
+            syntax: "reload_by_mtime",
+            default: "",
+            about: "Serves the file when its modification time has changed, whatever its serial.",
+        },
+        PluginOption {
+            syntax: "fallthrough [ZONE…]",
+            default: "",
+            about: "Names that do not exist go to the next plugin, all or those of the zones.",
+        },
+        PluginOption { syntax: "upstream", default: "", about: "Accepted without effect." },
+    ],
+    early: false,
+    metrics: |_| {},
+    setup,
+};
+
+/// The plugin of `file` and `auto`: zones that are replaced when their files change.
+pub(super) struct ZoneFiles {
+    pub zones: Arc<ArcSwap<ZoneTable>>,
+}
+
+impl Plugin for ZoneFiles {
+    // Hot: 0 allocations, unless a target outside of the zone has to be resolved.
+    fn query(&self, request: &mut Request, answer: &mut Answer) -> Flow {
+        if request.query.qclass != class::IN {
+            return Flow::Next;
+        }
+        let zones = self.zones.load();
+        let is_transfer = matches!(request.query.qtype, rtype::AXFR | rtype::IXFR);
+        let Some(served) = zones.find(&request.query) else { return Flow::Next };
+        if is_transfer {
+            return Flow::Fail(QueryFailure::silent(rcode::REFUSED));
+        }
+        let data = served.data.load();
+        let Some(zone) = data.as_deref() else {
+            let why = format!("plugin/file: the file of zone {} is not loaded", served.origin);
+            return Flow::Fail(QueryFailure::new(rcode::SERVFAIL, why));
+        };
+        match zone.answer(&request.query, &mut answer.reply) {
+            ZoneOutcome::Answered => Flow::Done,
+            ZoneOutcome::External(_) => Flow::Wait,
+            ZoneOutcome::NoName if served.falls_through(&request.query) => {
+                answer.reply.clear();
+                Flow::Next
+            }
+            ZoneOutcome::NoName => Flow::Done,
+            ZoneOutcome::Loop => {
+                Flow::Fail(QueryFailure::new(rcode::SERVFAIL, "plugin/file: a chain of CNAMEs is too long"))
+            }
+        }
+    }
+
+    /// Resolves the target of a CNAME that is outside of the zone.
+    fn wait<'a>(
+        &'a self,
+        request: &'a mut Request,
+        answer: &'a mut Answer,
+        runner: &'a dyn Runner,
+    ) -> BoxFuture<'a, Flow> {
+        Box::pin(async move {
+            let zone = self.zones.load().find(&request.query).and_then(|served| served.data.load_full());
+            // The file may have changed since `query`.
+            let Some(zone) = zone else { return Flow::Next };
+            let ZoneOutcome::External(target) = zone.answer(&request.query, &mut answer.reply) else {
+                return Flow::Done;
+            };
+            let mut found = Answer::default();
+            let qtype = request.query.qtype;
+            let resolved = runner.resolve(request, &target, qtype, &mut found).await;
+            let reply = &mut answer.reply;
+            let mut is_denied = false;
+            if let Some(query) = resolved {
+                reply.append(&found.reply, &query);
+                reply.truncated |= found.reply.truncated;
+                if matches!(found.reply.rcode, rcode::NXDOMAIN | rcode::SERVFAIL) {
+                    reply.rcode = found.reply.rcode;
+                }
+                // A denial of a name of this zone has the zone's SOA record.
+                let authority = found.reply.section(Section::Authority).next();
+                is_denied = target.is_within(&zone.origin)
+                    && authority.is_some_and(|record| record.rtype == rtype::SOA);
+                if is_denied {
+                    reply.append_section(Section::Authority, &found.reply, &query);
+                }
+            }
+            if !is_denied {
+                zone.push_servers(&request.query, reply);
+            }
+            Flow::Done
+        })
+    }
+
+    fn in_memory(&self) -> bool {
+        true
+    }
+}
+
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
+    let (mut table, mut files, mut errors) = (ZoneTable::default(), Vec::new(), SetupErrors::new());
+    for directive in setup.directives.clone() {
+        match file(setup, directive) {
+            Ok(found) => {
+                for file in found {
+                    table.insert(file.served.clone());
+                    files.push(file);
+                }
+            }
+            Err(found) => errors.extend(found),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    setup.on_start(move || async move {
+        let tasks: Vec<_> = files
+            .into_iter()
+            .filter(|file| !file.reload.is_zero())
+            .map(|file| super::Task(tokio::spawn(file.follow())))
+            .collect();
+        Ok(Box::new(tasks) as PluginGuard)
+    });
+    Ok(vec![Arc::new(ZoneFiles { zones: Arc::new(ArcSwap::from_pointee(table)) })])
+}
+
+/// The zones of a directive, loaded.
+fn file(setup: &mut Setup<'_>, directive: &Directive) -> Result<Vec<ZoneFile>, SetupErrors> {
+    let single = |error: ConfigError| vec![error];
+    let args = directive.args_from(1, "FILE [ZONE…]").map_err(single)?;
+    let (mut reload, mut by_mtime, mut fallthrough) = (Duration::from_secs(60), false, None);
+    each_line(directive, |line| {
+        match line.name.text.as_str() {
+            "reload" => reload = line.arg("DURATION")?.duration()?,
+            "reload_by_mtime" => {
+                line.no_args()?;
+                by_mtime = true;
+            }
+            "fallthrough" => {
+                let zones = Zones::read(&line.args)?;
+                fallthrough = Some(if zones.is_empty() { Zones::new(["."]) } else { zones });
+            }
+            // Was needed before CoreDNS 1.7.
+            "upstream" => {}
+            _ => return Err(line.unknown(&["reload", "reload_by_mtime", "fallthrough", "upstream"])),
+        }
+        Ok(())
+    })?;
+    let path = setup.path(&args[0]);
+    let zones = Zones::read_or_keys(&args[1..], setup.block)?;
+    let mut files = Vec::new();
+    for origin in zones.names() {
+        let served = Arc::new(FileZone::new(*origin, fallthrough.clone()));
+        match load(&path, origin) {
+            Ok(data) => served.data.store(Some(Arc::new(data))),
+            Err(LoadError::Missing(why)) if !reload.is_zero() => {
+                let what = format!(
+                    "file: {}: {why}: zone {origin} is answered with SERVFAIL until it can be read",
+                    path.display()
+                );
+                setup.warn(directive, what);
+            }
+            Err(error) => {
+                let what = format!("file: {}: {error}", path.display());
+                return Err(vec![args[0].error(what, format!("a zone file of {origin}"))]);
+            }
+        }
+        files.push(ZoneFile { path: path.clone(), served, reload, by_mtime });
+    }
+    Ok(files)
+}

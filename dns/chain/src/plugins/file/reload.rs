@@ -1,0 +1,105 @@
+//! Reads zone files again while they are served.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::load::load;
+use super::zone::{FileZone, ZoneData};
+
+/// A zone and its file.
+pub(in crate::plugins) struct ZoneFile {
+    pub path: PathBuf,
+    pub served: Arc<FileZone>,
+    /// How often it is read; zero for never.
+    pub reload: Duration,
+    /// Whether its modification time decides, and not the SOA serial.
+    pub by_mtime: bool,
+}
+
+impl ZoneFile {
+    /// Reads the file again and again.
+    pub(in crate::plugins) async fn follow(self) {
+        let file = Arc::new(self);
+        let (mut last, mut last_error) = (file.modified(), String::new());
+        loop {
+            tokio::time::sleep(file.reload).await;
+            let modified = file.modified();
+            if file.by_mtime && modified == last && file.served.data.load().is_some() {
+                continue;
+            }
+            let reading = file.clone();
+            // A large zone takes a while to parse.
+            let Ok(failed) = tokio::task::spawn_blocking(move || reading.refresh()).await else { continue };
+            last = modified;
+            if let Some(error) = failed.as_ref().filter(|error| **error != last_error) {
+                tracing::warn!(
+                    target: "plugin/file",
+                    "zone {} of {} is not replaced: {error}", file.served.origin, file.path.display()
+                );
+            }
+            last_error = failed.unwrap_or_default();
+        }
+    }
+
+    fn modified(&self) -> Option<SystemTime> {
+        std::fs::metadata(&self.path).ok()?.modified().ok()
+    }
+
+    /// Reads the file, and serves it if it has changed. Returns why it cannot be served.
+    fn refresh(&self) -> Option<String> {
+        match load(&self.path, &self.served.origin) {
+            Ok(data) => {
+                self.replace(data);
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    fn replace(&self, data: ZoneData) {
+        let last = self.served.data.load().as_deref().map(|last| last.serial);
+        if !self.by_mtime && last == Some(data.serial) {
+            return;
+        }
+        tracing::info!(
+            target: "plugin/file",
+            "Successfully reloaded zone \"{}\" in \"{}\" with {} SOA serial", data.origin, self.path.display(), data.serial
+        );
+        self.served.data.store(Some(Arc::new(data)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_is_served_when_its_serial_has_changed_and_kept_when_it_is_broken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        let served = Arc::new(FileZone::new("example.org.".parse().unwrap(), None));
+        let file = ZoneFile {
+            path: path.clone(),
+            served: served.clone(),
+            reload: Duration::from_secs(60),
+            by_mtime: false,
+        };
+        let records = || served.data.load().as_deref().map(|data| (data.serial, data.len()));
+        for (text, wanted) in [
+            ("@ SOA n h 1 2 3 4 5\n", Some((1, 1))),
+            ("@ SOA n h 1 2 3 4 5\na A 10.0.0.1\n", Some((1, 1))),
+            ("@ SOA n h 2 2 3 4 5\na A 10.0.0.1\n", Some((2, 2))),
+            ("@ SOA n h 3 2 3 4 5\na A 10.0\n", Some((2, 2))),
+        ] {
+            write(text);
+            file.refresh();
+            assert_eq!(records(), wanted, "{text}");
+        }
+        let by_mtime = ZoneFile { by_mtime: true, ..file };
+        write("@ SOA n h 2 2 3 4 5\n");
+        assert_eq!(by_mtime.refresh(), None);
+        assert_eq!(records(), Some((2, 1)), "the serial does not matter");
+    }
+}
