@@ -76,7 +76,12 @@ pub(crate) fn ingress_nginxs_manifest_runs_our_image_and_is_taken_over_without_a
     let log = node.kubectl(&["logs", "--namespace", NAMESPACE, "deployment/portolan-ingress"]);
     let report = "another controller serves this class: ingress-nginx/ingress-nginx-controller (ingress-nginx, instance ingress-nginx)";
     assert!(log.contains(report), "until --finish there are two controllers: {log}");
+    let text = migrate(node, "ingress", &["--finish"], 0);
+    assert!(text.contains("gets the flag --update-status-on-shutdown=false"), "{text}");
+    node.wait_for_only(NAMESPACE, "app.kubernetes.io/name=ingress-nginx", 0);
     migrate(node, "ingress", &["--rollback"], 0);
+    let arguments = node.field(NAMESPACE, DEPLOYMENT, "{.spec.template.spec.containers[0].args}");
+    assert!(!arguments.contains("update-status-on-shutdown"), "{arguments}");
     assert!(node.read(NAMESPACE, "deployment/portolan-ingress").is_none());
     no_loss(series, 500);
     remove_ingress_nginx(node);
