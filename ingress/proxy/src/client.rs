@@ -13,6 +13,7 @@ pub(crate) mod response_head;
 pub(crate) mod request_guard;
 
 mod pace;
+pub(crate) mod body_encoder;
 pub(crate) mod response_body;
 pub(crate) mod request;
 

@@ -1,6 +1,7 @@
 //! The state of a worker thread, which outlives requests and configurations.
 
 pub(crate) mod client_table;
+pub(crate) mod encoder_memory;
 mod generations;
 pub(crate) mod password_verifier;
 pub(crate) mod shared;

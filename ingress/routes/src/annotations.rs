@@ -8,6 +8,7 @@ mod basic_auth;
 mod blocklist;
 mod canary;
 mod client_identity;
+mod compression;
 mod cors;
 mod custom_headers;
 mod error_pages;
@@ -212,6 +213,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     basic_auth::FAMILY,
     external_auth::FAMILY,
     client_identity::FAMILY,
+    compression::FAMILY,
 ];
 
 /// Annotations with which an Ingress opts out of a global setting.

@@ -6,6 +6,7 @@
 //! [`FAMILIES`](crate::annotations::FAMILIES).
 
 pub mod access;
+pub mod compression;
 pub mod error_pages;
 pub mod filter;
 pub mod head_edits;
@@ -19,6 +20,7 @@ pub mod upstream_options;
 use std::sync::Arc;
 
 use self::access::{AccessRules, LimitRule};
+use self::compression::Compression;
 use self::error_pages::ErrorPages;
 use self::filter::{FilterOutcome, RequestFilter, RequestHeadFilter, ResponseHeadFilter, ResponseView};
 use self::head_edits::HeadEdits;
@@ -46,6 +48,8 @@ pub struct Plan {
     pub upstream: Option<Arc<UpstreamOptions>>,
     /// Which header fields are passed on.
     pub heads: HeadOptions,
+    /// How endpoints' responses are compressed. All routes share it.
+    pub compression: Option<Arc<Compression>>,
     /// The speed of responses, if it is limited.
     pub response_rate: Option<ResponseRate>,
     /// Which errors a default backend makes the responses to.

@@ -7,12 +7,16 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::client::body_encoder::BodyEncoder;
 use crate::client::pace::Pace;
 use crate::client::request_guard::RequestGuard;
 use crate::io::buffers::{BufferCharge, ChargedBytes};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::request::UpstreamRequest;
 use crate::upstream::stream_request::StreamRequest;
+
+/// The next piece of a body or its trailers.
+type PolledFrame = Poll<Option<Result<Frame<Bytes>, UpstreamError>>>;
 
 /// The source of a body.
 enum BodySource {
@@ -33,7 +37,14 @@ pub(crate) struct ResponseBody {
     broken: Option<UpstreamError>,
     /// `limit-rate`, for bodies of endpoints.
     pace: Option<Box<Pace>>,
+    /// Compresses the endpoint's body. `None` after its end, too.
+    encoder: Option<Box<BodyEncoder>>,
+    /// The trailers of a compressed body, which follow its last piece.
+    trailers: Option<Frame<Bytes>>,
 }
+
+/// How much of a body is compressed at most before other tasks run.
+const ENCODED_AT_ONCE: usize = 256 * 1024;
 
 impl ResponseBody {
     /// No body.
@@ -51,17 +62,22 @@ impl ResponseBody {
         Self::of(BodySource::Page(page), guard)
     }
 
-    /// The body that the endpoint sends.
-    pub(crate) fn endpoint(request: UpstreamRequest, guard: RequestGuard) -> Self {
+    /// The body that the endpoint sends, compressed if there is an encoder.
+    pub(crate) fn endpoint(
+        request: UpstreamRequest,
+        guard: RequestGuard,
+        encoder: Option<Box<BodyEncoder>>,
+    ) -> Self {
         let rate = guard.route.as_ref().and_then(|route| route.plan.response_rate);
         let pace = rate.map(|rate| Box::new(Pace::new(rate)));
         let mut body = Self::of(BodySource::Endpoint(Box::new(request)), guard);
         body.pace = pace;
+        body.encoder = encoder;
         body
     }
 
     fn of(content: BodySource, guard: RequestGuard) -> Self {
-        Self { content, guard, charge: None, broken: None, pace: None }
+        Self { content, guard, charge: None, broken: None, pace: None, encoder: None, trailers: None }
     }
 
     /// The record of the request.
@@ -74,6 +90,7 @@ impl ResponseBody {
         match &self.content {
             BodySource::Nothing | BodySource::Switched(_) => Some(0),
             BodySource::Page(page) => Some(page.len() as u64),
+            BodySource::Endpoint(_) if self.encoder.is_some() => None,
             BodySource::Endpoint(request) => request.left(),
         }
     }
@@ -83,50 +100,104 @@ impl ResponseBody {
         match &self.content {
             BodySource::Nothing | BodySource::Switched(_) => true,
             BodySource::Page(page) => page.is_empty(),
-            BodySource::Endpoint(request) => request.is_over(),
+            BodySource::Endpoint(request) => {
+                request.is_over() && self.encoder.is_none() && self.trailers.is_none()
+            }
         }
     }
 
     /// The next piece, or the trailers. At most `most` bytes are read for it.
-    pub(super) fn poll_piece(
-        &mut self,
-        cx: &mut Context<'_>,
-        most: usize,
-    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        let frame = match &mut self.content {
-            BodySource::Nothing | BodySource::Switched(_) => None,
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>, most: usize) -> PolledFrame {
+        match &mut self.content {
+            BodySource::Nothing | BodySource::Switched(_) => Poll::Ready(None),
             BodySource::Page(page) => {
                 let page = std::mem::take(page);
                 self.content = BodySource::Nothing;
-                Some(Ok(Frame::data(page)))
+                Poll::Ready(Some(Ok(Frame::data(page))))
             }
-            BodySource::Endpoint(request) => {
+            BodySource::Endpoint(_) => {
                 let most = match &mut self.pace {
                     None => most,
                     Some(pace) => std::task::ready!(pace.poll_allowance(cx, most)),
                 };
-                let frame = std::task::ready!(request.poll_frame(cx, most));
-                match &frame {
-                    Some(Ok(frame)) => {
-                        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                        if let Some(one) = self.guard.attempts.last_mut() {
-                            one.received += length;
-                        }
-                        if let Some(pace) = &mut self.pace {
-                            pace.count(length as usize);
-                        }
-                    }
-                    Some(Err(error)) if !error.is_of_client() => {
-                        let upstream = self.guard.upstream_name();
-                        let error = format_args!("the response is incomplete: {error}");
-                        self.guard.worker().upstream_log.failed(upstream, &request.name(), &error);
-                    }
-                    _ => {}
+                let frame = std::task::ready!(match &self.encoder {
+                    None => self.poll_endpoint(cx, most),
+                    Some(_) => self.poll_encoded(cx, most),
+                });
+                if let Some(pace) = &mut self.pace
+                    && let Some(Ok(frame)) = &frame
+                {
+                    pace.count(frame.data_ref().map_or(0, Bytes::len));
                 }
-                frame
+                Poll::Ready(frame)
             }
-        };
+        }
+    }
+
+    /// The next piece of the endpoint's body.
+    fn poll_endpoint(&mut self, cx: &mut Context<'_>, most: usize) -> PolledFrame {
+        if let Some(trailers) = self.trailers.take() {
+            return Poll::Ready(Some(Ok(trailers)));
+        }
+        let BodySource::Endpoint(request) = &mut self.content else { return Poll::Ready(None) };
+        let frame = std::task::ready!(request.poll_frame(cx, most));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(one) = self.guard.attempts.last_mut() {
+                    one.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+                }
+            }
+            Some(Err(error)) if !error.is_of_client() => {
+                let upstream = self.guard.upstream_name();
+                let error = format_args!("the response is incomplete: {error}");
+                self.guard.worker().upstream_log.failed(upstream, &request.name(), &error);
+            }
+            _ => {}
+        }
         Poll::Ready(frame)
+    }
+
+    /// The next piece of the compressed body. Flushes when the endpoint pauses, so that events reach the client at once.
+    fn poll_encoded(&mut self, cx: &mut Context<'_>, most: usize) -> PolledFrame {
+        let mut encoded = 0;
+        loop {
+            let frame = self.poll_endpoint(cx, most);
+            let (Some(mut encoder), BodySource::Endpoint(request)) = (self.encoder.take(), &mut self.content)
+            else {
+                return frame;
+            };
+            let (piece, trailers) = match frame {
+                Poll::Pending => {
+                    let flushed = encoder.flush();
+                    self.encoder = Some(encoder);
+                    if flushed.is_empty() {
+                        return Poll::Pending;
+                    }
+                    request.wait_for_client();
+                    return Poll::Ready(Some(Ok(Frame::data(flushed))));
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => (Bytes::new(), None),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => (data, None),
+                    Err(trailers) => (Bytes::new(), Some(trailers)),
+                },
+            };
+            if request.is_over() {
+                self.trailers = trailers;
+                return Poll::Ready(Some(Ok(Frame::data(encoder.finish(&piece)))));
+            }
+            let output = encoder.write(&piece);
+            self.encoder = Some(encoder);
+            if !output.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(output))));
+            }
+            encoded += piece.len();
+            if encoded >= ENCODED_AT_ONCE {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
     }
 
     /// Sends what the endpoint accepts of the request while the client takes nothing of the response: the endpoint may need the rest

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{StatusCode, Version};
 use ingress_routes::access_log::ResponseSide;
+use ingress_routes::plan::compression::CodingRule;
 use ingress_routes::plan::filter::ResponseView;
 use ingress_routes::plan::head_edits::HeadEdits;
 use ingress_routes::upstream::round_robin;
@@ -21,6 +22,7 @@ use ingress_wire::request::Method;
 use ingress_wire::response::ParsedResponse;
 use smallvec::SmallVec;
 
+use crate::client::body_encoder::BodyEncoder;
 use crate::client::connection::ClientConnection;
 use crate::client::request::ClientResponse;
 use crate::client::request_guard::RequestGuard;
@@ -467,6 +469,11 @@ impl<'a> ProxyRequest<'a> {
         {
             edits.append("WWW-Authenticate", &**challenge);
         }
+        let encoder = self.route.plan.compression.as_ref().and_then(|compression| {
+            let start = |rule: &CodingRule| BodyEncoder::start(rule, &worker.shared.encoders);
+            compression.apply(exchange, &view, request.left(), &mut edits, start)
+        });
+        let length = request.left().filter(|_| encoder.is_none());
         let fields = ResponseFields {
             status,
             reason: Some(response.reason()).filter(|reason| !reason.is_empty()),
@@ -477,13 +484,13 @@ impl<'a> ProxyRequest<'a> {
             passes_server: self.route.plan.heads.passes_server,
             closes: false,
         };
-        let head = fields.head(self.client, self.guard.traits, request.left());
+        let head = fields.head(self.client, self.guard.traits, length);
         drop(edits);
         worker.recycle_response(response);
         self.guard.status = status.as_u16();
         let body = match request {
             UpstreamRequest::Stream(request) if switching => ResponseBody::switched(request, self.guard),
-            request => ResponseBody::endpoint(request, self.guard),
+            request => ResponseBody::endpoint(request, self.guard, encoder),
         };
         ClientResponse { head, body }
     }

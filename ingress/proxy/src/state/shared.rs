@@ -1,8 +1,10 @@
 //! State that the workers share.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::observe::metrics::LimitMetrics;
+use crate::state::encoder_memory::EncoderMemory;
 use crate::state::password_verifier::PasswordVerifier;
 use crate::state::subrequest_cache::SubrequestCache;
 
@@ -12,12 +14,14 @@ pub(crate) struct SharedState {
     pub(crate) listening: Box<[SocketAddr]>,
     pub(crate) passwords: PasswordVerifier,
     pub(crate) subrequests: SubrequestCache,
+    pub(crate) encoders: Arc<EncoderMemory>,
 }
 
 impl SharedState {
     pub(crate) fn new(listening: Box<[SocketAddr]>, workers: usize, metrics: &LimitMetrics) -> Self {
         let passwords = PasswordVerifier::new(workers, metrics.passwords.clone());
         let subrequests = SubrequestCache::new(metrics.subrequest_cache.clone());
-        Self { listening, passwords, subrequests }
+        let encoders = EncoderMemory::new(metrics.not_compressed.clone());
+        Self { listening, passwords, subrequests, encoders }
     }
 }

@@ -64,6 +64,13 @@ impl UpstreamRequest {
         }
     }
 
+    /// Sets the timeout for the client to take a piece of the response.
+    pub(crate) fn wait_for_client(&mut self) {
+        match self {
+            Self::Stream(request) => request.wait_for_client(),
+        }
+    }
+
     /// How many bytes of the response's body are left, if that is known.
     pub(crate) fn left(&self) -> Option<u64> {
         match self {

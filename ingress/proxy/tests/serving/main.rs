@@ -10,6 +10,7 @@ mod limits;
 mod access_log;
 mod authentication;
 mod bodies;
+mod compression;
 mod error_pages;
 mod forwarding;
 mod heads;

@@ -104,7 +104,6 @@ const NO_TEXT: &str = "there is no nginx configuration text";
 const RAW_TEXT: &str = "an access rule in it would not be applied";
 const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
 const BY_ADDRESS: &str = "limits count by the address of the client";
-const NO_COMPRESSION: &str = "responses are passed on as endpoints compress them";
 const NO_STREAMS: &str = "TCP and UDP services are not served";
 const NO_TRACES: &str = "no traces are sent";
 const LOGGED: &str = "the access log goes to standard output";
@@ -169,16 +168,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     not_needed("ssl-buffer-size", "it sizes a buffer of nginx"),
     served(differs("ssl-reject-handshake", False, "a server name that no Ingress has gets the default certificate")),
     served(differs("enable-ocsp", False, "no OCSP response is stapled to certificates")),
-    // Compression.
-    served(differs("use-gzip", False, NO_COMPRESSION)),
-    served(cosmetic("gzip-level", OnlyEmpty, NO_COMPRESSION)),
-    served(cosmetic("gzip-min-length", OnlyEmpty, NO_COMPRESSION)),
-    served(cosmetic("gzip-types", OnlyEmpty, NO_COMPRESSION)),
-    served(cosmetic("gzip-disable", OnlyEmpty, NO_COMPRESSION)),
-    served(differs("enable-brotli", False, NO_COMPRESSION)),
-    served(cosmetic("brotli-level", OnlyEmpty, NO_COMPRESSION)),
-    served(cosmetic("brotli-min-length", OnlyEmpty, NO_COMPRESSION)),
-    served(cosmetic("brotli-types", OnlyEmpty, NO_COMPRESSION)),
     // TCP and UDP services.
     served(cosmetic("proxy-stream-timeout", Words(&["600s"]), NO_STREAMS)),
     served(cosmetic("proxy-stream-next-upstream", True, NO_STREAMS)),

@@ -28,6 +28,8 @@ pub(crate) struct LimitMetrics {
     pub(crate) passwords: PasswordMetrics,
     /// Responses of authentication servers.
     pub(crate) subrequest_cache: SubrequestCacheMetrics,
+    /// Encoders of compressed responses that got no memory.
+    pub(crate) not_compressed: Counter,
     /// Bytes in buffers, of all workers.
     pub(crate) buffered: Arc<AtomicU64>,
 }
@@ -104,6 +106,10 @@ impl LimitMetrics {
                 misses: subrequest_cache.with(["miss"]),
                 evicted: subrequest_cache.with(["evicted"]),
             },
+            not_compressed: registry.counter(
+                "portolan_compression_refused_total",
+                "Responses that were not compressed with a coding because encoders took too much memory.",
+            ),
             buffered,
         }
     }
