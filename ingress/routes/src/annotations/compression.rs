@@ -7,6 +7,7 @@ use crate::family_values::FamilyValues;
 use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::plan::compression::{CodingRule, Compression, ContentCoding, ExcludedAgents, MediaTypes};
+use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -53,6 +54,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "what is compressed besides text/html; by default the usual types of text",
         },
     ],
+    phases: &[Phase::ResponseHead, Phase::ResponseBody],
     syntax: "use-gzip: 'true'\n\
              gzip-level: '5'\n\
              gzip-min-length: '1024'\n\

@@ -132,8 +132,8 @@ fn phases_of_example(family: &AnnotationFamily) -> Vec<Phase> {
         (Phase::Access, !plan.access.rules.is_empty() || plan.access.any),
         (Phase::Balance, settings.canary.is_some() || settings.affinity.is_some() || has_pages),
         (Phase::UpstreamRequest, changes_requests),
-        (Phase::ResponseHead, changes_responses),
-        (Phase::ResponseBody, plan.response_rate.is_some()),
+        (Phase::ResponseHead, changes_responses || plan.compression.is_some()),
+        (Phase::ResponseBody, plan.response_rate.is_some() || plan.compression.is_some()),
         (Phase::Log, plan.is_not_logged),
     ]
     .into_iter()
