@@ -3,6 +3,7 @@
 //! A request passes `listener` → `client` → `exchange` → `upstream`. Each worker is a thread with its own runtime: a
 //! request never changes threads, and takes no lock unless its route has passwords or cached authentication. This crate decides nothing about routes; that is `ingress-routes`.
 
+mod brotli;
 mod io;
 mod wire;
 

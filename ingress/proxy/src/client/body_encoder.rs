@@ -1,13 +1,12 @@
 //! Compresses the body of a response piece by piece (`use-gzip`, `enable-brotli`).
 
-use std::io::Write;
 use std::sync::Arc;
 
-use brotli::CompressorWriter;
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use ingress_routes::plan::compression::{CodingRule, ContentCoding};
 
+use crate::brotli::BrotliEncoder;
 use crate::state::encoder_memory::{EncoderHold, EncoderMemory};
 
 /// The window of gzip: 32 KiB, the largest.
@@ -25,23 +24,18 @@ pub(crate) struct BodyEncoder {
 
 enum Encoder {
     Gzip(Compress),
-    Brotli(Box<CompressorWriter<Vec<u8>>>),
+    Brotli(Box<BrotliEncoder>),
 }
 
 impl BodyEncoder {
     /// `None` if all encoders together take too much memory.
     pub(crate) fn start(rule: &CodingRule, memory: &Arc<EncoderMemory>) -> Option<Box<Self>> {
-        let hold = memory.take(rule)?;
+        let hold = memory.take(rule.coding)?;
         let encoder = match rule.coding {
             ContentCoding::Gzip => {
                 Encoder::Gzip(Compress::new_gzip(Compression::new(rule.level), GZIP_WINDOW_BITS))
             }
-            ContentCoding::Brotli => {
-                // From level 5, a smaller window takes far more memory.
-                let window_bits = if rule.level < 5 { 16 } else { 18 };
-                let writer = CompressorWriter::new(Vec::new(), STEP, rule.level, window_bits);
-                Encoder::Brotli(Box::new(writer))
-            }
+            ContentCoding::Brotli => Encoder::Brotli(Box::new(BrotliEncoder::new(rule.level))),
         };
         Some(Box::new(Self { encoder, is_dirty: false, _hold: hold }))
     }
@@ -52,9 +46,8 @@ impl BodyEncoder {
         match &mut self.encoder {
             Encoder::Gzip(gzip) => deflate(gzip, piece, FlushCompress::None),
             Encoder::Brotli(brotli) => {
-                // Writing into memory does not fail.
-                let _ = brotli.write_all(piece);
-                take(brotli.get_mut())
+                brotli.write(piece);
+                brotli.take()
             }
         }
     }
@@ -67,8 +60,8 @@ impl BodyEncoder {
         match &mut self.encoder {
             Encoder::Gzip(gzip) => deflate(gzip, &[], FlushCompress::Sync),
             Encoder::Brotli(brotli) => {
-                let _ = brotli.flush();
-                take(brotli.get_mut())
+                brotli.flush();
+                brotli.take()
             }
         }
     }
@@ -78,18 +71,12 @@ impl BodyEncoder {
         match self.encoder {
             Encoder::Gzip(mut gzip) => deflate(&mut gzip, piece, FlushCompress::Finish),
             Encoder::Brotli(mut brotli) => {
-                let _ = brotli.write_all(piece);
-                brotli.into_inner().into()
+                brotli.write(piece);
+                brotli.finish();
+                brotli.take()
             }
         }
     }
-}
-
-/// What a writer has received. Copied, so that a small piece does not hold a large buffer.
-fn take(output: &mut Vec<u8>) -> Bytes {
-    let bytes = Bytes::copy_from_slice(output);
-    output.clear();
-    bytes
 }
 
 fn deflate(gzip: &mut Compress, input: &[u8], flush: FlushCompress) -> Bytes {

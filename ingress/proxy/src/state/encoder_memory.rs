@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use ingress_routes::plan::compression::{CodingRule, ContentCoding};
+use ingress_routes::plan::compression::ContentCoding;
 use telemetry::metrics::Counter;
 
 /// How many bytes all encoders may take. Beyond it responses are sent as they are: an encoder lives until its response has been read from
@@ -34,8 +34,8 @@ impl EncoderMemory {
     }
 
     /// The memory for an encoder; `None` if all is used.
-    pub(crate) fn take(self: &Arc<Self>, rule: &CodingRule) -> Option<EncoderHold> {
-        let bytes = needed(rule);
+    pub(crate) fn take(self: &Arc<Self>, coding: ContentCoding) -> Option<EncoderHold> {
+        let bytes = needed(coding);
         let hold = EncoderHold { memory: self.clone(), bytes };
         if self.used.fetch_add(bytes, Relaxed) + bytes > self.limit {
             self.refused.inc();
@@ -51,26 +51,16 @@ impl Drop for EncoderHold {
     }
 }
 
-/// The most that an encoder was seen to allocate, measured with 4 MiB of JSON, rounded up.
-fn needed(rule: &CodingRule) -> usize {
-    let kib = match (rule.coding, rule.level) {
-        (ContentCoding::Gzip, _) => 384,
-        (ContentCoding::Brotli, 0..=1) => 256,
-        (ContentCoding::Brotli, 2..=3) => 1024,
-        (ContentCoding::Brotli, 4) => 2 * 1024,
-        (ContentCoding::Brotli, 5) => 5 * 1024,
-        (ContentCoding::Brotli, 6) => 6 * 1024,
-        (ContentCoding::Brotli, 7) => 12 * 1024,
-        (ContentCoding::Brotli, 8) => 20 * 1024,
-        (ContentCoding::Brotli, 9) => 40 * 1024,
-        (ContentCoding::Brotli, _) => 26 * 1024,
-    };
-    kib << 10
+/// The most that an encoder allocates: measured for gzip, the sum of its tables and buffers for brotli.
+fn needed(coding: ContentCoding) -> usize {
+    match coding {
+        ContentCoding::Gzip => 384 << 10,
+        ContentCoding::Brotli => 1 << 20,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use ingress_routes::plan::compression::CodingRule;
     use telemetry::metrics::Registry;
 
     use super::*;
@@ -78,17 +68,16 @@ mod tests {
     #[test]
     fn encoders_beyond_the_limit_get_no_memory_until_others_end() {
         let registry = Registry::default();
-        let memory = EncoderMemory::with_limit(3 << 20, registry.counter("refused", "refused"));
-        let gzip = CodingRule::new(ContentCoding::Gzip, 1);
-        let brotli = CodingRule::new(ContentCoding::Brotli, 4);
-        let large = memory.take(&brotli);
-        let mut small: Vec<_> = std::iter::from_fn(|| memory.take(&gzip)).collect();
-        assert!(large.is_some() && small.len() == 2 && memory.take(&brotli).is_none());
+        let memory = EncoderMemory::with_limit(2 << 20, registry.counter("refused", "refused"));
+        let (gzip, brotli) = (ContentCoding::Gzip, ContentCoding::Brotli);
+        let large = memory.take(brotli);
+        let mut small: Vec<_> = std::iter::from_fn(|| memory.take(gzip)).collect();
+        assert!(large.is_some() && small.len() == 2 && memory.take(brotli).is_none());
         assert!(registry.text().contains("refused 2\n"), "{}", registry.text());
         small.pop();
-        assert!(memory.take(&gzip).is_some() && memory.take(&brotli).is_none());
+        assert!(memory.take(gzip).is_some() && memory.take(brotli).is_none());
         drop(large);
-        assert!(memory.take(&brotli).is_some());
+        assert!(memory.take(brotli).is_some());
         assert_eq!(memory.used.load(Relaxed), small.len() * (384 << 10), "all others have ended");
     }
 }

@@ -41,7 +41,7 @@ fn decoded(coding: &str, body: &[u8]) -> String {
     let mut text = String::new();
     match coding {
         "gzip" => flate2::read::GzDecoder::new(body).read_to_string(&mut text),
-        "br" => brotli::Decompressor::new(body, 4096).read_to_string(&mut text),
+        "br" => brotli_decompressor::Decompressor::new(body, 4096).read_to_string(&mut text),
         other => panic!("coding {other}"),
     }
     .expect("a whole body");

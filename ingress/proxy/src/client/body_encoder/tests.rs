@@ -15,7 +15,7 @@ fn decoded(coding: ContentCoding, bytes: &[u8]) -> Vec<u8> {
     let mut buffer = [0; 4096];
     let mut reader: Box<dyn Read> = match coding {
         ContentCoding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
-        ContentCoding::Brotli => Box::new(brotli::Decompressor::new(bytes, 4096)),
+        ContentCoding::Brotli => Box::new(brotli_decompressor::Decompressor::new(bytes, 4096)),
     };
     // An error at the end of a beginning is expected.
     while let Ok(length @ 1..) = reader.read(&mut buffer) {
@@ -60,9 +60,11 @@ fn bodies_of_any_length_in_pieces_of_any_size_are_decoded() {
             assert!(!rest.is_empty(), "{coding:?} {level} {length}");
             output.extend_from_slice(&rest);
             assert!(decoded(coding, &output) == text, "{coding:?} {level} {length}");
-            // For tiny pieces, the lowest level of brotli writes more than it reads.
-            let is_small = length == 0 || piece < 4096 || output.len() < length / 2;
-            assert!(is_small, "{coding:?} {level} {length}: {}", output.len());
+            assert!(
+                length < 1000 || output.len() < length / 2,
+                "{coding:?} {level} {length}: {}",
+                output.len()
+            );
         }
     }
 }
