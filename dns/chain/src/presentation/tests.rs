@@ -128,8 +128,9 @@ fn a_damaged_zone_file_is_never_a_panic() {
     for _ in 0..20_000 {
         let mut bytes = text.as_bytes().to_vec();
         for _ in 0..random.usize(1..4) {
-            let at = random.usize(..bytes.len());
+            let at = random.usize(..bytes.len().max(1));
             match random.u8(..3) {
+                _ if bytes.is_empty() => break,
                 0 => bytes[at] = random.u8(..),
                 1 => {
                     bytes.remove(at);

@@ -98,7 +98,7 @@ fn action_end(text: &str) -> Option<usize> {
             Some(open) if byte == open => quote = None,
             Some(_) => {}
             None if matches!(byte, b'"' | b'`') => quote = Some(byte),
-            None if text[at..].starts_with("}}") => return Some(at),
+            None if text.as_bytes()[at..].starts_with(b"}}") => return Some(at),
             None => {}
         }
     }
