@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster::{Current, Kind, Kinds};
 use dns_chain::ApiConnection;
-use dns_zone::{NodeIndex, NodeNames, Zone, ZoneIndex};
+use dns_zone::{NodeIndex, NodeNames, PodIndex, PodNamespaces, Zone, ZoneIndex};
 use sources::kube::{Access, ClientTls, KubeSource, RequestLimiter, RequestLimits, Selection};
 use sources::manifests::ManifestSource;
 use sources::{Cluster, Source, WatchStatus};
@@ -209,6 +209,10 @@ impl dns_chain::ClusterSource for Clusters {
 
     fn nodes(&self, connection: &ApiConnection) -> Result<Current<NodeNames>, String> {
         Ok(self.opened(connection)?.project(NodeIndex))
+    }
+
+    fn pods(&self, connection: &ApiConnection) -> Result<Current<PodNamespaces>, String> {
+        Ok(self.opened(connection)?.project(PodIndex))
     }
 
     /// Plugins with the same connection share one client; the limits of the last one apply.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cluster::{Cache, Current};
 use config::{ConfigErrors, Corefile, Word};
 use dns_chain::{ApiConnection, ChainLimits, ClusterSource, PluginContext};
-use dns_zone::{NodeIndex, NodeNames, Zone, ZoneIndex};
+use dns_zone::{NodeIndex, NodeNames, PodIndex, PodNamespaces, Zone, ZoneIndex};
 use serde_json::Value;
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
@@ -118,6 +118,10 @@ impl ClusterSource for NoCluster {
 
     fn nodes(&self, _connection: &ApiConnection) -> Result<Current<NodeNames>, String> {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(NodeIndex))
+    }
+
+    fn pods(&self, _connection: &ApiConnection) -> Result<Current<PodNamespaces>, String> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(PodIndex))
     }
 }
 

@@ -28,7 +28,7 @@ const ABSENT: &[(&str, &str)] = &[
         "DNS over HTTPS and QUIC are not served",
     ),
     (
-        "coredns_autopath_*, coredns_dnssec_*, coredns_grpc_*, coredns_shed_*, coredns_nomad_*, coredns_siit_*",
+        "coredns_dnssec_*, coredns_grpc_*, coredns_shed_*, coredns_nomad_*, coredns_siit_*",
         "the plugins are not implemented",
     ),
     (

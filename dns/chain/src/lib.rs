@@ -26,6 +26,7 @@ pub mod run;
 pub mod setup;
 
 mod metadata;
+pub mod search_path;
 pub mod expression;
 
 mod names;

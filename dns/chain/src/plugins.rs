@@ -3,6 +3,7 @@
 mod acl;
 mod any;
 mod auto;
+mod autopath;
 mod bind;
 mod bufsize;
 mod cache;
@@ -62,6 +63,7 @@ pub const PLUGINS: &[PluginEntry] = &[
     chaos::ENTRY,
     loadbalance::ENTRY,
     rewrite::ENTRY,
+    autopath::ENTRY,
     acl::ENTRY,
     cache::ENTRY,
     header::ENTRY,
@@ -92,7 +94,6 @@ pub const NOT_BUILT: &[&str] = &[
     "dnstap",
     "siit",
     "tsig",
-    "autopath",
     "dnssec",
     "tls",
     "transfer",

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cluster::{Current, Kinds};
 use config::{ConfigError, ConfigWarning, Directive, Scheme, ServerBlock};
-use dns_zone::{NodeNames, Zone, ZoneIndex};
+use dns_zone::{NodeNames, PodNamespaces, Zone, ZoneIndex};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::Registry;
 use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
@@ -64,6 +64,9 @@ pub trait ClusterSource: Send + Sync {
 
     /// The names of the nodes. They are kept current for as long as the view is held.
     fn nodes(&self, connection: &ApiConnection) -> Result<Current<NodeNames>, String>;
+
+    /// The namespaces of the Pods by address. They are kept current for as long as the view is held.
+    fn pods(&self, connection: &ApiConnection) -> Result<Current<PodNamespaces>, String>;
 
     /// Replaces the request limits of an open connection.
     fn limit(&self, _connection: &ApiConnection) {}
@@ -263,6 +266,8 @@ pub(crate) struct BlockSettings {
     /// The folder of relative paths (`root`).
     pub folder: Option<PathBuf>,
     pub offers: Offers,
+    /// The types that plugins want.
+    pub wanted: Vec<TypeId>,
 }
 
 /// The settings of the `reload` plugin.
@@ -351,8 +356,14 @@ impl<'a> Setup<'a> {
         self.settings.offers.0.entry(TypeId::of::<T>()).or_default().push(value);
     }
 
+    /// Whether a plugin that is set up before this one wants values of a type.
+    pub fn is_wanted<T: Any + Send + Sync>(&self) -> bool {
+        self.settings.wanted.contains(&TypeId::of::<T>())
+    }
+
     /// The values of a type that the plugins of the block offer, wherever these stand in the list of plugins.
-    pub fn want<T: Any + Send + Sync>(&self) -> Wanted<T> {
+    pub fn want<T: Any + Send + Sync>(&mut self) -> Wanted<T> {
+        self.settings.wanted.push(TypeId::of::<T>());
         Wanted { offers: self.offered.clone(), kind: PhantomData }
     }
 

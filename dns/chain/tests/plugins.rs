@@ -342,3 +342,72 @@ async fn a_failure_below_a_rewrite_keeps_the_question_of_the_client() {
         assert_eq!(Rcode(received.reply.rcode).to_string(), "SERVFAIL", "{lines}");
     }
 }
+
+/// Names of two zones, and denials of everything else.
+const TWO_NAMES: &str = "template IN A {\nmatch ^www[.]example[.]org[.]$ ^db[.]svc[.]cluster[.]local[.]$\nanswer \"{{ .Name }} 60 IN A 192.0.2.1\"\nfallthrough\n}
+    template ANY ANY {\nrcode NXDOMAIN\nauthority \". 60 SOA a. b. 1 2 3 4 5\"\n}";
+
+#[tokio::test]
+async fn autopath_follows_the_search_list_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("resolv.conf");
+    std::fs::write(&path, "search demo.svc.cluster.local svc.cluster.local cluster.local\n").unwrap();
+    let lines = format!("autopath {}\n{TWO_NAMES}", path.display());
+    let denied: [&[&str]; 3] = [&[], &[". 60 IN SOA a. b. 1 2 3 4 5"], &[]];
+    check(&[
+        (
+            &lines,
+            Question::new("www.Example.org.demo.svc.cluster.local.", "A"),
+            "NOERROR",
+            [
+                &[
+                    "www.example.org.demo.svc.cluster.local. 60 IN CNAME www.example.org.",
+                    "www.example.org. 60 IN A 192.0.2.1",
+                ],
+                &[],
+                &[],
+            ],
+        ),
+        (
+            &lines,
+            Question::new("db.demo.svc.cluster.local.", "A"),
+            "NOERROR",
+            [
+                &[
+                    "db.demo.svc.cluster.local. 60 IN CNAME db.svc.cluster.local.",
+                    "db.svc.cluster.local. 60 IN A 192.0.2.1",
+                ],
+                &[],
+                &[],
+            ],
+        ),
+        (&lines, Question::new("none.demo.svc.cluster.local.", "A"), "NXDOMAIN", denied),
+        (&lines, Question::new("demo.svc.cluster.local.", "A"), "NXDOMAIN", denied),
+        (&lines, Question::new("www.example.org.svc.cluster.local.", "A"), "NXDOMAIN", denied),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn autopath_knows_the_search_list_of_a_pod() {
+    use cluster::{Event, Key, Kind, Namespace, Object, Pod};
+    let lines = format!(
+        ".:53 {{\nautopath @kubernetes\nkubernetes cluster.local {{\npods verified\nfallthrough\n}}\n{}\n}}",
+        TWO_NAMES.replace("template", "    template")
+    );
+    // `template` stands before `kubernetes`, so the cluster's own names are denied by it as well.
+    let served = routes(&lines).await.unwrap();
+    let pod =
+        Pod { key: Key::new("demo", "web"), addresses: ["10.0.0.7".parse().unwrap()].into_iter().collect() };
+    let namespace = Namespace { key: Key::cluster("demo"), labels: Default::default() };
+    let mut events =
+        vec![Event::Apply(Object::Namespace(namespace.into())), Event::Apply(Object::Pod(pod.into()))];
+    events.extend(Kind::ALL.map(Event::Synced));
+    served.cluster.cache.lock().unwrap().apply(events, 1);
+    let name = "www.example.org.demo.svc.cluster.local.";
+    let known = served.ask(&from_client(name, "A", "10.0.0.7")).await;
+    assert_eq!(known.records(Section::Answer).len(), 2, "{}", Rcode(known.reply.rcode));
+    let unknown = served.ask(&from_client(name, "A", "10.0.0.8")).await;
+    assert_eq!(Rcode(unknown.reply.rcode).to_string(), "NXDOMAIN");
+    assert!(served.metrics.text().contains("coredns_autopath_success_total{server=\"dns://:53\"} 1"));
+}

@@ -11,10 +11,12 @@ mod zone;
 mod answer;
 mod index;
 mod nodes;
+mod pods;
 
 pub use address::reversed;
 pub use answer::ZoneVerdict;
 pub use index::ZoneIndex;
 pub use nodes::{NodeIndex, NodeNames};
 pub use options::{PodMode, ZoneOptions};
+pub use pods::{PodIndex, PodNamespaces};
 pub use zone::Zone;

@@ -3,6 +3,7 @@
 //! The lookup is in `dns-zone`. Here are the options, `fallthrough` and the resolution of ExternalNames.
 
 mod options;
+mod search;
 mod views;
 
 use std::net::IpAddr;
@@ -11,18 +12,20 @@ use std::time::{Duration, Instant};
 
 use cluster::Kind;
 use dns_wire::codes::{class, rcode, rtype};
-use dns_wire::{Reply, Section};
-use dns_zone::ZoneVerdict;
+use dns_wire::{Name, Reply, Section};
+use dns_zone::{PodMode, ZoneVerdict};
 use futures_util::future::BoxFuture;
 
 use crate::names::Zones;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
 use crate::request::Request;
+use crate::search_path::{SearchPathOffer, search_list};
 use crate::setup::{
     ApiConnection, ClusterSource, PluginContext, PluginEntry, PluginGuard, PluginInstances, Setup,
     SetupErrors,
 };
 use options::KubernetesOptions;
+use search::PodSearchPaths;
 use views::{ZoneView, ZoneViews};
 
 /// See the module.
@@ -45,6 +48,9 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
 
 /// How often the start checks whether the cluster has been listed.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The search list of this host, which ends those of its Pods.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 struct Kubernetes {
     view: Arc<ZoneView>,
@@ -132,6 +138,9 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
     let KubernetesOptions { zone, connection, fallthrough, startup_timeout } =
         options::read(setup, directive)?;
+    let is_verified = zone.pods == PodMode::Verified;
+    let is_reverse = |zone: &&Name| zone.to_string().ends_with(".arpa.");
+    let primary = zone.zones.iter().find(|zone| !is_reverse(zone)).copied().unwrap_or(Name::ROOT);
     let PluginContext { cluster, shared, .. } = setup.context;
     let view = shared.get::<ZoneViews>().of(&**cluster, zone, connection.clone());
     let view = view.map_err(|why| {
@@ -139,6 +148,14 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         let name = why.split([' ', ':']).next().unwrap_or_default();
         vec![directive.property(name).error(format!("kubernetes: {why}"), "")]
     })?;
+    if is_verified && setup.is_wanted::<SearchPathOffer>() {
+        let pods = setup.context.cluster.pods(&connection);
+        let pods = pods.map_err(|why| vec![directive.error(format!("kubernetes: {why}"), "")])?;
+        let host = std::fs::read_to_string(RESOLV_CONF).map(|text| search_list(&text)).unwrap_or_default();
+        let paths = PodSearchPaths { pods, zone: primary, host };
+        setup.offer(Arc::new(SearchPathOffer("kubernetes", Arc::new(paths))));
+    }
+    let PluginContext { cluster, .. } = setup.context;
     let (gates, cluster, current) = (setup.context.gates.clone(), cluster.clone(), view.current.clone());
     let complete = move |cluster: &dyn ClusterSource, connection: &ApiConnection| {
         let zone = current.load();

@@ -13,7 +13,7 @@ use dns_chain::{
     Transport, ZoneRoutes, run,
 };
 use dns_wire::{Edns, Name, Owner, Query, Record, Reply, Section};
-use dns_zone::{NodeIndex, NodeNames, Zone, ZoneIndex};
+use dns_zone::{NodeIndex, NodeNames, PodIndex, PodNamespaces, Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
 use tokio::runtime::Handle;
@@ -35,6 +35,10 @@ impl ClusterSource for EmptyCluster {
 
     fn nodes(&self, _: &ApiConnection) -> Result<Current<NodeNames>, String> {
         Ok(self.cache.lock().unwrap().project(NodeIndex))
+    }
+
+    fn pods(&self, _: &ApiConnection) -> Result<Current<PodNamespaces>, String> {
+        Ok(self.cache.lock().unwrap().project(PodIndex))
     }
 }
 
@@ -156,17 +160,19 @@ pub fn check(text: &str) -> Result<Servers, String> {
 /// The routes of the first listener of a Corefile, as they are once the configuration is served.
 pub async fn routes(text: &str) -> Result<Routes, String> {
     let metrics = Registry::new();
-    let context = context(Arc::new(EmptyCluster::default()), Handle::current(), &metrics);
+    let cluster = Arc::new(EmptyCluster::default());
+    let context = context(cluster.clone(), Handle::current(), &metrics);
     let corefile = parse(text).map_err(|errors| errors.to_string())?;
     let mut servers = dns_chain::build(&corefile, &context).map_err(|errors| errors.to_string())?;
     let guards = servers.begin().await?;
     let routes = servers.listeners[0].routes.clone();
-    Ok(Routes { routes, metrics, _servers: servers, _guards: guards })
+    Ok(Routes { routes, metrics, cluster, _servers: servers, _guards: guards })
 }
 
 pub struct Routes {
     pub routes: Arc<ZoneRoutes>,
     pub metrics: Registry,
+    pub cluster: Arc<EmptyCluster>,
     _servers: Servers,
     _guards: Vec<PluginGuard>,
 }

@@ -16,7 +16,7 @@ use dns_chain::{ApiConnection, ChainLimits, ClusterSource, PluginContext};
 use dns_server::{DnsService, DnsStartError, ServerOptions, TcpLimits};
 use dns_wire::codes::rtype;
 use dns_wire::{Owner, Query, Reply, Section};
-use dns_zone::{NodeIndex, NodeNames, Zone, ZoneIndex};
+use dns_zone::{NodeIndex, NodeNames, PodIndex, PodNamespaces, Zone, ZoneIndex};
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,6 +32,10 @@ impl ClusterSource for FakeCluster {
 
     fn nodes(&self, _: &ApiConnection) -> Result<Current<NodeNames>, String> {
         Ok(self.0.lock().unwrap().project(NodeIndex))
+    }
+
+    fn pods(&self, _: &ApiConnection) -> Result<Current<PodNamespaces>, String> {
+        Ok(self.0.lock().unwrap().project(PodIndex))
     }
 }
 

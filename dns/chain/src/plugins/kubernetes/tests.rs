@@ -2,7 +2,7 @@ use std::sync::{Mutex, PoisonError};
 
 use cluster::{Cache, Current, Event, Key, Namespace, Object, ServiceKind};
 use dns_wire::{Name, Query};
-use dns_zone::{NodeIndex, NodeNames, Zone, ZoneIndex, ZoneOptions};
+use dns_zone::{NodeIndex, NodeNames, PodIndex, PodNamespaces, Zone, ZoneIndex, ZoneOptions};
 use futures_util::FutureExt;
 
 use super::*;
@@ -18,6 +18,10 @@ impl ClusterSource for FakeCluster {
 
     fn nodes(&self, _: &ApiConnection) -> Result<Current<NodeNames>, String> {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(NodeIndex))
+    }
+
+    fn pods(&self, _: &ApiConnection) -> Result<Current<PodNamespaces>, String> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(PodIndex))
     }
 }
 

@@ -1,0 +1,187 @@
+//! `autopath`: follows the search list of a client itself, so that a name outside of the cluster takes one query and not four.
+//!
+//! A client asks for `NAME.FIRST`, where FIRST is the first zone of its search list. If that does not exist, the other zones are tried
+//! here, and the first answer is returned behind a CNAME from the queried name.
+
+use std::sync::Arc;
+
+use config::ConfigError;
+use dns_wire::codes::{class, rcode, rtype};
+use dns_wire::{Name, Owner, Section};
+use futures_util::future::BoxFuture;
+use telemetry::metrics::{Counter, Family, Registry};
+
+use crate::names::Zones;
+use crate::plugin::{After, Answer, Hooks, Plugin, Runner};
+use crate::request::Request;
+use crate::search_path::{SearchPathOffer, search_list};
+use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, Wanted};
+
+/// See the module.
+pub(super) const ENTRY: PluginEntry = PluginEntry {
+    name: "autopath",
+    about: "follows the search list of a client itself, so that a name outside of the cluster takes one query",
+    syntax: &["autopath @kubernetes", "autopath example.org /etc/resolv.conf"],
+    options: &[
+        PluginOption {
+            syntax: "[ZONE…]",
+            default: "the zones of the server block",
+            about: "Zones whose names are looked at.",
+        },
+        PluginOption {
+            syntax: "RESOLV-CONF|@kubernetes",
+            default: "",
+            about: "The search list: of a file in resolv.conf format, or of the Pod that asks, which needs `pods verified`. It is `NAMESPACE.svc.ZONE`, `svc.ZONE`, `ZONE`, and the list of this host.",
+        },
+    ],
+    early: false,
+    metrics: |metrics| {
+        successes(metrics);
+    },
+    setup,
+};
+
+/// The most zones of a search list that are tried for a query; resolvers use 6 to 32.
+const MAX_ZONES: usize = 32;
+
+struct AutoPath {
+    zones: Zones,
+    source: PathSource,
+    /// By key of the server block.
+    successes: Vec<Counter>,
+}
+
+enum PathSource {
+    /// The list of a file.
+    Fixed(Vec<Name>),
+    /// That of a plugin of the server block.
+    Plugin(Wanted<SearchPathOffer>),
+}
+
+impl Plugin for AutoPath {
+    fn hooks(&self) -> Hooks {
+        Hooks::REPLY
+    }
+
+    // Hot: 0 allocations unless the name does not exist.
+    fn reply(&self, request: &mut Request, answer: &mut Answer) -> After {
+        let is_missing = answer.reply.rcode == rcode::NXDOMAIN && answer.failure.is_none() && !answer.dropped;
+        if !is_missing || !self.zones.contain(&request.query) {
+            return After::Pass;
+        }
+        match self.rest_of_path(request) {
+            Some(_) => After::Wait,
+            None => After::Pass,
+        }
+    }
+
+    /// Tries the other zones of the search list.
+    fn finish<'a>(
+        &'a self,
+        request: &'a mut Request,
+        answer: &'a mut Answer,
+        runner: &'a dyn Runner,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let Some((base, path)) = self.rest_of_path(request) else { return };
+            for zone in path {
+                let Some(name) = joined(&base, &zone) else { continue };
+                let (mut other, mut found) = (request.clone(), Answer::default());
+                other.change_question(&name, request.query.qtype, request.query.qclass);
+                runner.query_below(&mut other, &mut found).await;
+                if found.failure.is_some() || found.dropped || found.reply.rcode == rcode::NXDOMAIN {
+                    continue;
+                }
+                push_alias(request, &mut found);
+                *answer = found;
+                self.successes[request.key.min(self.successes.len() - 1)].inc();
+                return;
+            }
+        })
+    }
+}
+
+impl AutoPath {
+    /// The labels before the first zone of the client's search list, and the zones after it; `None` if the name does not end in the
+    /// first.
+    fn rest_of_path(&self, request: &Request) -> Option<(Vec<u8>, Vec<Name>)> {
+        let mut path = match &self.source {
+            PathSource::Fixed(path) => path.clone(),
+            PathSource::Plugin(wanted) => {
+                wanted.get().iter().find_map(|offer| offer.1.search_path(request))?
+            }
+        };
+        path.truncate(MAX_ZONES);
+        let first = path.first()?.wire();
+        let query = &request.query;
+        let at = query.lower().len().checked_sub(first.len()).filter(|at| *at > 0)?;
+        let is_label = query.offsets().iter().any(|offset| usize::from(*offset) == at);
+        if !is_label || query.lower()[at..] != *first {
+            return None;
+        }
+        let base = query.name()[..at].to_vec();
+        path.remove(0);
+        // In the end the name itself is tried.
+        path.push(Name::ROOT);
+        Some((base, path))
+    }
+}
+
+/// A name of labels and a zone; `None` if it is too long.
+fn joined(base: &[u8], zone: &Name) -> Option<Name> {
+    Name::from_wire(&[base, zone.wire()].concat())
+}
+
+/// Puts a CNAME from the queried name to the name that was found before the answers.
+fn push_alias(request: &Request, found: &mut Answer) {
+    let reply = &mut found.reply;
+    let Some(first) = reply.section(Section::Answer).next().copied() else { return };
+    let owner = reply.owner(&first, &request.query);
+    if owner.wire().eq_ignore_ascii_case(request.query.name()) {
+        return;
+    }
+    let kind = (rtype::CNAME, class::IN);
+    reply.push_class(Section::Answer, Owner::Question, kind, first.ttl, owner.wire());
+    reply.records_mut().rotate_right(1);
+}
+
+fn successes(metrics: &Registry) -> Family<Counter, 1> {
+    metrics.counters("coredns_autopath_success_total", "Counter of requests that did autopath.", ["server"])
+}
+
+fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
+    let directive = setup.once()?;
+    let single = |error: ConfigError| vec![error];
+    directive.no_block().map_err(single)?;
+    let args = directive.args_from(1, "[ZONE…] RESOLV-CONF|@kubernetes").map_err(single)?;
+    let (zones, source) = args.split_at(args.len() - 1);
+    let zones = Zones::read_or_keys(zones, setup.block)?;
+    let word = &source[0];
+    let source = match word.strip_prefix('@') {
+        Some("kubernetes") => {
+            let (wanted, at) = (setup.want::<SearchPathOffer>(), word.at.clone());
+            setup.on_start(move || async move {
+                if wanted.get().is_empty() {
+                    tracing::warn!(
+                        target: "plugin/autopath",
+                        "{at} - autopath has no effect: it needs kubernetes with pods verified in the same server block"
+                    );
+                }
+                Ok(Box::new(()) as PluginGuard)
+            });
+            PathSource::Plugin(setup.want())
+        }
+        Some(_) => {
+            return Err(single(word.error(format!("{word} has no search paths"), "@kubernetes or a file")));
+        }
+        None => {
+            let text = std::fs::read_to_string(setup.path(word)).map_err(|error| {
+                single(word.error(format!("autopath: {word}: {error}"), "a file such as /etc/resolv.conf"))
+            })?;
+            PathSource::Fixed(search_list(&text))
+        }
+    };
+    let family = successes(&setup.context.metrics);
+    let successes = setup.served_keys().iter().map(|key| family.with([&key.server])).collect();
+    Ok(vec![Arc::new(AutoPath { zones, source, successes })])
+}

@@ -1,0 +1,27 @@
+//! The search lists of Pods, for `autopath`.
+
+use cluster::Current;
+use dns_wire::Name;
+use dns_zone::PodNamespaces;
+
+use crate::request::Request;
+use crate::search_path::SearchPaths;
+
+/// The search lists of the Pods of a cluster, as the kubelet writes them.
+pub(super) struct PodSearchPaths {
+    pub pods: Current<PodNamespaces>,
+    /// The first zone that is no reverse zone.
+    pub zone: Name,
+    /// The search list of this host.
+    pub host: Vec<Name>,
+}
+
+impl SearchPaths for PodSearchPaths {
+    fn search_path(&self, request: &Request) -> Option<Vec<Name>> {
+        let pods = self.pods.load();
+        let namespace = pods.namespace_of(request.client.ip())?;
+        let below = |labels: &str| format!("{labels}.{}", self.zone).parse::<Name>().ok().map(Name::lower);
+        let own = [below(&format!("{namespace}.svc"))?, below("svc")?, self.zone];
+        Some(own.into_iter().chain(self.host.iter().copied()).collect())
+    }
+}
