@@ -320,6 +320,7 @@ impl CaseRun<'_> {
                 return eventually(self.settle, || has_sample(&portolan.metrics(), &expect["sample"]));
             }
             "shutdown" => return self.shutdown(value, expect),
+            "parallel" => return self.parallel(value.as_array().ok_or("parallel takes a list")?),
             other => return Err(format!("the harness has no step {other:?}")),
         }
         self.changed = true;
@@ -351,9 +352,8 @@ impl CaseRun<'_> {
         let concurrency = number("concurrency").unwrap_or(1);
         let repeat = number("repeat").unwrap_or(concurrency);
         let connections_before = self.pods.iter().map(Pod::connections).sum();
-        let identity = |name: &str| self.certificates.get(name)?.identity();
-        let requests = (0..repeat).map(|number| CaseRequest::new(request, PROXY, identity, number));
-        let requests: Vec<CaseRequest> = requests.collect::<Result<_, _>>()?;
+        let requests: Vec<CaseRequest> =
+            (0..repeat).map(|number| self.case_request(request, number)).collect::<Result<_, _>>()?;
         let start = Instant::now();
         let mut exchanges = Vec::with_capacity(repeat);
         for group in requests.chunks(concurrency) {
@@ -373,6 +373,47 @@ impl CaseRun<'_> {
         let exchanges =
             StepResult { list, pods: &self.pods, certificates: &self.certificates, connections_before };
         exchanges.check(expect, &mut self.saved)
+    }
+
+    fn case_request(&self, request: &Value, number: usize) -> Result<CaseRequest, String> {
+        let identity = |name: &str| self.certificates.get(name)?.identity();
+        CaseRequest::new(request, PROXY, identity, number)
+    }
+
+    /// Sends requests at the same time, and stops the proxy while they are open.
+    fn parallel(&mut self, steps: &[Value]) -> Result<(), String> {
+        let (mut requests, mut stops) = (Vec::new(), Vec::new());
+        for step in steps {
+            known_keys(step, &["request", "expect", "shutdown"])?;
+            match step.get("shutdown") {
+                None => requests.push((self.case_request(&step["request"], 0)?, &step["expect"])),
+                Some(stop) => {
+                    known_keys(stop, &["signal", "after_ms"])?;
+                    stops.push(Duration::from_millis(stop["after_ms"].as_u64().unwrap_or_default()));
+                }
+            }
+        }
+        if self.changed {
+            sleep(GRACE);
+            self.changed = false;
+        }
+        let connections_before = self.pods.iter().map(Pod::connections).sum();
+        let portolan = self.portolan.as_ref().ok_or("portolan has been stopped")?;
+        let exchanges: Vec<_> = std::thread::scope(|scope| {
+            let sent: Vec<_> = requests.iter().map(|(request, _)| scope.spawn(|| request.send())).collect();
+            for after in stops {
+                sleep(after);
+                portolan.signal(Signal::SIGTERM);
+            }
+            sent.into_iter().map(|sent| sent.join().expect("a client does not panic")).collect()
+        });
+        for (exchange, (request, expect)) in exchanges.into_iter().zip(requests) {
+            let list = vec![(exchange, request.varying)];
+            let result =
+                StepResult { list, pods: &self.pods, certificates: &self.certificates, connections_before };
+            result.check(expect, &mut self.saved)?;
+        }
+        Ok(())
     }
 
     fn scale(&mut self, value: &Value) -> Result<(), String> {
