@@ -172,12 +172,9 @@ fn flags_choose_what_is_counted() {
     let cases = [
         (
             MetricsOptions { per_host: false, ..defaults() },
-            "ingress=\"shop\",service=\"shop\",canary=\"\",host=\"\"} 1",
+            "ingress=\"shop\",service=\"shop\",canary=\"\"} 1",
         ),
-        (
-            MetricsOptions { per_host: false, ..defaults() },
-            "ingress=\"\",service=\"\",canary=\"\",host=\"\"} 2",
-        ),
+        (MetricsOptions { per_host: false, ..defaults() }, "ingress=\"\",service=\"\",canary=\"\"} 2"),
         (MetricsOptions { per_undefined_host: true, ..defaults() }, "host=\"a.example\"} 1"),
         (MetricsOptions { per_undefined_host: true, ..defaults() }, "host=\"b.example\"} 1"),
         (MetricsOptions { status_classes: true, ..defaults() }, "status=\"2xx\""),

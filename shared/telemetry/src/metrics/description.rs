@@ -17,7 +17,8 @@ pub struct MetricDescription {
 
 impl MetricDescription {
     pub(super) fn new(name: &str, kind: MetricType, labels: &[&str], help: &str) -> Self {
-        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        let labels = labels.iter().filter(|label| !label.is_empty());
+        let labels = labels.map(|label| (*label).to_owned()).collect();
         Self { name: name.to_owned(), kind: kind_name(kind), labels, help: help.to_owned() }
     }
 }

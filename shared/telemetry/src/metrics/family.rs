@@ -26,7 +26,7 @@ pub(super) fn dropped_series() -> u64 {
 /// The values of `N` labels, in the order of the family's label names. Families with the same labels can share them.
 pub type Labels<const N: usize> = Arc<[String; N]>;
 
-/// The metrics of one name, by the values of their `N` labels.
+/// The metrics of one name, by the values of their `N` labels. A label whose name is empty is not exported.
 pub struct Family<M: Metric, const N: usize>(Arc<Inner<M, N>>);
 
 struct Inner<M: Metric, const N: usize> {
@@ -110,7 +110,7 @@ impl<M: Metric, const N: usize> Collector for Family<M, N> {
         let children = self.children();
         let samples = children.iter().map(|(values, child)| {
             let mut sample = child.sample();
-            let labels = self.0.labels.iter().zip(values.iter());
+            let labels = self.0.labels.iter().zip(values.iter()).filter(|(name, _)| !name.is_empty());
             sample.set_label(labels.map(|(name, value)| pair(name, value)).collect());
             sample
         });

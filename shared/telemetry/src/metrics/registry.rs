@@ -194,7 +194,7 @@ impl Registry {
 }
 
 fn desc(name: &str, help: &str, labels: &[&str]) -> Desc {
-    let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+    let labels = labels.iter().filter(|label| !label.is_empty()).map(|label| (*label).to_owned()).collect();
     let desc = Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new());
     desc.expect("names of metrics and labels are constants and valid")
 }

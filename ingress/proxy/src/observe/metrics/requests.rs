@@ -121,15 +121,17 @@ impl RequestMetrics {
             let left_out = |given: &String| *given == suffix || *given == name(suffix);
             (!options.exclude.iter().any(left_out)).then(|| name(suffix))
         };
+        let is_shown = |label: &str| options.per_host || label != "host";
+        let labels = LABELS.map(|label| if is_shown(label) { label } else { "" });
         let requests = shown("requests")
-            .map(|name| registry.counters(&name, "The total number of client requests", LABELS));
+            .map(|name| registry.counters(&name, "The total number of client requests", labels));
         let histograms = HISTOGRAMS.map(|(suffix, help, buckets, _)| {
             let bounds = match buckets {
                 Buckets::Time => &options.time_buckets,
                 Buckets::Length => &options.length_buckets,
                 Buckets::Size => &options.size_buckets,
             };
-            shown(suffix).map(|name| registry.histograms(&name, help, LABELS, bounds))
+            shown(suffix).map(|name| registry.histograms(&name, help, labels, bounds))
         });
         let (controller, options) = (controller.clone(), options.clone());
         Self { controller, options, requests, histograms, shared: Arc::default() }
@@ -167,7 +169,7 @@ impl RequestMetrics {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The labels. To Prometheus an empty label is the same as none: `--metrics-per-host=false` sets an empty host.
+    /// The labels.
     fn labels(&self, of: &RequestLabels<'_>, host: &str) -> Labels<11> {
         let RequestLabels { route, canary, method, .. } = of;
         let [class, namespace, pod] = own(&self.controller);
