@@ -1,9 +1,11 @@
 //! One request, as routing and filters use it.
 
 mod identity;
+mod request_id;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use cluster::CompactString;
 use ingress_wire::head::Head;
@@ -13,6 +15,7 @@ use ingress_wire::request_head::encoded_target;
 
 use self::identity::ClientIdentity;
 pub use self::identity::ProxiedConnection;
+pub use self::request_id::RequestId;
 use crate::family_values::FamilyValues;
 use crate::limits::ConnectionPermit;
 use crate::path::{BadPath, normalise};
@@ -65,6 +68,10 @@ pub struct Exchange {
     pub peer: SocketAddr,
     /// Scheme of the client's connection.
     pub scheme: RequestScheme,
+    /// When it began, since the Unix epoch.
+    pub began: Duration,
+    /// `X-Request-ID` of the request to the upstream.
+    pub request_id: RequestId,
     /// Path and query for the upstream, if a filter rewrote them. Otherwise the request target is passed on byte for
     /// byte, as in nginx.
     pub target: Option<String>,
@@ -121,6 +128,8 @@ impl Exchange {
             request,
             peer,
             scheme,
+            began: Duration::ZERO,
+            request_id: RequestId::None,
             target: None,
             certificate: false,
             step_budget: Cell::default(),

@@ -52,7 +52,7 @@ mod testing;
 pub use access_log::{LineFormat, LogEscape, LogVariable, SkippedUrls};
 pub use certs::{CertIndex, CertificateInfo, Certs};
 pub use class::CLASS_ANNOTATION;
-pub use exchange::{BadRequest, Exchange, ProxiedConnection, RequestScheme};
+pub use exchange::{BadRequest, Exchange, ProxiedConnection, RequestId, RequestScheme};
 pub use external_name::refused_address;
 pub use family_values::FamilyValues;
 pub use globals::keys as config_map_keys;

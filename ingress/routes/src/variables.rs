@@ -8,6 +8,8 @@ use crate::credentials::Credentials;
 use crate::exchange::Exchange;
 use crate::path::encode_component;
 
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// A supported variable.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RequestVariable {
@@ -33,12 +35,18 @@ pub enum RequestVariable {
     AccessScheme,
     /// `$request_method`.
     Method,
-    /// `$remote_addr`.
+    /// `$remote_addr`; also `$binary_remote_addr`, which is of use only where values are compared.
     RemoteAddress,
     /// `$remote_port`.
     RemotePort,
     /// `$remote_user`: the user name of basic authentication, verified or not.
     RemoteUser,
+    /// `$request_id`, `$req_id`: `X-Request-ID`.
+    RequestId,
+    /// `$msec`: when the request began, as Unix time in seconds with milliseconds.
+    UnixTime,
+    /// `$proxy_add_x_forwarded_for`: the client's `X-Forwarded-For` and its address.
+    ForwardedFor,
     /// `$arg_name`: the first argument of this name, as sent.
     Argument(String),
     /// `$http_name`: a request header.
@@ -62,9 +70,12 @@ impl RequestVariable {
             "scheme" => Self::RequestScheme,
             "pass_access_scheme" => Self::AccessScheme,
             "request_method" => Self::Method,
-            "remote_addr" => Self::RemoteAddress,
+            "remote_addr" | "binary_remote_addr" => Self::RemoteAddress,
             "remote_port" => Self::RemotePort,
             "remote_user" => Self::RemoteUser,
+            "request_id" | "req_id" => Self::RequestId,
+            "msec" => Self::UnixTime,
+            "proxy_add_x_forwarded_for" => Self::ForwardedFor,
             _ => {
                 let (kind, name) = name.split_once('_').filter(|(_, name)| !name.is_empty())?;
                 match kind {
@@ -82,7 +93,7 @@ impl RequestVariable {
         self.find(exchange).unwrap_or_default()
     }
 
-    /// Its value in a request; `None` where nginx says that it was not found. Hot: allocates only for address and port.
+    /// Its value in a request; `None` where nginx says that it was not found. Hot: allocates only for what the request has not as text.
     pub fn find<'e>(&self, exchange: &'e Exchange) -> Option<Cow<'e, str>> {
         let text = match self {
             Self::Host => Some(exchange.host()),
@@ -104,6 +115,18 @@ impl RequestVariable {
                 port => return Some(port.to_string().into()),
             },
             Self::RemoteUser => return Credentials::of(exchange).map(|credentials| credentials.user.into()),
+            Self::RequestId => {
+                std::str::from_utf8(exchange.request_id.as_bytes()).ok().filter(|id| !id.is_empty())
+            }
+            Self::UnixTime => {
+                let (seconds, millis) = (exchange.began.as_secs(), exchange.began.subsec_millis());
+                return Some(format!("{seconds}.{millis:03}").into());
+            }
+            Self::ForwardedFor => {
+                let (received, client) = (exchange.header_values(&FORWARDED_FOR), exchange.client_ip());
+                let received = received.flatten().map(|value| format!("{value}, ")).collect::<String>();
+                return Some(format!("{received}{client}").into());
+            }
             Self::EscapedRequestUri => return Some(encode_component(exchange.request_target()).into()),
             Self::Argument(name) => argument(exchange.query().unwrap_or_default(), name),
             Self::Header(name) => exchange.header(name),
@@ -121,6 +144,7 @@ fn argument<'q>(query: &'q str, name: &str) -> Option<&'q str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::RequestId;
     use crate::exchange::tests::get;
 
     #[test]
@@ -129,9 +153,18 @@ mod tests {
             ("x-user", "ann"),
             ("cookie", "Session=s1; other=2"),
             ("authorization", "Basic YW5uOnNlY3JldA=="),
+            ("x-forwarded-for", "198.51.100.1"),
+            ("x-forwarded-for", "198.51.100.2"),
         ];
-        let exchange = get("https://Shop.example:8443/a//b%20c?x=1&Y=2%20&x=3", &headers);
+        let mut exchange = get("https://Shop.example:8443/a//b%20c?x=1&Y=2%20&x=3", &headers);
+        exchange.began = std::time::Duration::from_millis(1_700_000_000_007);
+        exchange.request_id = RequestId::of(None, || 7);
         for (name, value) in [
+            ("msec", "1700000000.007"),
+            ("request_id", "00000000000000000000000000000007"),
+            ("req_id", "00000000000000000000000000000007"),
+            ("proxy_add_x_forwarded_for", "198.51.100.1, 198.51.100.2, 192.0.2.7"),
+            ("binary_remote_addr", "192.0.2.7"),
             ("host", "shop.example"),
             ("http_host", "Shop.example:8443"),
             ("best_http_host", "Shop.example:8443"),
@@ -159,7 +192,7 @@ mod tests {
             let variable = RequestVariable::parse(name).expect(name);
             assert_eq!(variable.value(&exchange), value, "{name}");
         }
-        for unknown in ["", "x", "arg_", "http_", "cookie_", "server_port", "request_id", "1"] {
+        for unknown in ["", "x", "arg_", "http_", "cookie_", "server_port", "request_ids", "1"] {
             assert_eq!(RequestVariable::parse(unknown), None, "{unknown}");
         }
     }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::StatusCode;
+use ingress_routes::RequestId;
 use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::HeadError;
 use tokio::io::AsyncWrite;
@@ -20,7 +21,7 @@ use crate::client::send_response::SendResponse;
 use crate::io::boxed::boxed;
 use crate::io::clock::WaitingFor;
 use crate::io::splice::splice;
-use crate::observe::access_log::{AccessRecord, RequestId};
+use crate::observe::access_log::AccessRecord;
 use crate::state::worker::Worker;
 use crate::upstream::request_body::BodySource;
 use crate::wire::http1_stream::{Http1Stream, NextHead};

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use http::StatusCode;
 use ingress_routes::plan::access::{AccessCheck, AccessStep, Services};
 use ingress_routes::plan::subrequest::{Subrequest, SubrequestResponse};
-use ingress_routes::{DirectResponse, Exchange, FilterOutcome, Route};
+use ingress_routes::{DirectResponse, Exchange, FilterOutcome, RequestId, Route};
 
 use crate::client::connection::ClientConnection;
 use crate::exchange::subrequest;
-use crate::observe::access_log::RequestId;
 
 /// When the first rule of any worker read the time.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);

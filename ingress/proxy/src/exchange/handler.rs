@@ -5,7 +5,7 @@ use std::rc::Rc;
 use cluster::PathType;
 use http::StatusCode;
 use ingress_routes::access_log::ResponseSide;
-use ingress_routes::{DirectResponse, Exchange, FilterOutcome, ProxySettings, RequestScheme};
+use ingress_routes::{DirectResponse, Exchange, FilterOutcome, ProxySettings, RequestId, RequestScheme};
 use smallvec::SmallVec;
 
 use crate::client::connection::ClientConnection;
@@ -17,7 +17,7 @@ use crate::exchange::access;
 use crate::exchange::direct_response::page;
 use crate::exchange::proxy_request::ProxyRequest;
 use crate::io::buffers::{BufferHold, BufferUse};
-use crate::observe::access_log::{AccessRecord, RequestId};
+use crate::observe::access_log::AccessRecord;
 use crate::upstream::request_body::{BodySource, RequestBody};
 use crate::upstream::request_head::BodyLength;
 
@@ -86,6 +86,11 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         exchange.identify(&table.server().identity, client.proxied);
         let found = table.find_for(&exchange);
         let route = found.route().clone();
+        if !route.plan.heads.makes_request_ids {
+            guard.request_id.drop_own();
+        }
+        exchange.request_id = guard.request_id.clone();
+        exchange.began = worker.clock.unix_time(guard.started);
         // On the catch-all host the proxy answers the health check path, unless an Ingress has it as an exact path: a load
         // balancer's health checks must not depend on a default backend.
         let exact = route.ingress.is_some() && route.kind == PathType::Exact;
@@ -103,9 +108,6 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
             (route, outcome)
         }
     };
-    if !route.plan.heads.makes_request_ids {
-        guard.request_id.drop_own();
-    }
     guard.client = client.text_of(exchange.client_ip());
     guard.route = Some(route.clone());
     guard.exchange = Some(exchange);

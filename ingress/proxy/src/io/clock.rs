@@ -18,6 +18,8 @@ pub(crate) struct Clock {
     timers: RefCell<Vec<Rc<Timer>>>,
     /// The time that was read since a task is polled, if one is being polled.
     instant: Cell<Reading>,
+    /// The time of the last tick, and the same since the Unix epoch.
+    wall: Cell<(Instant, Duration)>,
     texts: RefCell<TimeTexts>,
     zone: jiff::tz::TimeZone,
 }
@@ -66,8 +68,12 @@ impl TimeTexts {
     }
 }
 
+fn since_epoch(time: SystemTime) -> Duration {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 fn unix_second(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    since_epoch(time).as_secs()
 }
 
 /// What a request or connection waits for; decides what an expired timer means.
@@ -109,6 +115,7 @@ impl Clock {
             now: Cell::new(1),
             timers: RefCell::default(),
             instant: Cell::new(Reading::None),
+            wall: Cell::new((Instant::now(), since_epoch(SystemTime::now()))),
             texts: RefCell::new(TimeTexts::of(SystemTime::now(), &zone)),
             zone,
         }
@@ -143,6 +150,14 @@ impl Clock {
                 now
             }
         }
+    }
+
+    /// A time as the time since the Unix epoch. Hot: follows the last tick and reads no clock.
+    pub(crate) fn unix_time(&self, instant: Instant) -> Duration {
+        let (tick, since_epoch) = self.wall.get();
+        let later = instant.saturating_duration_since(tick);
+        let earlier = tick.saturating_duration_since(instant);
+        (since_epoch + later).saturating_sub(earlier)
     }
 
     /// Sets a deadline from now; it expires up to two ticks late and never early. Hot: two cells.
@@ -184,6 +199,7 @@ impl Clock {
     pub(crate) fn tick_at(&self, now: u64) {
         self.now.set(now);
         let time = SystemTime::now();
+        self.wall.set((Instant::now(), since_epoch(time)));
         if unix_second(time) != self.texts.borrow().second {
             *self.texts.borrow_mut() = TimeTexts::of(time, &self.zone);
         }
@@ -309,6 +325,10 @@ mod tests {
         assert_eq!(iso.parse::<jiff::Timestamp>().unwrap(), parsed);
         let date = clock.with_http_date(httpdate::parse_http_date).unwrap();
         assert_eq!(unix_second(date) as i64, parsed.as_second());
+        let now = since_epoch(SystemTime::now());
+        assert!(clock.unix_time(Instant::now()).abs_diff(now) < Duration::from_secs(1));
+        let (tick, since_epoch) = clock.wall.get();
+        assert_eq!(clock.unix_time(tick - Duration::from_millis(3)), since_epoch - Duration::from_millis(3));
     }
 
     #[test]

@@ -9,10 +9,9 @@ use cluster::CompactString;
 use http::{HeaderName, StatusCode};
 use ingress_routes::access_log::{ResponseField, ResponseSide};
 use ingress_routes::{
-    DEFAULT_UPSTREAM, Exchange, LineFormat, Route, ServerSettings, SkippedUrls, UpstreamTarget,
+    DEFAULT_UPSTREAM, Exchange, LineFormat, RequestId, Route, ServerSettings, SkippedUrls, UpstreamTarget,
 };
 use ingress_wire::known_header::KnownHeader;
-use ingress_wire::request::ParsedRequest;
 use smallvec::SmallVec;
 
 use crate::observe::format;
@@ -61,42 +60,6 @@ pub(crate) struct AccessRecord {
     pub(crate) sent: u64,
     /// The health check of the catch-all host: neither logged nor counted.
     pub(crate) silent: bool,
-}
-
-/// `X-Request-ID`: the client's, or 32 hex digits, or none (`generate-request-id: false`).
-#[derive(Clone, Debug)]
-pub(crate) enum RequestId {
-    Own([u8; 32]),
-    Client(Bytes),
-    None,
-}
-
-impl RequestId {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Own(digits) => digits,
-            Self::Client(value) => value,
-            Self::None => b"",
-        }
-    }
-
-    /// Drops an identifier that the client has not sent.
-    pub(crate) fn drop_own(&mut self) {
-        if matches!(self, Self::Own(_)) {
-            *self = Self::None;
-        }
-    }
-
-    /// The client's, if it sent one that is not empty.
-    pub(crate) fn of(request: Option<&ParsedRequest>, random: impl FnOnce() -> u128) -> Self {
-        let given = request.and_then(|request| request.head().get_bytes(KnownHeader::XRequestId));
-        if let Some(value) = given.filter(|value| !value.is_empty()) {
-            return Self::Client(value);
-        }
-        let mut digits = [0; 32];
-        hex::encode_to_slice(random().to_be_bytes(), &mut digits).expect("16 bytes have 32 digits");
-        Self::Own(digits)
-    }
 }
 
 impl AccessRecord {
@@ -246,6 +209,7 @@ pub(crate) mod tests {
 
     use bytes::BytesMut;
     use ingress_routes::RequestScheme;
+    use ingress_wire::request::ParsedRequest;
     use ingress_wire::request_head::HeadLimits;
 
     use super::*;

@@ -1,6 +1,7 @@
 //! Requests to endpoints and responses back: heads, connections, pages.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ingress_proxy::ProxyOptions;
 
@@ -367,4 +368,24 @@ fn interim_responses_without_end_are_a_bad_gateway() {
         let response = world.ask("GET / HTTP/1.1\nHost: shop.example\n\n");
         assert_eq!(response.status, status, "{interim}");
     }
+}
+
+#[test]
+fn headers_of_the_configmap_have_time_and_identifier_of_the_request() {
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 0\n\n");
+    let mut world = TestCluster::serving(&[script.address]);
+    let data = [("X-Request-Start", "t=${msec}"), ("X-Correlation-ID", "$req_id")];
+    let data = data.map(|(name, value)| (name.into(), value.to_owned())).into();
+    let key = cluster::Key::new("ingress", "headers");
+    world.apply(cluster::Object::ConfigMap(Arc::new(cluster::ConfigMap { key, data })));
+    world.configure(&[("proxy-set-headers", "ingress/headers")]);
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let before = now();
+    assert_eq!(world.ask("GET / HTTP/1.1\nHost: shop.example\n\n").status, 200);
+    let seen = script.seen();
+    assert_eq!(seen.header("x-correlation-id"), seen.header("x-request-id"));
+    assert_eq!(seen.header("x-correlation-id").map(str::len), Some(32));
+    let start = seen.header("x-request-start").unwrap();
+    let start: f64 = start.strip_prefix("t=").unwrap().parse().unwrap();
+    assert!((before - 0.2..now() + 0.2).contains(&start), "{before} {start}");
 }
