@@ -4,11 +4,11 @@
 //! Counts and times are those of nginx's `ngx_http_limit_req_module` and `ngx_http_limit_conn_module`.
 
 mod buckets;
+mod client_key;
 mod connections;
 mod lru_map;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -16,6 +16,7 @@ use cluster::Key;
 use foldhash::fast::RandomState;
 
 pub use self::buckets::{RateZone, RequestRateLimit, admit};
+pub use self::client_key::ClientKey;
 pub use self::connections::{ConnectionPermit, ConnectionZone};
 
 /// How many parts a zone has. Each has a lock of its own, so that workers seldom wait for each other.
@@ -25,7 +26,7 @@ const SHARDS: usize = 16;
 static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 /// The part of a zone that has a client.
-fn shard_of<T>(shards: &[Mutex<T>; SHARDS], client: IpAddr) -> MutexGuard<'_, T> {
+fn shard_of<T>(shards: &[Mutex<T>; SHARDS], client: ClientKey) -> MutexGuard<'_, T> {
     let hash = std::hash::BuildHasher::hash_one(&*SEED, client);
     // Bits that do not choose the bucket within the shard's hash table.
     let at = (hash >> 32) as usize % SHARDS;
@@ -117,6 +118,8 @@ fn get<Z>(zones: &Mutex<HashMap<ZoneKey, Weak<Z>>>, key: ZoneKey, new: impl FnOn
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn key(name: &str) -> ZoneKey {
@@ -126,7 +129,7 @@ mod tests {
     #[test]
     fn a_zone_lives_as_long_as_it_is_used() {
         let zones = LimitZones::default();
-        let client = IpAddr::from([192, 0, 2, 7]);
+        let client = IpAddr::from([192, 0, 2, 7]).into();
         let once = |zone: Arc<RateZone>| {
             let limit = RequestRateLimit { zone, rate: 16, burst: 0 };
             admit(std::slice::from_ref(&limit), client, 1_000)

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::networks::{Networks, networks};
+use super::template::{RuleText, Template};
 use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
 use crate::family_values::FamilyValues;
-use crate::limits::{ConnectionZone, LimitKind, RequestRateLimit, ZoneKey, admit};
+use crate::limits::{ClientKey, ConnectionZone, LimitKind, RequestRateLimit, ZoneKey, admit};
 use crate::plan::access::{LimitRule, Services};
 use crate::plan::filter::{DirectResponse, FilterOutcome};
 use crate::plan::phase::Phase;
@@ -17,8 +18,9 @@ use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "limits",
-    doc: "Limits the requests of each client to an Ingress, in this replica. A client is an address. Requests over a limit are \
-          answered at once (503), before authentication. Limits whose value is invalid close the routes (503).",
+    doc: "Limits the requests of each client to an Ingress, in this replica. A client is an address, or what \
+          limit-conn-zone-variable says. Requests over a limit are answered at once (503), before authentication. Limits whose \
+          value is invalid close the routes (503).",
     annotations: &[
         Annotation {
             name: "limit-rps",
@@ -72,6 +74,11 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             name: "limit-conn-status-code",
             values: "400 to 599; default 503",
             doc: "the status of requests over limit-connections",
+        },
+        FamilyKey {
+            name: "limit-conn-zone-variable",
+            values: "a text with variables; default $binary_remote_addr",
+            doc: "by what all limits tell clients apart; requests for which it is empty are not limited",
         },
         FamilyKey {
             name: "limit-rate",
@@ -145,6 +152,10 @@ impl Default for LimitStatuses {
     }
 }
 
+/// `limit-conn-zone-variable`, if it is not the client's address.
+#[derive(Debug, PartialEq)]
+struct ZoneVariable(Template);
+
 /// A limit; as in ingress-nginx there is none if the number is not positive. nginx cannot count beyond 32 bits either.
 fn limit(reader: &mut SettingReader<'_>, name: &'static str) -> u32 {
     let parse = |value: &str| match value.parse::<i64>().ok()? {
@@ -182,6 +193,15 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     if speed != Speed::default() {
         values.set(DefaultSpeed(speed));
     }
+    let parse = |value: &str| match value {
+        "$binary_remote_addr" | "$remote_addr" => Some(None),
+        text => Template::parse(text, None).map(Some),
+    };
+    let variable =
+        reader.value("limit-conn-zone-variable", "a text with known variables", Effect::DefaultUsed, parse);
+    if let Some(Some(variable)) = variable {
+        values.set(ZoneVariable(variable));
+    }
     let mut status = |key: &'static str| {
         // nginx's range.
         let parse = |value: &str| {
@@ -215,6 +235,8 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     }
     let (Some(limits), Some(ingress)) = (settings.values.get::<OwnLimits>(), rule.ingress) else { return };
     let statuses = rule.globals.get::<LimitStatuses>().copied().unwrap_or_default();
+    let variable = rule.globals.get::<ZoneVariable>().map(|variable| variable.0.of_rule(rule, None));
+    let clients = LimitedClients { exempt: limits.exempt.clone(), variable };
     let key = |kind| ZoneKey { ingress: ingress.clone(), kind };
     let rates = [
         (limits.per_second, LimitKind::RequestsPerSecond, 1),
@@ -228,39 +250,57 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
         });
     let rates: Box<[_]> = rates.collect();
     if !rates.is_empty() {
-        let (exempt, status) = (limits.exempt.clone(), statuses.rate);
-        plan.limits.push(Box::new(RequestRate { rates, exempt, status }));
+        plan.limits.push(Box::new(RequestRate { rates, clients: clients.clone(), status: statuses.rate }));
     }
     if limits.connections != 0 {
         plan.limits.push(Box::new(OpenRequests {
             zone: rule.zones.connections(key(LimitKind::Connections)),
             limit: limits.connections,
-            exempt: limits.exempt.clone(),
+            clients,
             status: statuses.connections,
         }));
     }
 }
 
-fn is_exempt(exchange: &Exchange, exempt: &Networks) -> bool {
-    let client = exchange.client_ip();
-    exempt.iter().any(|network| network.contains(&client))
+/// Which clients are limited, and by what they are told apart.
+#[derive(Clone, Debug)]
+struct LimitedClients {
+    exempt: Networks,
+    /// `None` for the address.
+    variable: Option<RuleText>,
+}
+
+impl LimitedClients {
+    /// The client of a request; `None` if it is not limited. Hot: without a variable, no allocation.
+    fn key(&self, exchange: &Exchange) -> Option<ClientKey> {
+        let client = exchange.client_ip();
+        if self.exempt.iter().any(|network| network.contains(&client)) {
+            return None;
+        }
+        match &self.variable {
+            None => Some(client.into()),
+            Some(variable) => ClientKey::of_text(&variable.value(exchange)),
+        }
+    }
 }
 
 /// nginx's `limit_req`. In nginx it comes before `limit_conn`.
 #[derive(Debug)]
 struct RequestRate {
     rates: Box<[RequestRateLimit]>,
-    exempt: Networks,
+    clients: LimitedClients,
     status: StatusCode,
 }
 
 impl LimitRule for RequestRate {
     fn enter(&self, exchange: &mut Exchange, services: &dyn Services) -> FilterOutcome {
         let now = i64::try_from(services.uptime().as_millis()).unwrap_or(i64::MAX);
-        if is_exempt(exchange, &self.exempt) || admit(&self.rates, exchange.client_ip(), now) {
-            return FilterOutcome::Continue;
+        match self.clients.key(exchange) {
+            Some(client) if !admit(&self.rates, client, now) => {
+                FilterOutcome::Respond(DirectResponse::status(self.status))
+            }
+            _ => FilterOutcome::Continue,
         }
-        FilterOutcome::Respond(DirectResponse::status(self.status))
     }
 }
 
@@ -269,16 +309,14 @@ impl LimitRule for RequestRate {
 struct OpenRequests {
     zone: Arc<ConnectionZone>,
     limit: u32,
-    exempt: Networks,
+    clients: LimitedClients,
     status: StatusCode,
 }
 
 impl LimitRule for OpenRequests {
     fn enter(&self, exchange: &mut Exchange, _: &dyn Services) -> FilterOutcome {
-        if is_exempt(exchange, &self.exempt) {
-            return FilterOutcome::Continue;
-        }
-        match self.zone.admit(exchange.client_ip(), self.limit) {
+        let Some(client) = self.clients.key(exchange) else { return FilterOutcome::Continue };
+        match self.zone.admit(client, self.limit) {
             Some(permit) => {
                 exchange.permits.push(permit);
                 FilterOutcome::Continue
@@ -367,6 +405,30 @@ spec: {rules: [{host: doubtful.example, paths: [[/, Prefix, web]]}]}
         assert_eq!(cluster.get("open.example/"), "429");
         open.clear();
         assert_eq!(cluster.get("open.example/"), "web");
+    }
+
+    #[test]
+    fn a_variable_tells_clients_apart() {
+        let mut cluster = cluster();
+        cluster.configure(&[("limit-conn-zone-variable", "$http_x_user")]);
+        let served = |user: &str| {
+            let headers = [("x-user", user)];
+            (0..100).filter(|_| cluster.ask("burst.example/", &headers, 99) == "web").count()
+        };
+        assert_eq!([served("ann"), served("ben"), served("ann"), served("")], [5, 5, 0, 100]);
+        assert_eq!(
+            (0..100).filter(|_| cluster.get("burst.example/") == "web").count(),
+            100,
+            "no such header"
+        );
+        let mut open = ["ann", "ann", "ann", "ben"].map(|user| get("open.example/", &[("x-user", user)]));
+        assert_eq!(
+            open.each_mut().map(|exchange| cluster.answer(exchange, 99)),
+            ["web", "web", "503", "web"]
+        );
+        cluster.configure(&[("limit-conn-zone-variable", "$nothing")]);
+        assert_eq!(self::served(&cluster, "both.example/"), 2, "limits by the address");
+        assert!(cluster.problems().iter().any(|problem| problem.contains("limit-conn-zone-variable")));
     }
 
     #[test]

@@ -103,7 +103,6 @@ const NGINX_TABLE: &str = "it sizes a table of nginx";
 const NO_TEXT: &str = "there is no nginx configuration text";
 const RAW_TEXT: &str = "an access rule in it would not be applied";
 const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
-const BY_ADDRESS: &str = "limits count by the address of the client";
 const NO_STREAMS: &str = "TCP and UDP services are not served";
 const NO_TRACES: &str = "no traces are sent";
 const LOGGED: &str = "the access log goes to standard output";
@@ -137,7 +136,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(cosmetic("proxy-busy-buffers-size", OnlyEmpty, STREAMED)),
     served(cosmetic("proxy-max-temp-file-size", Words(&["1024m"]), STREAMED)),
     not_needed("proxy-ssl-location-only", "it moves directives within the configuration of nginx"),
-    served(differs("limit-conn-zone-variable", Words(&["$binary_remote_addr", "$remote_addr"]), BY_ADDRESS)),
     served(cosmetic("grpc-buffer-size-kb", NotPositive, "gRPC endpoints are not supported")),
     // Client connections and protocol limits.
     not_needed("client-header-buffer-size", "heads of requests take the memory that they need"),

@@ -3,14 +3,13 @@
 //! Each client has an excess in thousandths of a request. A request adds 1000, and time takes the rate away, in whole
 //! milliseconds. A request that would raise the excess over the burst is refused and counts nothing.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use smallvec::SmallVec;
 
 use super::lru_map::{EntryId, LruMap};
-use super::{SHARDS, ZoneKey, shard_of};
+use super::{ClientKey, SHARDS, ZoneKey, shard_of};
 
 /// How many clients a zone remembers: as many as 5 MiB of shared memory hold in nginx, which is what ingress-nginx gives a
 /// zone.
@@ -96,7 +95,7 @@ fn leaked(rate: i64, passed: i64) -> i64 {
 /// lock for each limit.
 ///
 /// As in nginx the first request of a client is free for the last limit, and costs 1000 for the others.
-pub fn admit(limits: &[RequestRateLimit], client: IpAddr, now: i64) -> bool {
+pub fn admit(limits: &[RequestRateLimit], client: ClientKey, now: i64) -> bool {
     // Locks are taken in the order of the limits, which is the same for all requests.
     let mut earlier = SmallVec::<[PendingRequest<'_>; 1]>::new();
     for (at, RequestRateLimit { zone, rate, burst }) in limits.iter().enumerate() {
@@ -152,6 +151,8 @@ fn make_room(buckets: &mut LruMap<Bucket>, rate: i64, now: i64, evicted: &Atomic
 mod tests {
     use cluster::Key;
 
+    use std::net::IpAddr;
+
     use super::*;
     use crate::limits::{LimitKind, LimitZones};
 
@@ -160,8 +161,8 @@ mod tests {
         RequestRateLimit { zone, rate, burst: burst * 1000 }
     }
 
-    fn client(number: u32) -> IpAddr {
-        IpAddr::from(number.to_be_bytes())
+    fn client(number: u32) -> ClientKey {
+        IpAddr::from(number.to_be_bytes()).into()
     }
 
     /// The times at which a request is admitted.

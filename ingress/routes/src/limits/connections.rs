@@ -1,17 +1,16 @@
 //! Open requests by client: nginx's `limit_conn`.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use foldhash::fast::RandomState;
 
-use super::{SHARDS, ZoneKey, shard_of};
+use super::{ClientKey, SHARDS, ZoneKey, shard_of};
 
 /// The open requests of the clients of one limit. A client without an open request has no entry.
 pub struct ConnectionZone {
     key: ZoneKey,
-    shards: [Mutex<HashMap<IpAddr, u32, RandomState>>; SHARDS],
+    shards: [Mutex<HashMap<ClientKey, u32, RandomState>>; SHARDS],
 }
 
 /// Without its state, by which routes must not be compared.
@@ -27,7 +26,7 @@ impl ConnectionZone {
     }
 
     /// Counts a request of a client until the permit is dropped; `None` if the client has `limit` of them.
-    pub fn admit(self: &Arc<Self>, client: IpAddr, limit: u32) -> Option<ConnectionPermit> {
+    pub fn admit(self: &Arc<Self>, client: ClientKey, limit: u32) -> Option<ConnectionPermit> {
         let mut open = shard_of(&self.shards, client);
         let count = open.get(&client).copied().unwrap_or(0);
         if count >= limit {
@@ -42,7 +41,7 @@ impl ConnectionZone {
 #[derive(Debug)]
 pub struct ConnectionPermit {
     zone: Arc<ConnectionZone>,
-    client: IpAddr,
+    client: ClientKey,
 }
 
 impl Drop for ConnectionPermit {
@@ -61,6 +60,8 @@ impl Drop for ConnectionPermit {
 mod tests {
     use cluster::Key;
 
+    use std::net::IpAddr;
+
     use super::*;
     use crate::limits::{LimitKind, LimitZones};
 
@@ -69,7 +70,7 @@ mod tests {
         let zones = LimitZones::default();
         let key = ZoneKey { ingress: Key::new("default", "web"), kind: LimitKind::Connections };
         let zone = zones.connections(key);
-        let [one, other] = [7, 8].map(|last| IpAddr::from([192, 0, 2, last]));
+        let [one, other] = [7, 8].map(|last| ClientKey::from(IpAddr::from([192, 0, 2, last])));
         let mut permits: Vec<_> = (0..3).map_while(|_| zone.admit(one, 2)).collect();
         assert_eq!(permits.len(), 2);
         assert!(zone.admit(other, 2).is_some());

@@ -1,9 +1,10 @@
 //! A map from clients to values that knows which client was used longest ago.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
+
+use super::ClientKey;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
@@ -13,7 +14,7 @@ pub(super) type EntryId = u32;
 
 #[derive(Debug)]
 struct Entry<V> {
-    client: IpAddr,
+    client: ClientKey,
     value: V,
     /// The neighbours in the order of use.
     newer: u32,
@@ -23,7 +24,7 @@ struct Entry<V> {
 /// Entries are kept in one vector and linked in the order of use. Removed ones are used again.
 #[derive(Debug)]
 pub(super) struct LruMap<V> {
-    ids: HashMap<IpAddr, EntryId, RandomState>,
+    ids: HashMap<ClientKey, EntryId, RandomState>,
     entries: Vec<Entry<V>>,
     free: Vec<EntryId>,
     newest: u32,
@@ -43,7 +44,7 @@ impl<V> LruMap<V> {
     }
 
     /// The entry of a client, which becomes the newest.
-    pub(super) fn find(&mut self, client: IpAddr) -> Option<EntryId> {
+    pub(super) fn find(&mut self, client: ClientKey) -> Option<EntryId> {
         let id = *self.ids.get(&client)?;
         self.unlink(id);
         self.link(id);
@@ -51,7 +52,7 @@ impl<V> LruMap<V> {
     }
 
     /// Adds a client that has no entry.
-    pub(super) fn insert(&mut self, client: IpAddr, value: V) -> EntryId {
+    pub(super) fn insert(&mut self, client: ClientKey, value: V) -> EntryId {
         let entry = Entry { client, value, newer: NONE, older: NONE };
         let id = match self.free.pop() {
             Some(id) => {
@@ -111,10 +112,12 @@ impl<V> LruMap<V> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
-    fn client(number: u8) -> IpAddr {
-        IpAddr::from([192, 0, 2, number])
+    fn client(number: u8) -> ClientKey {
+        IpAddr::from([192, 0, 2, number]).into()
     }
 
     /// Removes all, the oldest first.
