@@ -27,6 +27,10 @@ pub(crate) const HOST: &str = "stock.example";
 #[track_caller]
 pub(crate) fn ensure_ingress_nginx(node: &ClusterNode, manifest: &str) -> String {
     ensure_web(node);
+    // Left by a case that failed.
+    if node.read(NAMESPACE, DEPLOYMENT).is_some() {
+        delete_ingress_nginx(node);
+    }
     node.apply(manifest);
     node.apply(&ingress("stock", HOST, "web", "", ""));
     node.wait_for_rollout(NAMESPACE, DEPLOYMENT);
@@ -37,7 +41,7 @@ pub(crate) fn ensure_ingress_nginx(node: &ClusterNode, manifest: &str) -> String
 
 /// Deletes what [`ensure_ingress_nginx`] made.
 pub(crate) fn remove_ingress_nginx(node: &ClusterNode) {
-    node.kubectl(&["delete", "ingress", "-n", SHOP, "stock"]);
+    node.kubectl(&["delete", "ingress", "-n", SHOP, "stock", "--ignore-not-found"]);
     delete_ingress_nginx(node);
 }
 
