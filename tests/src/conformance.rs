@@ -7,8 +7,11 @@ mod placeholders;
 mod websocket;
 
 mod certificates;
+mod dns;
+mod fastcgi;
 
 mod client;
+mod grpc;
 mod pods;
 
 mod expectation;

@@ -5,6 +5,7 @@ mod direct_response;
 mod loop_detection;
 
 mod open;
+mod connect;
 mod subrequest;
 mod access;
 

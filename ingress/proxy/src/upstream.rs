@@ -13,7 +13,12 @@ pub(crate) mod request_body;
 pub(crate) mod subrequest_connection;
 pub(crate) mod subrequest_pool;
 
+pub(crate) mod http2_connection;
+pub(crate) mod http2_pool;
 pub(crate) mod pool;
+
+mod http2_head;
+pub(crate) mod http2_request;
 pub(crate) mod stream_request;
 pub(crate) mod request;
 

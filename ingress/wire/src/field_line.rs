@@ -1,5 +1,7 @@
 //! One line of a head's fields (RFC 9112 §5).
 
+use bytes::{BufMut, BytesMut};
+
 use crate::head::{FieldSpan, Head, MOST_FIELDS, NameClass};
 use crate::known_header::KnownHeader;
 use crate::scan;
@@ -71,6 +73,26 @@ pub(crate) fn read<const BARE_LF: bool>(input: &[u8], start: usize, head: &mut H
         class,
     });
     Line::Next(start + next)
+}
+
+/// Writes a field of an HTTP/2 head as a line, and adds it to the list. The name is at most 64 KiB long, which h2 ensures.
+pub(crate) fn write(head: &mut Head, name: &[u8], value: &[u8], buffer: &mut BytesMut) {
+    let start = buffer.len();
+    buffer.put_slice(name);
+    buffer.put_slice(b": ");
+    let from = buffer.len();
+    buffer.put_slice(value);
+    let leading = value.len() - value.trim_ascii_start().len();
+    let value_end = from + value.trim_ascii_end().len();
+    buffer.put_slice(b"\r\n");
+    head.push(FieldSpan {
+        name: start as u32,
+        value: (from + leading).min(value_end) as u32,
+        value_end: value_end as u32,
+        name_length: name.len() as u16,
+        known: KnownHeader::of(name),
+        class: class(name).unwrap_or(NameClass::Token),
+    });
 }
 
 /// Which bytes a name has; `None` if it is empty or no token.

@@ -12,6 +12,7 @@ use crate::known_header::{KnownHeader, KnownSet};
 use crate::scan;
 
 pub mod cgi;
+pub mod h2;
 
 /// The limit of a head in bytes where `proxy-buffer-size` does not apply; as with nginx, the number of fields is not limited.
 pub const MAX_RESPONSE_HEAD: usize = 64 * 1024;

@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 
 use super::certificates::CaseCertificates;
 use super::client::{self, CaseRequest, ProxyAddress};
+use super::dns::{self, CaseResolver};
 use super::expectation::{SavedValues, StepResult, counts};
 use super::pods::{FixedResponse, Pod, PodBehavior};
 use super::text_checks::{contains, eventually, has_sample, log_contains};
-use super::{ConformanceCase, known_keys, placeholders, websocket};
+use super::{ConformanceCase, grpc, known_keys, placeholders, websocket};
 use crate::runner::catch_panic;
 use crate::stage::{Portolan, Stage};
 
@@ -49,6 +50,7 @@ struct CaseRun<'a> {
     /// Kind, namespace and name of the objects that exist.
     objects: Vec<(String, String, String)>,
     portolan: Option<Portolan>,
+    resolver: Option<CaseResolver>,
     saved: SavedValues,
     open: BTreeMap<String, BufReader<TcpStream>>,
     changed: bool,
@@ -94,6 +96,7 @@ pub fn run(stage: &Stage, case: &ConformanceCase, settle: Duration) -> Result<()
         services: BTreeMap::new(),
         objects: Vec::new(),
         portolan: None,
+        resolver: None,
         saved: SavedValues::default(),
         open: BTreeMap::new(),
         changed: true,
@@ -121,6 +124,15 @@ impl CaseRun<'_> {
             let range =
                 if case["objects"].to_string().contains(&cluster_ip) { SERVICE_RANGE } else { POD_RANGE };
             self.start_service(backend, [range[0], range[1], subnet])?;
+        }
+        if case.to_string().contains(".dns") {
+            let addresses =
+                self.services.iter().filter_map(|(name, service)| match pod_address(service, 0).ip() {
+                    IpAddr::V4(address) => Some((name.clone(), address)),
+                    IpAddr::V6(_) => None,
+                });
+            let resolver = CaseResolver::start(addresses.collect());
+            self.resolver = Some(resolver.map_err(|error| format!("the resolver of the case: {error}"))?);
         }
         let objects = self.replaced(&case["objects"])?;
         let objects = objects.as_array().cloned().unwrap_or_default();
@@ -209,6 +221,9 @@ impl CaseRun<'_> {
             "slow" => PodBehavior::Slow,
             "tcp-echo" => PodBehavior::TcpEcho,
             "ws-echo" => PodBehavior::WebSocketEcho,
+            "grpc-echo" => PodBehavior::GrpcEcho,
+            "fastcgi-hello" => PodBehavior::FastCgi(Some("Hello world!")),
+            "fastcgi-echo" => PodBehavior::FastCgi(None),
             "blackhole" => PodBehavior::BlackHole,
             "routes" => {
                 let rules = backend["routes"].as_array().into_iter().flatten().map(|rule| {
@@ -274,6 +289,7 @@ impl CaseRun<'_> {
             "raw_tcp",
             "tcp",
             "websocket",
+            "grpc",
             "logs",
             "metrics",
             "shutdown",
@@ -311,6 +327,16 @@ impl CaseRun<'_> {
             }
             "tcp" => return self.tcp(value, expect),
             "websocket" => return self.websocket(value, expect),
+            "grpc" => {
+                return eventually(self.settle, || {
+                    let outcome = grpc::call(value, PROXY)?;
+                    let requests = self.pods.iter().filter_map(|pod| pod.requests().pop());
+                    outcome.check(
+                        expect,
+                        requests.filter(|seen| seen["http_version"] == "HTTP/2").last().as_ref(),
+                    )
+                });
+            }
             "logs" => {
                 let portolan = self.portolan.as_ref().ok_or("portolan has been stopped")?;
                 return eventually(self.settle, || log_contains(&portolan.log(), expect));
@@ -584,6 +610,10 @@ impl CaseRun<'_> {
                     "addr" => Ok(address.to_string().into()),
                     _ => Err(unknown()),
                 }
+            }
+            (Some("dns_short"), None) => Ok(name.split('.').next().into()),
+            (Some("dns"), None) => {
+                Ok(format!("{}.{}", name.split('.').next().unwrap_or_default(), dns::DOMAIN).into())
             }
             _ => Err(unknown()),
         }

@@ -28,6 +28,10 @@ pub(super) enum PodBehavior {
     TcpEcho,
     /// WebSocket messages are sent back.
     WebSocketEcho,
+    /// Messages of gRPC are sent back.
+    GrpcEcho,
+    /// Requests of FastCGI are answered with a text, or with their description.
+    FastCgi(Option<&'static str>),
     /// Accepts no connection and refuses none.
     BlackHole,
 }
@@ -182,7 +186,13 @@ impl PodState {
                 lock(&self.streams).push(copy);
             }
             let state = self.clone();
-            std::thread::spawn(move || state.serve_connection(stream));
+            std::thread::spawn(move || match state.behavior {
+                PodBehavior::GrpcEcho => {
+                    let tls = state.tls.clone();
+                    super::grpc::serve(stream, tls, move |mut description| state.record(&mut description))
+                }
+                _ => state.serve_connection(stream),
+            });
         }
     }
 
@@ -213,6 +223,9 @@ impl PodState {
                 stream.get_mut().write_all(&buffer[..size])?;
             }
         }
+        if let PodBehavior::FastCgi(hello) = self.behavior {
+            return super::fastcgi::serve(&mut stream, hello, |description| self.record(description));
+        }
         while let Some(request) = read_request(&mut stream)? {
             let description = self.describe(&request, tls);
             lock(&self.requests).push(description.clone());
@@ -236,6 +249,13 @@ impl PodState {
             stream.get_mut().flush()?;
         }
         Ok(())
+    }
+
+    /// Records a request of another protocol, with the names of the Pod.
+    fn record(&self, description: &mut Value) {
+        description["service"] = self.service.as_str().into();
+        description["pod"] = self.name.as_str().into();
+        lock(&self.requests).push(description.clone());
     }
 
     fn describe(&self, request: &PodRequest, tls: Option<&Value>) -> Value {

@@ -222,12 +222,10 @@ impl ResponseBody {
         if !guard.is_http1() {
             guard.body_bytes = request.body().received();
         }
-        match *request {
-            UpstreamRequest::Stream(request) => {
-                if let Some(connection) = request.into_idle() {
-                    guard.worker().connection_pool.put(connection, guard.worker().clock.now());
-                }
-            }
+        if let UpstreamRequest::Stream(request) = *request
+            && let Some(connection) = request.into_idle()
+        {
+            guard.worker().connection_pool.put(connection, guard.worker().clock.now());
         }
     }
 

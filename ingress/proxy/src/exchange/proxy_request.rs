@@ -11,6 +11,7 @@ use ingress_routes::access_log::ResponseSide;
 use ingress_routes::plan::compression::CodingRule;
 use ingress_routes::plan::filter::ResponseView;
 use ingress_routes::plan::head_edits::HeadEdits;
+use ingress_routes::plan::upstream_options::UpstreamOptions;
 use ingress_routes::upstream::round_robin;
 use ingress_routes::{
     BalancerState, DEFAULT_UPSTREAM, DirectResponse, Exchange, RetryCondition, Route, SelectedEndpoint,
@@ -28,18 +29,18 @@ use crate::client::request::ClientResponse;
 use crate::client::request_guard::RequestGuard;
 use crate::client::response_body::ResponseBody;
 use crate::client::response_head::ResponseFields;
+use crate::exchange::connect::AttemptConnection;
 use crate::exchange::direct_response::page;
 use crate::exchange::loop_detection::{LOOP_ID, MAX_PASSES, passes};
-use crate::exchange::open::{ConnectError, open_stream};
+use crate::exchange::open::ConnectError;
 use crate::io::boxed::boxed;
 use crate::observe::access_log::Attempt;
-use crate::upstream::connection::{ConnectionKey, UpstreamConnection};
+use crate::upstream::connection::ConnectionKey;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
 use crate::upstream::request::UpstreamRequest;
 use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_head::{self, BodyLength, UpstreamHead};
 use crate::upstream::request_traits::RequestTraits;
-use crate::upstream::stream_request::StreamRequest;
 use crate::upstream::timer::UpstreamTimer;
 
 /// How many attempts a request may have where `proxy-next-upstream-tries` sets no limit.
@@ -155,9 +156,12 @@ impl<'a> ProxyRequest<'a> {
             _ => StatusCode::SERVICE_UNAVAILABLE,
         });
         let settings = &*route.plan.proxy;
-        let is_http10 = settings.http_version == Version::HTTP_10;
+        let is_http10 = settings.http_version == Version::HTTP_10 && !self.is_http2();
         if is_http10 && self.length == BodyLength::Chunked {
             return Err(StatusCode::LENGTH_REQUIRED.into());
+        }
+        if self.is_http2() {
+            self.body = self.body.take().map(RequestBody::without_chunks);
         }
         let traits = self.traits();
         let mut response = worker.response();
@@ -188,12 +192,12 @@ impl<'a> ProxyRequest<'a> {
                     break;
                 }
             };
-            let is_reused = connection.served > 0;
+            let is_reused = connection.is_reused();
             let body = self.body.take().expect("put back before the next attempt");
             let timer = self.timer();
             let bytes: &Bytes = head.get_or_insert_with(|| self.head(is_named));
-            let request = StreamRequest::new(connection, bytes.clone(), body, traits, timer);
-            let mut request = UpstreamRequest::Stream(request);
+            let buffers = &self.client.entry.buffers;
+            let mut request = connection.request(bytes.clone(), body, traits, timer, buffers);
             let result = std::future::poll_fn(|cx| request.poll_head(cx, &mut response)).await;
             let attempt = self.guard.attempts.last_mut().expect("recorded by connect");
             let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);
@@ -330,16 +334,16 @@ impl<'a> ProxyRequest<'a> {
         address: SocketAddr,
         choice: &SelectedTarget<'_>,
         pick: &SelectedEndpoint,
-    ) -> Result<UpstreamConnection, ConnectError> {
+    ) -> Result<AttemptConnection, ConnectError> {
         let worker = &self.client.worker;
         let first = self.guard.attempts.is_empty();
-        let tls = self.route.plan.upstream.as_ref().and_then(|upstream| upstream.tls(self.client.scheme));
+        let tls = self.protocol().and_then(|upstream| upstream.tls(self.client.scheme));
         let key = ConnectionKey { address, tls: tls.cloned() };
-        let kept = worker.connection_pool.take(&key);
+        let kept = AttemptConnection::kept(worker, &key, self.is_http2());
         // Avoids reading the clock again: finding a kept connection takes no time worth measuring.
         let started = if first && kept.is_some() { self.guard.started } else { worker.clock.instant() };
         let name =
-            kept.as_ref().map_or_else(|| address.to_string().into(), |connection| connection.name.clone());
+            kept.as_ref().map_or_else(|| address.to_string().into(), |connection| connection.name().clone());
         let follows_redirect = self.first_attempt > 0 && self.first_attempt == self.guard.attempts.len();
         self.guard.attempts.push(Attempt {
             name,
@@ -354,19 +358,29 @@ impl<'a> ProxyRequest<'a> {
         if let Some(connection) = kept {
             return Ok(connection);
         }
-        let result = open_stream(worker, &key, false, self.route.plan.proxy.connect_timeout).await;
+        let pool = matches!(pick.address, UpstreamAddress::Socket(_)).then(|| choice.target.pool.clone());
+        let name = self.guard.attempts.last().map_or_else(Default::default, |attempt| attempt.name.clone());
+        let (is_http2, timeout) = (self.is_http2(), self.route.plan.proxy.connect_timeout);
+        let result = AttemptConnection::open(worker, key, is_http2, (pool, name), timeout).await;
         let attempt = self.guard.attempts.last_mut().expect("pushed above");
         let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);
-        let (stream, slot) = result.inspect_err(|error| {
+        let connection = result.inspect_err(|error| {
             attempt.ended = Some(elapsed);
             attempt.status = error.status();
         })?;
         attempt.connected = Some(elapsed);
-        let pool = matches!(pick.address, UpstreamAddress::Socket(_)).then(|| choice.target.pool.clone());
-        let (name, now) = (attempt.name.clone(), worker.clock.now());
-        let mut connection = UpstreamConnection::new(stream, key, pool, name, now);
-        connection.slot = Some(slot);
         Ok(connection)
+    }
+
+    /// The protocol of the endpoints. `None` for plain HTTP, which pages of errors are always requested with, as in ingress-nginx.
+    fn protocol(&self) -> Option<&'a UpstreamOptions> {
+        let is_page = matches!(self.purpose, RequestPurpose::ErrorPage { .. });
+        self.route.plan.upstream.as_deref().filter(|_| !is_page)
+    }
+
+    /// Whether the endpoints speak HTTP/2.
+    fn is_http2(&self) -> bool {
+        self.protocol().is_some_and(UpstreamOptions::is_http2)
     }
 
     fn timer(&self) -> UpstreamTimer {
@@ -430,7 +444,7 @@ impl<'a> ProxyRequest<'a> {
             loop_id: is_named.then_some(LOOP_ID),
             names: route.plan.heads.names,
             upgrade: self.upgrade(exchange),
-            is_http10: route.plan.proxy.http_version == Version::HTTP_10,
+            is_http10: route.plan.proxy.http_version == Version::HTTP_10 && !self.is_http2(),
         };
         let mut send_buffer = client.worker.send_buffer.borrow_mut();
         forward.write(given, &edits, &mut client.worker.head_writer.borrow_mut(), &mut send_buffer);
@@ -508,7 +522,10 @@ pub(super) fn status_from(response: &ParsedResponse) -> StatusCode {
 
 fn status_of(error: &UpstreamError) -> StatusCode {
     match error {
-        UpstreamError::Closed | UpstreamError::Io(_) | UpstreamError::Invalid(_) => StatusCode::BAD_GATEWAY,
+        UpstreamError::Closed
+        | UpstreamError::Io(_)
+        | UpstreamError::Reset(_)
+        | UpstreamError::Invalid(_) => StatusCode::BAD_GATEWAY,
         UpstreamError::Timeout(TimeoutKind::Body) => StatusCode::REQUEST_TIMEOUT,
         UpstreamError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
         UpstreamError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

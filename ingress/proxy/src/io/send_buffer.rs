@@ -51,6 +51,11 @@ impl SendBuffer {
         self.data = data;
     }
 
+    /// Takes a piece that was put in without chunks.
+    pub(crate) fn take_data(&mut self) -> Bytes {
+        std::mem::take(&mut self.data)
+    }
+
     /// Puts in the last chunk of a chunked body. `trailers` are whole lines. May follow [`Self::put_data`] at once, so that the last
     /// piece and the end are written together.
     pub(crate) fn put_last_chunk(&mut self, trailers: &[u8]) {

@@ -26,7 +26,9 @@ use crate::observe::upstream_log::UpstreamLog;
 use crate::options::ProxyOptions;
 use crate::state::client_table::ClientTable;
 use crate::state::shared::SharedState;
-use crate::upstream::connection::UpstreamConnection;
+use crate::upstream::connection::{ConnectionKey, UpstreamConnection};
+use crate::upstream::http2_connection::Http2Connection;
+use crate::upstream::http2_pool::Http2Pool;
 use crate::upstream::limit::UpstreamLimit;
 use crate::upstream::pool::ConnectionPool;
 use crate::upstream::resolve::Resolver;
@@ -43,6 +45,7 @@ pub(crate) struct Worker {
     pub(crate) views: ProxyViews,
     pub(crate) clock: Rc<Clock>,
     pub(crate) connection_pool: ConnectionPool,
+    pub(crate) http2_pool: Http2Pool,
     pub(crate) subrequest_pool: SubrequestPool,
     pub(crate) resolver: Resolver,
     /// TLS to the servers of subrequests. As in nginx (`proxy_ssl_verify off`), their certificates are not verified.
@@ -112,6 +115,7 @@ impl Worker {
             clock: Rc::new(Clock::new(jiff::tz::TimeZone::system())),
             connection_pool: ConnectionPool::new(settings.upstream_keep_alive),
             subrequest_pool: SubrequestPool::default(),
+            http2_pool: Http2Pool::default(),
             settings: RefCell::new(settings),
             resolver: Resolver::new(&options.name_servers, options.allow_local_external_names),
             subrequest_tls: net::tls_client::unverified(),
@@ -207,10 +211,14 @@ impl Worker {
             return;
         }
         let pools = self.views.pools.load();
-        self.connection_pool.sweep(self.clock.now(), |UpstreamConnection { pool, key, .. }| {
+        let belongs = |pool: &Option<PoolKey>, key: &ConnectionKey| {
             let is_endpoint = |pool: &Arc<Pool>| pool.endpoints().binary_search(&key.address).is_ok();
             pool.as_ref().is_none_or(|pool| pools.get(pool).is_some_and(is_endpoint))
-        });
+        };
+        let now = self.clock.now();
+        self.connection_pool.sweep(now, |UpstreamConnection { pool, key, .. }| belongs(pool, key));
+        let rules = self.settings().upstream_keep_alive;
+        self.http2_pool.sweep(now, &rules, |Http2Connection { pool, key, .. }| belongs(pool, key));
         self.subrequest_pool.sweep(self.clock.now());
         self.turns.borrow_mut().retain(|key, _| pools.get(key).is_some());
         let table = self.views.table.load();
@@ -235,7 +243,9 @@ impl Worker {
 
     /// Closes the connection to an endpoint that has been idle longest, else one to an authentication server; false if none is idle.
     pub(crate) fn close_idle_upstream(&self) -> bool {
-        self.connection_pool.close_oldest() || self.subrequest_pool.close_oldest()
+        self.connection_pool.close_oldest()
+            || self.http2_pool.close_oldest()
+            || self.subrequest_pool.close_oldest()
     }
 
     /// Whether a new connection to an address goes to a listener of this proxy.

@@ -25,6 +25,8 @@ pub(crate) enum UpstreamError {
     Closed,
     /// Sending or receiving failed.
     Io(io::Error),
+    /// The endpoint has reset the stream of the request, or has violated HTTP/2.
+    Reset(h2::Error),
     /// The response is malformed.
     Invalid(&'static str),
     /// A timeout has passed.
@@ -49,7 +51,7 @@ impl UpstreamError {
     /// The word of `proxy-next-upstream` that allows another endpoint after it.
     pub(crate) fn retry_condition(&self) -> Option<RetryCondition> {
         match self {
-            Self::Closed | Self::Io(_) => Some(RetryCondition::Error),
+            Self::Closed | Self::Io(_) | Self::Reset(_) => Some(RetryCondition::Error),
             Self::Timeout(TimeoutKind::Send | TimeoutKind::Read) => Some(RetryCondition::Timeout),
             Self::Invalid(_) => Some(RetryCondition::InvalidHeader),
             Self::Timeout(TimeoutKind::Body | TimeoutKind::Client) | Self::TooLarge | Self::Client => None,
@@ -71,6 +73,7 @@ impl std::fmt::Display for UpstreamError {
         match self {
             Self::Closed => f.write_str("the endpoint closed the connection early"),
             Self::Io(error) => write!(f, "{error}"),
+            Self::Reset(error) => write!(f, "{error}"),
             Self::Invalid(what) => write!(f, "the endpoint sent an invalid response: {what}"),
             Self::Timeout(TimeoutKind::Send) => f.write_str("the endpoint did not read the request in time"),
             Self::Timeout(TimeoutKind::Body) => f.write_str("the client did not send its body in time"),
@@ -81,4 +84,12 @@ impl std::fmt::Display for UpstreamError {
     }
 }
 
-impl std::error::Error for UpstreamError {}
+impl std::error::Error for UpstreamError {
+    /// hyper resets the client's stream with the code of an error of h2, so that clients of gRPC see the endpoint's.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Reset(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -8,6 +8,7 @@ use ingress_wire::response::ParsedResponse;
 
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::error::UpstreamError;
+use crate::upstream::http2_request::Http2Request;
 use crate::upstream::request_body::RequestBody;
 use crate::upstream::stream_request::StreamRequest;
 
@@ -15,6 +16,8 @@ use crate::upstream::stream_request::StreamRequest;
 pub(crate) enum UpstreamRequest {
     /// It has a connection for itself.
     Stream(StreamRequest),
+    /// It shares a connection.
+    Http2(Box<Http2Request>),
 }
 
 impl UpstreamRequest {
@@ -22,6 +25,7 @@ impl UpstreamRequest {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Stream(request) => request.name(),
+            Self::Http2(request) => request.name(),
         }
     }
 
@@ -29,6 +33,7 @@ impl UpstreamRequest {
     pub(crate) fn body(&self) -> &RequestBody {
         match self {
             Self::Stream(request) => &request.body,
+            Self::Http2(request) => &request.body,
         }
     }
 
@@ -36,6 +41,7 @@ impl UpstreamRequest {
     pub(crate) fn into_body(self) -> RequestBody {
         match self {
             Self::Stream(request) => request.body,
+            Self::Http2(request) => request.body,
         }
     }
 
@@ -43,6 +49,7 @@ impl UpstreamRequest {
     pub(crate) fn discard(self, cx: &mut Context<'_>) -> (RequestBody, Option<UpstreamConnection>) {
         match self {
             Self::Stream(request) => request.discard(cx),
+            Self::Http2(request) => (request.body, None),
         }
     }
 
@@ -50,6 +57,7 @@ impl UpstreamRequest {
     pub(crate) fn is_unsent(&self) -> bool {
         match self {
             Self::Stream(request) => request.is_unsent(),
+            Self::Http2(request) => request.is_unsent(),
         }
     }
 
@@ -61,6 +69,7 @@ impl UpstreamRequest {
     ) -> Poll<Result<(), UpstreamError>> {
         match self {
             Self::Stream(request) => request.poll_head(cx, response),
+            Self::Http2(request) => request.poll_head(cx, response),
         }
     }
 
@@ -75,6 +84,7 @@ impl UpstreamRequest {
     pub(crate) fn left(&self) -> Option<u64> {
         match self {
             Self::Stream(request) => request.left(),
+            Self::Http2(request) => request.left(),
         }
     }
 
@@ -83,6 +93,7 @@ impl UpstreamRequest {
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) {
         match self {
             Self::Stream(request) => request.poll_send(cx),
+            Self::Http2(request) => request.poll_send(cx),
         }
     }
 
@@ -94,6 +105,7 @@ impl UpstreamRequest {
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         match self {
             Self::Stream(request) => request.poll_frame(cx, most),
+            Self::Http2(request) => request.poll_frame(cx, most),
         }
     }
 
@@ -101,6 +113,7 @@ impl UpstreamRequest {
     pub(crate) fn is_over(&self) -> bool {
         match self {
             Self::Stream(request) => request.is_over(),
+            Self::Http2(request) => request.is_over(),
         }
     }
 }

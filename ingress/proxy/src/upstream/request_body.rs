@@ -152,6 +152,23 @@ impl RequestBody {
         Self { keeps, ..self }
     }
 
+    /// The same body, sent without chunks: the protocol of the endpoint marks its end.
+    pub(crate) fn without_chunks(self) -> Self {
+        Self { chunked: false, ..self }
+    }
+
+    /// The client's trailers, once the body is over, as far as they are forwarded.
+    pub(super) fn trailers(&self) -> Option<HeaderMap> {
+        let trailers = self.trailers.as_ref()?;
+        let mut passed = HeaderMap::with_capacity(trailers.len());
+        for (name, value) in &**trailers {
+            if request_head::passes(name.as_str().as_bytes()) {
+                passed.append(name, value.clone());
+            }
+        }
+        (!passed.is_empty()).then_some(passed)
+    }
+
     /// Whether [`Self::restart`] is possible.
     pub(crate) fn is_kept(&self) -> bool {
         self.kept.is_some()

@@ -14,15 +14,24 @@ pub(crate) fn parse(text: &[u8]) -> Result<HeaderMap, UpstreamError> {
             .map_err(|_| UpstreamError::Invalid("malformed trailer"))?;
         let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii())
             .map_err(|_| UpstreamError::Invalid("malformed trailer"))?;
-        if !matches!(
-            name,
-            header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION | header::HOST
-        ) {
+        if !DROPPED.contains(&name) {
             trailers.append(name, value);
         }
     }
     Ok(trailers)
 }
+
+/// Trailers of HTTP/2 without these fields.
+pub(crate) fn passed(mut trailers: HeaderMap) -> HeaderMap {
+    for name in DROPPED {
+        trailers.remove(name);
+    }
+    trailers
+}
+
+/// Fields that would change how the message is framed or routed.
+const DROPPED: &[HeaderName] =
+    &[header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::HOST];
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,7 @@ mod views;
 
 mod tls;
 mod upstream_tls;
+mod grpc;
 
 mod http2;
 mod metrics;

@@ -58,7 +58,7 @@ impl TlsEndpoint {
     }
 }
 
-fn server_config(own: &TestCertificate, clients: Option<&TestCertificate>) -> Arc<ServerConfig> {
+pub fn server_config(own: &TestCertificate, clients: Option<&TestCertificate>) -> Arc<ServerConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().unwrap();

@@ -15,9 +15,10 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     doc: "The protocol of the Pods.",
     annotations: &[Annotation {
         name: NAME,
-        values: "HTTP, HTTPS, AUTO_HTTP, in any case; default HTTP",
-        doc: "AUTO_HTTP is HTTPS for requests over https and HTTP for others. With HTTPS, endpoints are not verified without \
-              `proxy-ssl-verify`. GRPC, GRPCS and FCGI are not supported yet and close the routes (503).",
+        values: "HTTP, HTTPS, AUTO_HTTP, GRPC, GRPCS, in any case; default HTTP",
+        doc: "AUTO_HTTP is HTTPS for requests over https and HTTP for others. With HTTPS and GRPCS, endpoints are not verified \
+              without `proxy-ssl-verify`. GRPC and GRPCS send HTTP/2, also for clients that speak HTTP/1. FCGI is not supported yet and \
+              closes the routes (503).",
     }],
     phases: &[Phase::UpstreamRequest],
     syntax: "backend-protocol: AUTO_HTTP",
@@ -34,7 +35,7 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
         return;
     }
     let value = reader.text(NAME).map(str::to_ascii_uppercase);
-    if let Some(other @ ("GRPC" | "GRPCS" | "FCGI")) = value.as_deref() {
+    if let Some(other @ "FCGI") = value.as_deref() {
         let what = format!("{other} to Services is not supported yet, and they do not accept plain HTTP");
         return reader.problem(NAME, what, Effect::Closed);
     }
@@ -43,6 +44,8 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
         Some("HTTP") => Some(BackendProtocol::Http),
         Some("AUTO_HTTP") => Some(BackendProtocol::AsClient),
         Some("HTTPS") => Some(BackendProtocol::Https),
+        Some("GRPC") => Some(BackendProtocol::Grpc),
+        Some("GRPCS") => Some(BackendProtocol::Grpcs),
         _ => None,
     });
     let protocol = protocol.unwrap_or_default();

@@ -283,8 +283,6 @@ fn invalid_values_are_reported_with_their_effect() {
         ("proxy-ssl-name: 'a b'", Effect::Closed),
         ("proxy-ssl-ciphers: RC4", Effect::DefaultUsed),
         ("proxy-ssl-protocols: TLSv1", Effect::DefaultUsed),
-        ("backend-protocol: grpcs", Effect::Closed),
-        ("backend-protocol: GRPC", Effect::Closed),
         ("backend-protocol: FCGI", Effect::Closed),
         ("backend-protocol: SPDY", Effect::DefaultUsed),
     ] {

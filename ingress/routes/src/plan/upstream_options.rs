@@ -15,6 +15,10 @@ pub enum BackendProtocol {
     AsClient,
     /// HTTP/1 over TLS.
     Https,
+    /// HTTP/2 over TCP, with prior knowledge.
+    Grpc,
+    /// HTTP/2 over TLS.
+    Grpcs,
 }
 
 /// How requests of a rule are sent to endpoints that do not speak plain HTTP/1.
@@ -30,10 +34,15 @@ impl UpstreamOptions {
     /// TLS for a request of a client that used this scheme; `None` if endpoints get it in the clear.
     pub fn tls(&self, scheme: RequestScheme) -> Option<&Arc<UpstreamTls>> {
         let is_tls = match self.protocol {
-            BackendProtocol::Http => false,
+            BackendProtocol::Http | BackendProtocol::Grpc => false,
             BackendProtocol::AsClient => scheme == RequestScheme::Https,
-            BackendProtocol::Https => true,
+            BackendProtocol::Https | BackendProtocol::Grpcs => true,
         };
         is_tls.then_some(&self.tls)
+    }
+
+    /// Whether endpoints get HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        matches!(self.protocol, BackendProtocol::Grpc | BackendProtocol::Grpcs)
     }
 }

@@ -292,7 +292,7 @@ fn routes_with_an_unsupported_backend_protocol_are_closed() {
     // [backendprotocol.go, grpc.go]
     let world = TestCluster::new(
         "
-metadata: {name: encrypted, annotations: {backend-protocol: GRPC}}
+metadata: {name: encrypted, annotations: {backend-protocol: FCGI}}
 spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
 ---
 metadata: {name: auto, annotations: {backend-protocol: auto_http}}
@@ -318,7 +318,7 @@ spec: {rules: [{host: c.example, paths: [[/, Prefix, twin]]}]}
     assert_eq!(
         world.problems(),
         [
-            "Ingress default/encrypted: nginx.ingress.kubernetes.io/backend-protocol: GRPC to Services is not \
+            "Ingress default/encrypted: nginx.ingress.kubernetes.io/backend-protocol: FCGI to Services is not \
              supported yet, and they do not accept plain HTTP; the routes answer 503",
             "Ingress default/odd: nginx.ingress.kubernetes.io/backend-protocol: \"SPDY\" should be HTTP, AUTO_HTTP, \
              HTTPS, GRPC, GRPCS or FCGI; its default is used",

@@ -51,11 +51,11 @@ impl ParsedRequest {
         buffer.put_slice(b"\r\n");
         let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
         if let Some(host) = authority {
-            self.add(b"host", &[host], buffer);
+            field_line::write(&mut self.head, b"host", host, buffer);
         }
         for (name, value) in &parts.headers {
             if *name != COOKIE && (authority.is_none() || *name != HOST) {
-                self.add(name.as_str().as_bytes(), &[value.as_bytes()], buffer);
+                field_line::write(&mut self.head, name.as_str().as_bytes(), value.as_bytes(), buffer);
             }
         }
         let mut cookies = parts.headers.get_all(COOKIE).iter().map(|value| value.as_bytes());
@@ -82,30 +82,6 @@ impl ParsedRequest {
     fn refuse_h2(&mut self) -> Result<(), HeadError> {
         self.clear();
         Err(HeadError::Malformed)
-    }
-
-    fn add(&mut self, name: &[u8], values: &[&[u8]], buffer: &mut BytesMut) {
-        let start = buffer.len();
-        buffer.put_slice(name);
-        buffer.put_slice(b": ");
-        let value = buffer.len();
-        for part in values {
-            buffer.put_slice(part);
-        }
-        let text = &buffer[value..];
-        let leading = text.len() - text.trim_ascii_start().len();
-        let value_end = value + text.trim_ascii_end().len();
-        buffer.put_slice(b"\r\n");
-        let known = KnownHeader::of(name);
-        self.head.push(FieldSpan {
-            name: start as u32,
-            value: (value + leading).min(value_end) as u32,
-            value_end: value_end as u32,
-            // h2 has limited the head to far less.
-            name_length: name.len() as u16,
-            known,
-            class: field_line::class(name).unwrap_or(NameClass::Token),
-        });
     }
 
     fn add_cookies<'a>(&mut self, first: &[u8], rest: impl Iterator<Item = &'a [u8]>, buffer: &mut BytesMut) {
