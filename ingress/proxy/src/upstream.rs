@@ -17,6 +17,8 @@ pub(crate) mod http2_connection;
 pub(crate) mod http2_pool;
 pub(crate) mod pool;
 
+pub(crate) mod fastcgi_head;
+mod fastcgi_reader;
 mod http2_head;
 pub(crate) mod http2_request;
 pub(crate) mod stream_request;

@@ -11,6 +11,7 @@ mod client_identity;
 mod compression;
 mod cors;
 mod custom_headers;
+mod fastcgi;
 mod error_pages;
 mod external_auth;
 mod header_names;
@@ -199,6 +200,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     https_redirect::FAMILY,
     canary::FAMILY,
     proxy_ssl::FAMILY,
+    fastcgi::FAMILY,
     backend_protocol::FAMILY,
     affinity::FAMILY,
     blocklist::FAMILY,

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod compression;
 pub mod error_pages;
+pub mod fastcgi;
 pub mod filter;
 pub mod head_edits;
 pub mod head_options;

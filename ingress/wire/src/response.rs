@@ -81,6 +81,7 @@ pub struct ParsedResponse {
     scanned: usize,
     in_fields: bool,
     is_complete: bool,
+    is_cgi: bool,
 }
 
 impl ParsedResponse {
@@ -120,7 +121,8 @@ impl ParsedResponse {
     /// Forgets the head and releases its bytes.
     pub fn clear(&mut self) {
         self.head.clear();
-        (self.line, self.scanned, self.in_fields, self.is_complete) = (0, 0, false, false);
+        (self.line, self.scanned, self.in_fields, self.is_complete, self.is_cgi) =
+            (0, 0, false, false, false);
     }
 
     /// The fields.
@@ -131,6 +133,11 @@ impl ParsedResponse {
     /// Whether the head is complete: nothing else is meaningful before that.
     pub fn is_complete(&self) -> bool {
         self.is_complete
+    }
+
+    /// Whether it is of a CGI application, whose `Status` field is no header.
+    pub fn is_cgi(&self) -> bool {
+        self.is_cgi
     }
 
     /// The status, from 100 to 999.

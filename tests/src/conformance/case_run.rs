@@ -15,7 +15,7 @@ use super::certificates::CaseCertificates;
 use super::client::{self, CaseRequest, ProxyAddress};
 use super::dns::{self, CaseResolver};
 use super::expectation::{SavedValues, StepResult, counts};
-use super::pods::{FixedResponse, Pod, PodBehavior};
+use super::pods::{FixedResponse, Pod, PodBehavior, pairs};
 use super::text_checks::{contains, eventually, has_sample, log_contains};
 use super::{ConformanceCase, grpc, known_keys, placeholders, websocket};
 use crate::runner::catch_panic;
@@ -126,11 +126,8 @@ impl CaseRun<'_> {
             self.start_service(backend, [range[0], range[1], subnet])?;
         }
         if case.to_string().contains(".dns") {
-            let addresses =
-                self.services.iter().filter_map(|(name, service)| match pod_address(service, 0).ip() {
-                    IpAddr::V4(address) => Some((name.clone(), address)),
-                    IpAddr::V6(_) => None,
-                });
+            let first = |(name, service): (&String, &Service)| (name.clone(), pod_address(service, 0).ip());
+            let addresses = self.services.iter().map(first);
             let resolver = CaseResolver::start(addresses.collect());
             self.resolver = Some(resolver.map_err(|error| format!("the resolver of the case: {error}"))?);
         }
@@ -329,12 +326,7 @@ impl CaseRun<'_> {
             "websocket" => return self.websocket(value, expect),
             "grpc" => {
                 return eventually(self.settle, || {
-                    let outcome = grpc::call(value, PROXY)?;
-                    let requests = self.pods.iter().filter_map(|pod| pod.requests().pop());
-                    outcome.check(
-                        expect,
-                        requests.filter(|seen| seen["http_version"] == "HTTP/2").last().as_ref(),
-                    )
+                    grpc::check(value, expect, PROXY, &|| Pod::last_call(&self.pods))
                 });
             }
             "logs" => {
@@ -635,16 +627,6 @@ fn names(object: &Value) -> Result<(String, String, String), String> {
     let namespace = metadata["namespace"].as_str().or(object["namespace"].as_str());
     let namespace = if kind == "IngressClass" { "" } else { namespace.unwrap_or("default") };
     Ok((kind, namespace.to_owned(), name))
-}
-
-/// Headers as a map or as pairs.
-fn pairs(value: &Value) -> Vec<(String, String)> {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    match value {
-        Value::Object(map) => map.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
-        Value::Array(pairs) => pairs.iter().map(|pair| (text(&pair[0]), text(&pair[1]))).collect(),
-        _ => Vec::new(),
-    }
 }
 
 fn connect(value: &Value) -> Result<TcpStream, String> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -28,7 +28,7 @@ pub(super) struct CaseResolver {
 
 impl CaseResolver {
     /// Answers `SERVICE.conformance.example` with an address.
-    pub(super) fn start(addresses: BTreeMap<String, Ipv4Addr>) -> io::Result<Self> {
+    pub(super) fn start(addresses: BTreeMap<String, IpAddr>) -> io::Result<Self> {
         let socket = UdpSocket::bind((ADDRESS, 53))?;
         socket.set_read_timeout(Some(PAUSE))?;
         let folder = TempDir::new()?;
@@ -59,7 +59,7 @@ impl Drop for CaseResolver {
 }
 
 /// The reply to a query; `None` if it cannot be read.
-fn reply(query: &[u8], addresses: &BTreeMap<String, Ipv4Addr>) -> Option<Vec<u8>> {
+fn reply(query: &[u8], addresses: &BTreeMap<String, IpAddr>) -> Option<Vec<u8>> {
     let (mut labels, mut at) = (Vec::new(), 12);
     loop {
         let length = usize::from(*query.get(at)?);
@@ -75,10 +75,10 @@ fn reply(query: &[u8], addresses: &BTreeMap<String, Ipv4Addr>) -> Option<Vec<u8>
     let found = name.strip_suffix(&format!(".{DOMAIN}")).and_then(|service| addresses.get(service));
     // A response with recursion available: NOERROR, or NXDOMAIN for unknown names.
     let code = if found.is_some() { 0x80 } else { 0x83 };
-    let answer = found.filter(|_| is_a);
+    let answer = found.filter(|address| is_a && address.is_ipv4());
     let mut reply = vec![query[0], query[1], 0x81, code, 0, 1, 0, u8::from(answer.is_some()), 0, 0, 0, 0];
     reply.extend_from_slice(question);
-    if let Some(address) = answer {
+    if let Some(IpAddr::V4(address)) = answer {
         reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4]);
         reply.extend_from_slice(&address.octets());
     }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn names_of_services_are_answered() {
-        let addresses = BTreeMap::from([("bin".to_owned(), Ipv4Addr::new(10, 244, 1, 1))]);
+        let addresses = BTreeMap::from([("bin".to_owned(), IpAddr::from([10, 244, 1, 1]))]);
         let query = |name: &str, kind: u8| {
             let mut query = vec![7, 8, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
             for label in name.split('.') {

@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const DELAY: &str = "x-conformance-delay";
 
 /// The outcome of a call.
-pub(super) struct CallOutcome {
+struct CallOutcome {
     /// The name of the status: `OK`, `UNAVAILABLE`, …
     status: String,
     /// The message of the response, without its prefix.
@@ -33,7 +33,7 @@ pub(super) struct CallOutcome {
 
 impl CallOutcome {
     /// The first expectation that is not met. `seen` describes the last request that a Pod got.
-    pub(super) fn check(&self, expect: &Value, seen: Option<&Value>) -> Result<(), String> {
+    fn check(&self, expect: &Value, seen: Option<&Value>) -> Result<(), String> {
         super::known_keys(expect, &["status", "status_not", "message", "upstream_metadata"])?;
         let status = &self.status;
         if expect["status"].as_str().is_some_and(|wanted| wanted != status) {
@@ -60,8 +60,18 @@ impl CallOutcome {
     }
 }
 
+/// Makes the call of a step and checks its outcome. `seen` describes the last call that a Pod got.
+pub(super) fn check(
+    step: &Value,
+    expect: &Value,
+    proxy: ProxyAddress,
+    seen: &dyn Fn() -> Option<Value>,
+) -> Result<(), String> {
+    call(step, proxy)?.check(expect, seen().as_ref())
+}
+
 /// Makes a unary call.
-pub(super) fn call(step: &Value, proxy: ProxyAddress) -> Result<CallOutcome, String> {
+fn call(step: &Value, proxy: ProxyAddress) -> Result<CallOutcome, String> {
     super::known_keys(step, &["authority", "tls", "method", "metadata", "data", "delay_s"])?;
     let authority = step["authority"].as_str().ok_or("a call without authority")?;
     let is_tls = step["tls"] == true;

@@ -130,6 +130,12 @@ impl Pod {
         lock(&self.state.requests).clone()
     }
 
+    /// The last request of HTTP/2 that one of the Pods got.
+    pub(super) fn last_call(pods: &[Pod]) -> Option<Value> {
+        let mut last = pods.iter().filter_map(|pod| pod.requests().pop());
+        last.rfind(|seen| seen["http_version"] == "HTTP/2")
+    }
+
     /// The number of connections so far.
     pub(super) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
@@ -359,6 +365,16 @@ fn httpbin(request: &PodRequest, path: &str) -> Option<PodResponse> {
             ))
         }
         _ => None,
+    }
+}
+
+/// Headers as a map or as pairs.
+pub(super) fn pairs(value: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match value {
+        Value::Object(map) => map.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+        Value::Array(pairs) => pairs.iter().map(|pair| (text(&pair[0]), text(&pair[1]))).collect(),
+        _ => Vec::new(),
     }
 }
 

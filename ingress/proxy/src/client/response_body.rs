@@ -222,9 +222,12 @@ impl ResponseBody {
         if !guard.is_http1() {
             guard.body_bytes = request.body().received();
         }
-        if let UpstreamRequest::Stream(request) = *request
-            && let Some(connection) = request.into_idle()
-        {
+        let UpstreamRequest::Stream(request) = *request else { return };
+        if let Some(errors) = request.application_errors() {
+            let errors = format_args!("the application reports: {errors}");
+            guard.worker().upstream_log.failed(guard.upstream_name(), &request.name(), &errors);
+        }
+        if let Some(connection) = request.into_idle() {
             guard.worker().connection_pool.put(connection, guard.worker().clock.now());
         }
     }

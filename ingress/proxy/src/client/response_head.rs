@@ -232,6 +232,9 @@ impl ResponseFields<'_, '_> {
         if let Some(endpoint) = self.endpoint {
             let kept = KnownSet::of(&[KnownHeader::ContentLength]);
             writer.remove_listed(endpoint.head(), endpoint.connection(), kept);
+            if endpoint.is_cgi() {
+                writer.remove(KnownHeader::Status);
+            }
         }
     }
 }

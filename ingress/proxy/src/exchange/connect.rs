@@ -20,19 +20,31 @@ use crate::upstream::request_traits::RequestTraits;
 use crate::upstream::stream_request::StreamRequest;
 use crate::upstream::timer::UpstreamTimer;
 
+/// The protocol of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AttemptProtocol {
+    Http1,
+    Http2,
+    FastCgi,
+}
+
 /// A connection for one attempt.
 pub(super) enum AttemptConnection {
     /// For this request alone.
     Stream(UpstreamConnection),
+    /// The same, to a FastCGI application.
+    FastCgi(UpstreamConnection),
     /// A place on a connection of HTTP/2.
     Http2(StreamSlot),
 }
 
 impl AttemptConnection {
     /// A kept connection, if there is one.
-    pub(super) fn kept(worker: &Worker, key: &ConnectionKey, is_http2: bool) -> Option<Self> {
-        if !is_http2 {
-            return worker.connection_pool.take(key).map(Self::Stream);
+    pub(super) fn kept(worker: &Worker, key: &ConnectionKey, protocol: AttemptProtocol) -> Option<Self> {
+        match protocol {
+            AttemptProtocol::Http1 => return worker.connection_pool.take(key).map(Self::Stream),
+            AttemptProtocol::FastCgi => return None,
+            AttemptProtocol::Http2 => {}
         }
         let rules = worker.settings().upstream_keep_alive;
         worker.http2_pool.take(key, worker.clock.now(), &rules).map(Self::Http2)
@@ -42,23 +54,26 @@ impl AttemptConnection {
     pub(super) async fn open(
         worker: &Worker,
         key: ConnectionKey,
-        is_http2: bool,
+        protocol: AttemptProtocol,
         (pool, name): (Option<PoolKey>, Rc<str>),
         timeout: Duration,
     ) -> Result<Self, ConnectError> {
-        if is_http2 {
+        if protocol == AttemptProtocol::Http2 {
             return open_http2(worker, key, (pool, name), timeout).await.map(Self::Http2);
         }
         let (stream, slot) = open_stream(worker, &key, false, timeout).await?;
         let mut connection = UpstreamConnection::new(stream, key, pool, name, worker.clock.now());
         connection.slot = Some(slot);
-        Ok(Self::Stream(connection))
+        Ok(match protocol {
+            AttemptProtocol::FastCgi => Self::FastCgi(connection),
+            _ => Self::Stream(connection),
+        })
     }
 
     /// The endpoint's address as text.
     pub(super) fn name(&self) -> &Rc<str> {
         match self {
-            Self::Stream(connection) => &connection.name,
+            Self::Stream(connection) | Self::FastCgi(connection) => &connection.name,
             Self::Http2(slot) => slot.name(),
         }
     }
@@ -66,7 +81,7 @@ impl AttemptConnection {
     /// Whether another request was sent on it before.
     pub(super) fn is_reused(&self) -> bool {
         match self {
-            Self::Stream(connection) => connection.served > 0,
+            Self::Stream(connection) | Self::FastCgi(connection) => connection.served > 0,
             Self::Http2(slot) => slot.is_reused,
         }
     }
@@ -83,6 +98,10 @@ impl AttemptConnection {
         match self {
             Self::Stream(connection) => {
                 UpstreamRequest::Stream(StreamRequest::new(connection, head, body, traits, timer))
+            }
+            Self::FastCgi(connection) => {
+                let request = StreamRequest::new(connection, head, body, traits, timer);
+                UpstreamRequest::Stream(request.with_fastcgi())
             }
             Self::Http2(slot) => {
                 let request = Http2Request::new(slot, &head, body, traits, timer, buffers.clone());

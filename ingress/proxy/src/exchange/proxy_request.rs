@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{StatusCode, Version};
 use ingress_routes::access_log::ResponseSide;
 use ingress_routes::plan::compression::CodingRule;
+use ingress_routes::plan::fastcgi::FastCgiOptions;
 use ingress_routes::plan::filter::ResponseView;
 use ingress_routes::plan::head_edits::HeadEdits;
 use ingress_routes::plan::upstream_options::UpstreamOptions;
@@ -29,7 +30,7 @@ use crate::client::request::ClientResponse;
 use crate::client::request_guard::RequestGuard;
 use crate::client::response_body::ResponseBody;
 use crate::client::response_head::ResponseFields;
-use crate::exchange::connect::AttemptConnection;
+use crate::exchange::connect::{AttemptConnection, AttemptProtocol};
 use crate::exchange::direct_response::page;
 use crate::exchange::loop_detection::{LOOP_ID, MAX_PASSES, passes};
 use crate::exchange::open::ConnectError;
@@ -37,8 +38,9 @@ use crate::io::boxed::boxed;
 use crate::observe::access_log::Attempt;
 use crate::upstream::connection::ConnectionKey;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
+use crate::upstream::fastcgi_head::FastCgiHead;
 use crate::upstream::request::UpstreamRequest;
-use crate::upstream::request_body::RequestBody;
+use crate::upstream::request_body::{BodyEncoding, RequestBody};
 use crate::upstream::request_head::{self, BodyLength, UpstreamHead};
 use crate::upstream::request_traits::RequestTraits;
 use crate::upstream::timer::UpstreamTimer;
@@ -156,12 +158,22 @@ impl<'a> ProxyRequest<'a> {
             _ => StatusCode::SERVICE_UNAVAILABLE,
         });
         let settings = &*route.plan.proxy;
-        let is_http10 = settings.http_version == Version::HTTP_10 && !self.is_http2();
-        if is_http10 && self.length == BodyLength::Chunked {
+        let protocol = self.protocol();
+        let needs_length = match protocol {
+            AttemptProtocol::Http1 => settings.http_version == Version::HTTP_10,
+            AttemptProtocol::Http2 => false,
+            AttemptProtocol::FastCgi => true,
+        };
+        if needs_length && self.length == BodyLength::Chunked {
             return Err(StatusCode::LENGTH_REQUIRED.into());
         }
-        if self.is_http2() {
-            self.body = self.body.take().map(RequestBody::without_chunks);
+        let encoding = match protocol {
+            AttemptProtocol::Http1 => None,
+            AttemptProtocol::Http2 => Some(BodyEncoding::Plain),
+            AttemptProtocol::FastCgi => Some(BodyEncoding::FastCgi),
+        };
+        if let Some(encoding) = encoding {
+            self.body = self.body.take().map(|body| body.encoded(encoding));
         }
         let traits = self.traits();
         let mut response = worker.response();
@@ -337,9 +349,9 @@ impl<'a> ProxyRequest<'a> {
     ) -> Result<AttemptConnection, ConnectError> {
         let worker = &self.client.worker;
         let first = self.guard.attempts.is_empty();
-        let tls = self.protocol().and_then(|upstream| upstream.tls(self.client.scheme));
+        let tls = self.upstream_options().and_then(|upstream| upstream.tls(self.client.scheme));
         let key = ConnectionKey { address, tls: tls.cloned() };
-        let kept = AttemptConnection::kept(worker, &key, self.is_http2());
+        let kept = AttemptConnection::kept(worker, &key, self.protocol());
         // Avoids reading the clock again: finding a kept connection takes no time worth measuring.
         let started = if first && kept.is_some() { self.guard.started } else { worker.clock.instant() };
         let name =
@@ -360,8 +372,8 @@ impl<'a> ProxyRequest<'a> {
         }
         let pool = matches!(pick.address, UpstreamAddress::Socket(_)).then(|| choice.target.pool.clone());
         let name = self.guard.attempts.last().map_or_else(Default::default, |attempt| attempt.name.clone());
-        let (is_http2, timeout) = (self.is_http2(), self.route.plan.proxy.connect_timeout);
-        let result = AttemptConnection::open(worker, key, is_http2, (pool, name), timeout).await;
+        let (protocol, timeout) = (self.protocol(), self.route.plan.proxy.connect_timeout);
+        let result = AttemptConnection::open(worker, key, protocol, (pool, name), timeout).await;
         let attempt = self.guard.attempts.last_mut().expect("pushed above");
         let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);
         let connection = result.inspect_err(|error| {
@@ -372,15 +384,18 @@ impl<'a> ProxyRequest<'a> {
         Ok(connection)
     }
 
-    /// The protocol of the endpoints. `None` for plain HTTP, which pages of errors are always requested with, as in ingress-nginx.
-    fn protocol(&self) -> Option<&'a UpstreamOptions> {
+    /// How the endpoints are spoken to. `None` for plain HTTP, which pages of errors are always requested with, as in ingress-nginx.
+    fn upstream_options(&self) -> Option<&'a UpstreamOptions> {
         let is_page = matches!(self.purpose, RequestPurpose::ErrorPage { .. });
         self.route.plan.upstream.as_deref().filter(|_| !is_page)
     }
 
-    /// Whether the endpoints speak HTTP/2.
-    fn is_http2(&self) -> bool {
-        self.protocol().is_some_and(UpstreamOptions::is_http2)
+    fn protocol(&self) -> AttemptProtocol {
+        match self.upstream_options() {
+            Some(options) if options.is_http2() => AttemptProtocol::Http2,
+            Some(options) if options.fastcgi.is_some() => AttemptProtocol::FastCgi,
+            _ => AttemptProtocol::Http1,
+        }
     }
 
     fn timer(&self) -> UpstreamTimer {
@@ -444,16 +459,37 @@ impl<'a> ProxyRequest<'a> {
             loop_id: is_named.then_some(LOOP_ID),
             names: route.plan.heads.names,
             upgrade: self.upgrade(exchange),
-            is_http10: route.plan.proxy.http_version == Version::HTTP_10 && !self.is_http2(),
+            is_http10: route.plan.proxy.http_version == Version::HTTP_10
+                && self.protocol() == AttemptProtocol::Http1,
         };
         let mut send_buffer = client.worker.send_buffer.borrow_mut();
         forward.write(given, &edits, &mut client.worker.head_writer.borrow_mut(), &mut send_buffer);
-        request_head::take(&mut send_buffer)
+        let head = request_head::take(&mut send_buffer);
+        match self.upstream_options().and_then(|options| options.fastcgi.as_ref()) {
+            None => head,
+            Some(options) => self.fastcgi_head(options, exchange, &head),
+        }
     }
 
     /// The protocol that an endpoint may switch to. That of an error page may not.
     fn upgrade<'e>(&self, exchange: &'e Exchange) -> Option<&'e [u8]> {
         exchange.request.upgrade().filter(|_| !matches!(self.purpose, RequestPurpose::ErrorPage { .. }))
+    }
+
+    /// The beginning of a FastCGI request.
+    fn fastcgi_head(&self, options: &FastCgiOptions, exchange: &Exchange, head: &[u8]) -> Bytes {
+        let Self { client, route, guard, length, .. } = self;
+        let head_of_application = FastCgiHead {
+            exchange,
+            options,
+            server_name: &route.host,
+            server_port: client.port,
+            client: &guard.client,
+            client_port: client.client.port(),
+            scheme: client.scheme.as_str(),
+            body: *length,
+        };
+        head_of_application.records(head)
     }
 
     /// Passes the endpoint's response on to the client.

@@ -151,6 +151,11 @@ impl Http2Request {
         Ok(())
     }
 
+    /// From now on the client has to take what was read.
+    pub(super) fn wait_for_client(&mut self) {
+        self.timer.wait_for_client();
+    }
+
     /// How many bytes of the response's body are left, if that is known.
     pub(super) fn left(&self) -> Option<u64> {
         if self.is_over { Some(0) } else { self.left }

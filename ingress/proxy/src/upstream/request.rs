@@ -13,6 +13,10 @@ use crate::upstream::request_body::RequestBody;
 use crate::upstream::stream_request::StreamRequest;
 
 /// A request to an endpoint, and its response.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and a response's body boxes it"
+)]
 pub(crate) enum UpstreamRequest {
     /// It has a connection for itself.
     Stream(StreamRequest),
@@ -77,6 +81,7 @@ impl UpstreamRequest {
     pub(crate) fn wait_for_client(&mut self) {
         match self {
             Self::Stream(request) => request.wait_for_client(),
+            Self::Http2(request) => request.wait_for_client(),
         }
     }
 

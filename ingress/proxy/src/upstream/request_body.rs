@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 use hyper::body::Incoming;
+use ingress_wire::fastcgi::request as fastcgi;
 
 use crate::io::buffers::BufferHold;
 use crate::io::send_buffer::SendBuffer;
@@ -84,10 +85,20 @@ enum Piece {
     Trailers(HeaderMap),
 }
 
+/// How an endpoint gets a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyEncoding {
+    /// As it is: its length, or the protocol, says where it ends.
+    Plain,
+    Chunked,
+    /// As records, with an empty one at its end.
+    FastCgi,
+}
+
 /// A request's body, with its limit, and its beginning for a retry.
 pub(crate) struct RequestBody {
     body: Option<BodySource>,
-    chunked: bool,
+    encoding: BodyEncoding,
     /// How many more bytes are allowed; `u64::MAX` for no limit.
     limit: u64,
     /// What has been sent to an endpoint; `None` if that is too much to keep, or if the request must not be retried.
@@ -128,7 +139,7 @@ impl RequestBody {
     pub(crate) fn none() -> Self {
         Self {
             body: None,
-            chunked: false,
+            encoding: BodyEncoding::Plain,
             limit: 0,
             kept: Some(KeptBody::default()),
             keeps: KEPT_BYTES,
@@ -143,7 +154,8 @@ impl RequestBody {
 
     /// A body of at most `limit` bytes, sent in chunks where its length is not known.
     pub(crate) fn new(body: BodySource, chunked: bool, limit: u64, hold: Option<BufferHold>) -> Self {
-        Self { body: Some(body), chunked, limit, over: false, hold, ..Self::none() }
+        let encoding = if chunked { BodyEncoding::Chunked } else { BodyEncoding::Plain };
+        Self { body: Some(body), encoding, limit, over: false, hold, ..Self::none() }
     }
 
     /// Keeps so many bytes for a retry, within limits.
@@ -152,9 +164,22 @@ impl RequestBody {
         Self { keeps, ..self }
     }
 
-    /// The same body, sent without chunks: the protocol of the endpoint marks its end.
-    pub(crate) fn without_chunks(self) -> Self {
-        Self { chunked: false, ..self }
+    /// The same body, sent in another way.
+    pub(crate) fn encoded(self, encoding: BodyEncoding) -> Self {
+        Self { encoding, ..self }
+    }
+
+    /// Puts a piece into the send buffer.
+    fn put(&self, data: Bytes, send_buffer: &mut SendBuffer) {
+        match self.encoding {
+            BodyEncoding::Plain => send_buffer.put_data(data, false),
+            BodyEncoding::Chunked => send_buffer.put_data(data, true),
+            BodyEncoding::FastCgi => {
+                let mut records = Vec::with_capacity(data.len() + 16);
+                fastcgi::body(&data, &mut records);
+                send_buffer.put_data(records.into(), false);
+            }
+        }
     }
 
     /// The client's trailers, once the body is over, as far as they are forwarded.
@@ -190,7 +215,7 @@ impl RequestBody {
         kept.close_tail();
         self.replay = Some(0);
         // A request without a body has nothing to send again.
-        self.over = self.body.is_none() && kept.bytes == 0 && !self.chunked;
+        self.over = self.body.is_none() && kept.bytes == 0 && self.encoding == BodyEncoding::Plain;
         Some(self)
     }
 
@@ -211,7 +236,7 @@ impl RequestBody {
             if let Some(data) = self.kept.as_ref().and_then(|kept| kept.pieces.get(at)) {
                 let data = data.clone();
                 self.replay = Some(at + 1);
-                send_buffer.put_data(data, self.chunked);
+                self.put(data, send_buffer);
                 return Ok(Poll::Ready(()));
             }
             self.replay = None;
@@ -247,7 +272,7 @@ impl RequestBody {
                 hold.take(data.len());
             }
             self.keep(&data);
-            send_buffer.put_data(data, self.chunked);
+            self.put(data, send_buffer);
             return Ok(Poll::Ready(()));
         }
     }
@@ -278,8 +303,14 @@ impl RequestBody {
 
     fn end(&mut self, send_buffer: &mut SendBuffer) {
         self.over = true;
-        if !self.chunked {
-            return;
+        match self.encoding {
+            BodyEncoding::Plain => return,
+            BodyEncoding::Chunked => {}
+            BodyEncoding::FastCgi => {
+                let mut record = Vec::new();
+                fastcgi::end(&mut record);
+                return send_buffer.put_data(record.into(), false);
+            }
         }
         let mut lines = Vec::new();
         let trailers = self.trailers.iter().flat_map(|trailers| trailers.iter());

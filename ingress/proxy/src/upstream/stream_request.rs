@@ -1,4 +1,4 @@
-//! One request on a connection to an endpoint that carries one request at a time: HTTP/1.1 (RFC 9112).
+//! One request on a connection to an endpoint that carries one request at a time: HTTP/1.1 (RFC 9112) or FastCGI.
 //!
 //! The task of the client's connection polls it; it has no task or channel of its own. Request and response bodies are
 //! transferred at the same time, so an endpoint may answer before it has read the whole request.
@@ -20,6 +20,7 @@ use crate::io::transport_stream::UpstreamStream;
 use crate::io::{scratch, vectored};
 use crate::upstream::connection::UpstreamConnection;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
+use crate::upstream::fastcgi_reader::FastCgiReader;
 use crate::upstream::limit::UpstreamSlot;
 use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_traits::RequestTraits;
@@ -50,6 +51,8 @@ pub(crate) struct StreamRequest {
     send_buffer: SendBuffer,
     pub(crate) body: RequestBody,
     download: DownloadState,
+    /// The records of a FastCGI application; `None` for HTTP.
+    fastcgi: Option<Box<FastCgiReader>>,
     /// Whether another request may follow on the connection.
     reusable: bool,
     traits: RequestTraits,
@@ -78,6 +81,7 @@ impl StreamRequest {
             send_buffer: SendBuffer::new(head),
             body,
             download: DownloadState::Head,
+            fastcgi: None,
             reusable: false,
             traits,
             read: READ,
@@ -86,6 +90,16 @@ impl StreamRequest {
             is_unflushed: false,
             timer,
         }
+    }
+
+    /// The same, for a FastCGI application. The connection ends with the response, as in nginx without `fastcgi_keep_conn`.
+    pub(crate) fn with_fastcgi(self) -> Self {
+        Self { fastcgi: Some(Box::default()), ..self }
+    }
+
+    /// What the application wrote to its error stream.
+    pub(crate) fn application_errors(&self) -> Option<String> {
+        self.fastcgi.as_ref()?.errors()
     }
 
     /// The endpoint's address as text.
@@ -114,7 +128,7 @@ impl StreamRequest {
         let head_limit = head_limit.min(MAX_HEAD);
         loop {
             if !self.connection.read_buffer.is_empty() {
-                let is_whole = response.parse(&mut self.connection.read_buffer, is_head, head_limit)?;
+                let is_whole = self.parse_head(response, is_head, head_limit)?;
                 if is_whole && matches!(response.status(), 101 | 200..) {
                     self.begin(response);
                     return Poll::Ready(Ok(()));
@@ -140,6 +154,24 @@ impl StreamRequest {
                 }
             }
         }
+    }
+
+    /// Reads as much of the head as was received. Returns whether it is complete.
+    fn parse_head(
+        &mut self,
+        response: &mut ParsedResponse,
+        is_head: bool,
+        limit: usize,
+    ) -> Result<bool, UpstreamError> {
+        let received = &mut self.connection.read_buffer;
+        let Some(fastcgi) = &mut self.fastcgi else { return Ok(response.parse(received, is_head, limit)?) };
+        fastcgi.read(received)?;
+        let is_whole =
+            !fastcgi.output.is_empty() && response.parse_cgi(&mut fastcgi.output, is_head, limit)?;
+        if fastcgi.is_over && !is_whole {
+            return Err(UpstreamError::Invalid("the application ended without a head"));
+        }
+        Ok(is_whole)
     }
 
     fn begin(&mut self, response: &ParsedResponse) {
@@ -194,7 +226,9 @@ impl StreamRequest {
                 Err(error) => return self.fail(error),
             }
             match self.poll_fill(cx, most) {
-                Poll::Ready(Ok(0)) if matches!(self.download, DownloadState::UntilClose) => {
+                Poll::Ready(Ok(0))
+                    if matches!(self.download, DownloadState::UntilClose) && self.fastcgi.is_none() =>
+                {
                     self.download = DownloadState::Over;
                     return Poll::Ready(None);
                 }
@@ -224,7 +258,20 @@ impl StreamRequest {
 
     /// The next piece of the body from the read buffer.
     fn take(&mut self) -> Result<Option<Frame<Bytes>>, UpstreamError> {
-        let read_buffer = &mut self.connection.read_buffer;
+        let mut read_buffer = &mut self.connection.read_buffer;
+        if let Some(fastcgi) = &mut self.fastcgi {
+            fastcgi.read(read_buffer)?;
+            read_buffer = &mut fastcgi.output;
+            if fastcgi.is_over && read_buffer.is_empty() {
+                return match self.download {
+                    DownloadState::Length(_) => Err(UpstreamError::Closed),
+                    _ => {
+                        self.download = DownloadState::Over;
+                        Ok(None)
+                    }
+                };
+            }
+        }
         if read_buffer.is_empty() {
             return Ok(None);
         }

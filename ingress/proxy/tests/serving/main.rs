@@ -25,6 +25,7 @@ mod views;
 mod tls;
 mod upstream_tls;
 mod grpc;
+mod fastcgi;
 
 mod http2;
 mod metrics;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::proxy_ssl::ProxySsl;
-use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
+use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings, fastcgi};
 use crate::plan::Plan;
 use crate::plan::phase::Phase;
 use crate::plan::upstream_options::{BackendProtocol, UpstreamOptions};
@@ -15,10 +15,10 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     doc: "The protocol of the Pods.",
     annotations: &[Annotation {
         name: NAME,
-        values: "HTTP, HTTPS, AUTO_HTTP, GRPC, GRPCS, in any case; default HTTP",
+        values: "HTTP, HTTPS, AUTO_HTTP, GRPC, GRPCS, FCGI, in any case; default HTTP",
         doc: "AUTO_HTTP is HTTPS for requests over https and HTTP for others. With HTTPS and GRPCS, endpoints are not verified \
-              without `proxy-ssl-verify`. GRPC and GRPCS send HTTP/2, also for clients that speak HTTP/1. FCGI is not supported yet and \
-              closes the routes (503).",
+              without `proxy-ssl-verify`. GRPC and GRPCS send HTTP/2, also for clients that speak HTTP/1. With FCGI a request needs \
+              Content-Length for its body; one in chunks gets 411.",
     }],
     phases: &[Phase::UpstreamRequest],
     syntax: "backend-protocol: AUTO_HTTP",
@@ -35,10 +35,6 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
         return;
     }
     let value = reader.text(NAME).map(str::to_ascii_uppercase);
-    if let Some(other @ "FCGI") = value.as_deref() {
-        let what = format!("{other} to Services is not supported yet, and they do not accept plain HTTP");
-        return reader.problem(NAME, what, Effect::Closed);
-    }
     let wanted = "HTTP, AUTO_HTTP, HTTPS, GRPC, GRPCS or FCGI";
     let protocol = reader.value(NAME, wanted, Effect::DefaultUsed, |_| match value.as_deref() {
         Some("HTTP") => Some(BackendProtocol::Http),
@@ -46,16 +42,26 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
         Some("HTTPS") => Some(BackendProtocol::Https),
         Some("GRPC") => Some(BackendProtocol::Grpc),
         Some("GRPCS") => Some(BackendProtocol::Grpcs),
+        Some("FCGI") => Some(BackendProtocol::FastCgi),
         _ => None,
     });
     let protocol = protocol.unwrap_or_default();
     if protocol != BackendProtocol::Http {
         let tls = settings.values.get::<ProxySsl>().map(|ssl| ssl.0.clone());
-        let tls = tls.unwrap_or_else(UpstreamTls::unverified);
-        settings.values.set(Arc::new(UpstreamOptions { protocol, tls }));
+        settings.values.set(EndpointProtocol { protocol, tls: tls.unwrap_or_else(UpstreamTls::unverified) });
     }
 }
 
-fn plan(settings: &Settings, _: &Rule<'_>, plan: &mut Plan) {
-    plan.upstream = settings.values.get::<Arc<UpstreamOptions>>().cloned();
+/// The protocol of an Ingress, and TLS of its endpoints.
+#[derive(Debug, PartialEq)]
+struct EndpointProtocol {
+    protocol: BackendProtocol,
+    tls: Arc<UpstreamTls>,
+}
+
+fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
+    let Some(EndpointProtocol { protocol, tls }) = settings.values.get() else { return };
+    let is_fastcgi = *protocol == BackendProtocol::FastCgi;
+    let fastcgi = is_fastcgi.then(|| fastcgi::options(settings, rule));
+    plan.upstream = Some(Arc::new(UpstreamOptions { protocol: *protocol, tls: tls.clone(), fastcgi }));
 }

@@ -37,8 +37,10 @@ fn named_objects() -> Cache {
         private_key: Box::default(),
         other: [("ann".into(), b"{PLAIN}secret".as_slice().into())].into(),
     };
+    let php = ConfigMap { key: Key::new("default", "php"), data: Vec::new() };
     let objects = [
         Object::ConfigMap(Arc::new(headers)),
+        Object::ConfigMap(Arc::new(php)),
         Object::Secret(Arc::new(users)),
         Object::Secret(Arc::new(endpoints)),
     ];
@@ -122,7 +124,7 @@ fn phases_of_example(family: &AnnotationFamily) -> Vec<Phase> {
     let changes_requests = !plan.request_head.is_empty()
         || heads != empty.heads
         || plan.proxy != empty.proxy
-        || plan.upstream != empty.upstream
+        || plan.upstream.is_some()
         || has_pages;
     let changes_responses = !plan.response_head.is_empty() || heads != plan.heads;
     [
@@ -151,6 +153,7 @@ const NOT_IN_EXAMPLES: &[(&str, &[Phase])] = &[
     ("server", &[Phase::Server]),
     // `backend-protocol` takes the settings of TLS over.
     ("upstream TLS", &[Phase::UpstreamRequest]),
+    ("fastcgi", &[Phase::UpstreamRequest]),
     ("client identity", &[Phase::Server, Phase::UpstreamRequest]),
     ("blocklist", &[Phase::Server]),
     ("ingress filter", &[Phase::Server]),
@@ -171,7 +174,7 @@ fn a_family_names_its_phases() {
 #[test]
 fn the_reference_table_is_covered() {
     let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
-    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (100, 138), "annotations of ingress-nginx 1.15");
+    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (102, 138), "annotations of ingress-nginx 1.15");
 }
 
 #[test]
@@ -283,7 +286,8 @@ fn invalid_values_are_reported_with_their_effect() {
         ("proxy-ssl-name: 'a b'", Effect::Closed),
         ("proxy-ssl-ciphers: RC4", Effect::DefaultUsed),
         ("proxy-ssl-protocols: TLSv1", Effect::DefaultUsed),
-        ("backend-protocol: FCGI", Effect::Closed),
+        ("fastcgi-params-configmap: missing", Effect::Closed),
+        ("fastcgi-index: 'a b'", Effect::DefaultUsed),
         ("backend-protocol: SPDY", Effect::DefaultUsed),
     ] {
         let (settings, problems) = read_lines(line);

@@ -26,8 +26,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     differs("upstream-hash-by-subset", False, NO_HASH),
     differs("upstream-hash-by-subset-size", OnlyEmpty, NO_HASH),
     differs("service-upstream", False, "endpoints are chosen here and not by the cluster IP of the Service"),
-    differs("fastcgi-index", OnlyEmpty, "FastCGI is not supported"),
-    differs("fastcgi-params-configmap", OnlyEmpty, "FastCGI is not supported"),
     differs("mirror-target", OnlyEmpty, NO_MIRROR),
     cosmetic("mirror-host", OnlyEmpty, NO_MIRROR),
     cosmetic("mirror-request-body", OnlyEmpty, NO_MIRROR),

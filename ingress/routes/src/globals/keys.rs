@@ -136,7 +136,7 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(cosmetic("proxy-busy-buffers-size", OnlyEmpty, STREAMED)),
     served(cosmetic("proxy-max-temp-file-size", Words(&["1024m"]), STREAMED)),
     not_needed("proxy-ssl-location-only", "it moves directives within the configuration of nginx"),
-    served(cosmetic("grpc-buffer-size-kb", NotPositive, "gRPC endpoints are not supported")),
+    not_needed("grpc-buffer-size-kb", "messages are passed on as they arrive, and heads may have 64 KiB"),
     // Client connections and protocol limits.
     not_needed("client-header-buffer-size", "heads of requests take the memory that they need"),
     not_needed("http2-max-field-size", NOT_READ),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::fastcgi::FastCgiOptions;
 use crate::exchange::RequestScheme;
 use crate::upstream_tls::UpstreamTls;
 
@@ -19,22 +20,26 @@ pub enum BackendProtocol {
     Grpc,
     /// HTTP/2 over TLS.
     Grpcs,
+    /// FastCGI over TCP.
+    FastCgi,
 }
 
 /// How requests of a rule are sent to endpoints that do not speak plain HTTP/1.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct UpstreamOptions {
     /// Their protocol.
     pub protocol: BackendProtocol,
     /// TLS, where the protocol has it.
     pub tls: Arc<UpstreamTls>,
+    /// What FastCGI applications get; `None` with other protocols.
+    pub fastcgi: Option<FastCgiOptions>,
 }
 
 impl UpstreamOptions {
     /// TLS for a request of a client that used this scheme; `None` if endpoints get it in the clear.
     pub fn tls(&self, scheme: RequestScheme) -> Option<&Arc<UpstreamTls>> {
         let is_tls = match self.protocol {
-            BackendProtocol::Http | BackendProtocol::Grpc => false,
+            BackendProtocol::Http | BackendProtocol::Grpc | BackendProtocol::FastCgi => false,
             BackendProtocol::AsClient => scheme == RequestScheme::Https,
             BackendProtocol::Https | BackendProtocol::Grpcs => true,
         };

@@ -288,7 +288,7 @@ spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
 }
 
 #[test]
-fn routes_with_an_unsupported_backend_protocol_are_closed() {
+fn an_unknown_backend_protocol_is_http() {
     // [backendprotocol.go, grpc.go]
     let world = TestCluster::new(
         "
@@ -309,7 +309,7 @@ spec: {rules: [{host: c.example, paths: [[/, Prefix, twin]]}]}
     check(
         &world,
         &[
-            ("a.example/", "503"),
+            ("a.example/", "web"),
             ("b.example/", "web"),
             ("https://b.example/", "web"),
             ("https://c.example/", "twin"),
@@ -318,8 +318,6 @@ spec: {rules: [{host: c.example, paths: [[/, Prefix, twin]]}]}
     assert_eq!(
         world.problems(),
         [
-            "Ingress default/encrypted: nginx.ingress.kubernetes.io/backend-protocol: FCGI to Services is not \
-             supported yet, and they do not accept plain HTTP; the routes answer 503",
             "Ingress default/odd: nginx.ingress.kubernetes.io/backend-protocol: \"SPDY\" should be HTTP, AUTO_HTTP, \
              HTTPS, GRPC, GRPCS or FCGI; its default is used",
         ]

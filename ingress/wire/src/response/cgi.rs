@@ -26,6 +26,7 @@ impl ParsedResponse {
         let Some((length, end)) = self.advance(buffer, limit)? else { return Ok(false) };
         self.head.set_bytes(buffer.split_to(length).freeze(), end);
         self.complete_cgi(is_head)?;
+        self.is_cgi = true;
         self.is_complete = true;
         Ok(true)
     }
