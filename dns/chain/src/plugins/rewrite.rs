@@ -7,6 +7,7 @@ mod edns;
 mod matching;
 mod name;
 mod options;
+mod outcome;
 mod reply;
 mod rule;
 
@@ -21,8 +22,8 @@ use futures_util::future::BoxFuture;
 use crate::plugin::{After, Answer, Flow, Hooks, Plugin, QueryFailure, Runner};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
-use reply::AppliedRules;
-use rule::{RewriteRule, RuleOutcome, RuleQuestion};
+use outcome::{AppliedRules, RuleOutcome, RuleQuestion};
+use rule::RewriteRule;
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {

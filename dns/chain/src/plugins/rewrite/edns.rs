@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::reply::Applied;
+use super::outcome::Applied;
 use crate::metadata;
 use crate::request::Request;
 

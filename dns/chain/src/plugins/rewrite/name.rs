@@ -3,8 +3,7 @@
 use dns_wire::Name;
 
 use super::matching::{MatchKind, TextRewrite};
-use super::reply::Applied;
-use super::rule::{RuleOutcome, RuleQuestion};
+use super::outcome::{Applied, RuleOutcome, RuleQuestion};
 use crate::request::Request;
 
 /// A rule for the queried name.

@@ -3,23 +3,9 @@
 use dns_wire::codes::rtype;
 use dns_wire::{Name, Query, Record, Reply, Section};
 
+use super::outcome::Applied;
 use super::rule::{RewriteRule, RuleChange};
 use crate::plugin::Answer;
-
-/// The rules that were applied to a query, in order, attached to it until its answer comes back.
-pub(super) struct AppliedRules(pub Vec<Applied>);
-
-/// A rule that was applied.
-pub(super) enum Applied {
-    /// The rule with this index changes answers.
-    RewriteRule(usize),
-    /// The first name, in lower case, was put in place of the second.
-    Remap(Box<[Name; 2]>),
-    /// The reply has this EDNS option.
-    Option(u16, Vec<u8>),
-    /// The reply has this EDNS option only as the client sent it.
-    Revert(u16, Option<Vec<u8>>),
-}
 
 /// Applies the rules to an answer, the last one first.
 pub(super) fn apply(rules: &[RewriteRule], applied: &[Applied], query: &Query, answer: &mut Answer) {

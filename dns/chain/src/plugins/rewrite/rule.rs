@@ -1,11 +1,9 @@
 //! One `rewrite` line: what it does to a query.
 
-use dns_wire::{Name, Query};
-
 use super::edns::EdnsRule;
 use super::matching::TextRewrite;
 use super::name::NameRule;
-use super::reply::Applied;
+use super::outcome::{Applied, RuleOutcome, RuleQuestion};
 use crate::request::Request;
 
 /// A rule, and whether no further one is looked at once it has been applied.
@@ -40,36 +38,6 @@ pub(super) enum RuleChange {
     },
     /// Targets of CNAMEs, whatever the queried name.
     Cname(TextRewrite),
-}
-
-/// The question as the rules so far have changed it.
-pub(super) struct RuleQuestion {
-    pub name: Name,
-    pub qtype: u16,
-    pub qclass: u16,
-}
-
-/// The result of a rule.
-pub(super) enum RuleOutcome {
-    /// It does not match.
-    Ignored,
-    /// It has been applied.
-    Applied,
-    /// It has been applied, and the name is another one.
-    Renamed,
-    /// The new name is none.
-    InvalidName(String),
-}
-
-impl RuleQuestion {
-    pub(super) fn of(query: &Query) -> Self {
-        Self { name: query.to_name(), qtype: query.qtype, qclass: query.qclass }
-    }
-
-    /// Whether it differs from the question of the query.
-    pub(super) fn is_changed(&self, query: &Query) -> bool {
-        self.name.wire() != query.name() || self.qtype != query.qtype || self.qclass != query.qclass
-    }
 }
 
 impl RewriteRule {

@@ -1,0 +1,48 @@
+//! The outcome of rules: the question so far, and what is left to do for its answer.
+
+use dns_wire::{Name, Query};
+
+/// The rules that were applied to a query, in order, attached to it until its answer comes back.
+pub(super) struct AppliedRules(pub Vec<Applied>);
+
+/// A rule that was applied.
+pub(super) enum Applied {
+    /// The rule with this index changes answers.
+    RewriteRule(usize),
+    /// The first name, in lower case, was put in place of the second.
+    Remap(Box<[Name; 2]>),
+    /// The reply has this EDNS option.
+    Option(u16, Vec<u8>),
+    /// The reply has this EDNS option only as the client sent it.
+    Revert(u16, Option<Vec<u8>>),
+}
+
+/// The question as the rules so far have changed it.
+pub(super) struct RuleQuestion {
+    pub name: Name,
+    pub qtype: u16,
+    pub qclass: u16,
+}
+
+/// The result of a rule.
+pub(super) enum RuleOutcome {
+    /// It does not match.
+    Ignored,
+    /// It has been applied.
+    Applied,
+    /// It has been applied, and the name is another one.
+    Renamed,
+    /// The new name is none.
+    InvalidName(String),
+}
+
+impl RuleQuestion {
+    pub(super) fn of(query: &Query) -> Self {
+        Self { name: query.to_name(), qtype: query.qtype, qclass: query.qclass }
+    }
+
+    /// Whether it differs from the question of the query.
+    pub(super) fn is_changed(&self, query: &Query) -> bool {
+        self.name.wire() != query.name() || self.qtype != query.qtype || self.qclass != query.qclass
+    }
+}
