@@ -74,6 +74,38 @@ fn the_documented_options_are_those_of_the_examples() {
     }
 }
 
+/// A method that is not among the hooks of its plugin is never called.
+#[test]
+fn a_plugin_names_the_methods_that_it_has() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plugins");
+    let mut checked = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        if !text.contains("impl Plugin for") {
+            continue;
+        }
+        checked += 1;
+        let names = |hook: &str| text.contains(hook);
+        // Without a list of its own a plugin has `query` only.
+        let queries = !names("fn hooks(&self)") || names("Hooks::QUERY");
+        for (method, is_named) in [
+            ("fn query(", queries),
+            ("fn reply(", names("Hooks::REPLY")),
+            ("fn seal(", names("Hooks::SEAL")),
+            ("fn sent(", names("Hooks::SENT")),
+        ] {
+            let has = text.contains(method);
+            assert_eq!(has, is_named, "{}: {method}", path.display());
+        }
+    }
+    assert!(checked > 20, "{checked} plugins");
+}
+
 #[test]
 fn legacy_names_of_metrics_can_be_left_out() {
     for (legacy, wanted) in [(true, 4), (false, 0)] {
