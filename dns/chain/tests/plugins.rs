@@ -389,6 +389,20 @@ async fn autopath_follows_the_search_list_of_a_file() {
 }
 
 #[tokio::test]
+async fn autopath_tries_as_many_zones_as_resolvers_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("resolv.conf");
+    let served = "template IN A {\nmatch ^a[.]z39[.]$\nanswer \"{{ .Name }} 60 IN A 192.0.2.1\"\nfallthrough\n}\ntemplate ANY ANY {\nrcode NXDOMAIN\n}";
+    let list: Vec<String> = (0..40).map(|at| format!("z{at}")).collect();
+    std::fs::write(&path, format!("search {}\n", list.join(" "))).unwrap();
+    let received = ask(&format!("autopath {}\n{served}", path.display()), &Question::new("a.z0.", "A")).await;
+    assert_eq!(Rcode(received.reply.rcode).to_string(), "NXDOMAIN", "the fortieth zone is not tried");
+    std::fs::write(&path, "search z0 z39\n").unwrap();
+    let received = ask(&format!("autopath {}\n{served}", path.display()), &Question::new("a.z0.", "A")).await;
+    assert_eq!(received.records(Section::Answer).len(), 2, "within the limit");
+}
+
+#[tokio::test]
 async fn autopath_knows_the_search_list_of_a_pod() {
     use cluster::{Event, Key, Kind, Namespace, Object, Pod};
     let lines = format!(

@@ -16,8 +16,28 @@ use support::{FakeUpstream, TestService};
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_from_memory_allocates_nothing() {
     let upstream = FakeUpstream::start(|query, _| Some(support::address(query, [192, 0, 2, 1], 3600)));
+    let folder = tempfile::tempdir().unwrap();
+    let zone = folder.path().join("example.net.db");
+    std::fs::write(&zone, "@ 60 SOA ns h 1 2 3 4 5\n@ NS ns\nwww A 10.0.0.3\n*.w A 10.0.0.4\n").unwrap();
     let service = TestService::start(&format!(
         ".:0 {{
+            metadata
+            cancel
+            bufsize
+            local
+            any
+            acl {{
+                block net 203.0.113.0/24
+            }}
+            rewrite name exact a.none.test b.none.test
+            rewrite name suffix .none.test .test
+            rewrite name regex ^x(.*)[.]none[.]test[.]$ {{1}}.test
+            rewrite ttl exact c.none.test 5
+            header {{
+                query set rd
+            }}
+            minimal
+            file {} example.net
             errors
             log . {{
                 class error
@@ -37,6 +57,7 @@ async fn an_answer_from_memory_allocates_nothing() {
             cache 30
             loadbalance
         }}",
+        zone.display(),
         upstream.address
     ))
     .await;
@@ -57,6 +78,11 @@ async fn an_answer_from_memory_allocates_nothing() {
         ("a.wild.hosts.test.", rtype::A),
         ("1.0.0.10.in-addr.arpa.", rtype::PTR),
         ("www.example.org.", rtype::A),
+        ("a.localhost.", rtype::A),
+        ("www.example.org.", rtype::ANY),
+        ("WWW.example.net.", rtype::A),
+        ("x.w.example.net.", rtype::A),
+        ("none.example.net.", rtype::A),
     ];
     let queries = cases.map(|(name, qtype)| {
         let mut packet = [0; 512];
