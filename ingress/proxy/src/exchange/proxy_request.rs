@@ -520,8 +520,11 @@ impl<'a> ProxyRequest<'a> {
             edits.append("WWW-Authenticate", &**challenge);
         }
         let encoder = self.route.plan.compression.as_ref().and_then(|compression| {
-            let start = |rule: &CodingRule| BodyEncoder::start(rule, &worker.shared.encoders);
-            compression.apply(exchange, &view, request.left(), &mut edits, start)
+            let start = |rule: &CodingRule| match exchange.method() {
+                Method::Head => Some(None),
+                _ => BodyEncoder::start(rule, &worker.shared.encoders).map(Some),
+            };
+            compression.apply(exchange, &view, &mut edits, start).flatten()
         });
         let length = request.left().filter(|_| encoder.is_none());
         let fields = ResponseFields {

@@ -1,10 +1,10 @@
 //! Which responses are compressed, and how. The rules are those of nginx's gzip and brotli filters.
 
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, USER_AGENT, VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName,
+    USER_AGENT, VARY,
 };
 use ingress_wire::framing::HttpVersion;
-use ingress_wire::request::Method;
 use smallvec::SmallVec;
 
 use super::filter::ResponseView;
@@ -72,7 +72,8 @@ impl MediaTypes {
             content_type.iter().position(|byte| matches!(byte, b';' | b' ')).unwrap_or(content_type.len());
         let name = &content_type[..end];
         match self {
-            Self::All => !name.is_empty(),
+            // gRPC compresses its messages by itself.
+            Self::All => !name.is_empty() && !name.to_ascii_lowercase().starts_with(b"application/grpc"),
             Self::List(list) => {
                 let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
                 is("text/html") || list.iter().any(|one| is(one))
@@ -103,20 +104,19 @@ impl ExcludedAgents {
 
 impl Compression {
     /// Chooses the coding of an endpoint's response and adds the changes of its head to `edits`, which already has those of all
-    /// filters. `length` is that of the body, if it is known. `start` makes the encoder; without one the next rule is tried.
+    /// filters. `start` makes the encoder; without one the next rule is tried. The head for HEAD is that for GET.
     ///
     /// `Vary` is also sent where only this client's request prevents the compression.
     pub fn apply<T>(
         &self,
         exchange: &Exchange,
         response: &ResponseView<'_>,
-        length: Option<u64>,
         edits: &mut HeadEdits<'_>,
         mut start: impl FnMut(&CodingRule) -> Option<T>,
     ) -> Option<T> {
-        let covers = |rule: &&CodingRule| rule.covers(response, length, edits);
+        let covers = |rule: &&CodingRule| rule.covers(response, edits);
         let rules: SmallVec<[&CodingRule; 2]> = self.rules.iter().filter(covers).collect();
-        if rules.is_empty() || exchange.method() == Method::Head || is_encoded_or_fixed(response, edits) {
+        if rules.is_empty() || is_encoded_or_fixed(response, edits) {
             return None;
         }
         if !members(response, &VARY).any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"))
@@ -150,7 +150,9 @@ impl CodingRule {
     }
 
     /// Whether the response may be compressed, for any client.
-    fn covers(&self, response: &ResponseView<'_>, length: Option<u64>, edits: &HeadEdits<'_>) -> bool {
+    fn covers(&self, response: &ResponseView<'_>, edits: &HeadEdits<'_>) -> bool {
+        let length = response.get(&CONTENT_LENGTH).and_then(|value| std::str::from_utf8(value).ok());
+        let length = length.and_then(|length| length.parse::<u64>().ok());
         matches!(response.status.as_u16(), 200 | 403 | 404)
             && length.is_none_or(|length| length > 0 && length >= self.min_length)
             && current(response, edits, &CONTENT_TYPE).is_some_and(|value| self.types.has(value))
