@@ -70,3 +70,14 @@ fn known_keys(value: &Value, known: &[&str]) -> Result<(), String> {
         Some((key, _)) => Err(format!("the harness does not know {key:?}")),
     }
 }
+
+/// Kind, namespace and name of an object.
+fn names(object: &Value) -> Result<(String, String, String), String> {
+    let kind = object["kind"].as_str().ok_or("an object without kind")?.to_owned();
+    let metadata = &object["metadata"];
+    let name =
+        metadata["name"].as_str().or(object["name"].as_str()).ok_or("an object without name")?.to_owned();
+    let namespace = metadata["namespace"].as_str().or(object["namespace"].as_str());
+    let namespace = if kind == "IngressClass" { "" } else { namespace.unwrap_or("default") };
+    Ok((kind, namespace.to_owned(), name))
+}

@@ -9,16 +9,15 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use regex::Regex;
 use serde_json::{Value, json};
 
 use super::certificates::CaseCertificates;
 use super::client::{self, CaseRequest, ProxyAddress};
 use super::dns::{self, CaseResolver};
 use super::expectation::{SavedValues, StepResult, counts};
-use super::pods::{FixedResponse, Pod, PodBehavior, pairs};
+use super::pods::{Pod, PodBehavior};
 use super::text_checks::{contains, eventually, has_sample, log_contains};
-use super::{ConformanceCase, grpc, known_keys, placeholders, websocket};
+use super::{ConformanceCase, grpc, known_keys, names, placeholders, websocket};
 use crate::runner::catch_panic;
 use crate::stage::{Portolan, Stage};
 
@@ -201,41 +200,7 @@ impl CaseRun<'_> {
             ],
         )?;
         let name = backend["service"].as_str().ok_or("a backend without service")?;
-        let fixed = |value: &Value| FixedResponse {
-            status: match &value["status_per_pod"] {
-                Value::Array(codes) => {
-                    codes.iter().filter_map(|code| u16::try_from(code.as_u64()?).ok()).collect()
-                }
-                _ => value["status"].as_u64().and_then(|code| u16::try_from(code).ok()).into_iter().collect(),
-            },
-            headers: pairs(&value["headers"]),
-            body: value["body"].as_str().unwrap_or_default().to_owned(),
-        };
-        let behavior = match backend["kind"].as_str().unwrap_or_default() {
-            "echo" if backend["status_per_pod"].is_null() => PodBehavior::Echo,
-            "https-echo" => PodBehavior::Echo,
-            "httpbin" => PodBehavior::Httpbin,
-            "echo" | "fixed" => PodBehavior::Fixed(fixed(backend)),
-            "slow" => PodBehavior::Slow,
-            "tcp-echo" => PodBehavior::TcpEcho,
-            "ws-echo" => PodBehavior::WebSocketEcho,
-            "grpc-echo" => PodBehavior::GrpcEcho,
-            "fastcgi-hello" => PodBehavior::FastCgi(Some("Hello world!")),
-            "fastcgi-echo" => PodBehavior::FastCgi(None),
-            "blackhole" => PodBehavior::BlackHole,
-            "routes" => {
-                let rules = backend["routes"].as_array().into_iter().flatten().map(|rule| {
-                    let pattern = match (rule["path_regex"].as_str(), rule["path_prefix"].as_str()) {
-                        (Some(pattern), _) => pattern.to_owned(),
-                        (_, Some(prefix)) => format!("^{}", regex::escape(prefix)),
-                        _ => return Err(format!("route {rule}")),
-                    };
-                    Ok((Regex::new(&pattern).map_err(|error| error.to_string())?, fixed(rule)))
-                });
-                PodBehavior::Routes(rules.collect::<Result<_, String>>()?)
-            }
-            kind => return Err(format!("the harness has no backend {kind:?}")),
-        };
+        let behavior = PodBehavior::of(backend)?;
         let tls = match backend["cert"].as_str() {
             None if backend["kind"] == "https-echo" => return Err("https-echo without cert".to_owned()),
             None => None,
@@ -563,16 +528,6 @@ fn pod_address(service: &Service, number: usize) -> SocketAddr {
     let last = u8::try_from(last).expect("cases have few Pods");
     let [a, b, c] = service.subnet;
     (Ipv4Addr::new(a, b, c, last), POD_PORT).into()
-}
-
-fn names(object: &Value) -> Result<(String, String, String), String> {
-    let kind = object["kind"].as_str().ok_or("an object without kind")?.to_owned();
-    let metadata = &object["metadata"];
-    let name =
-        metadata["name"].as_str().or(object["name"].as_str()).ok_or("an object without name")?.to_owned();
-    let namespace = metadata["namespace"].as_str().or(object["namespace"].as_str());
-    let namespace = if kind == "IngressClass" { "" } else { namespace.unwrap_or("default") };
-    Ok((kind, namespace.to_owned(), name))
 }
 
 fn connect(value: &Value) -> Result<TcpStream, String> {

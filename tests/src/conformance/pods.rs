@@ -36,6 +36,47 @@ pub(super) enum PodBehavior {
     BlackHole,
 }
 
+impl PodBehavior {
+    /// The behaviour that a backend of a case describes.
+    pub(super) fn of(backend: &Value) -> Result<Self, String> {
+        let fixed = |value: &Value| FixedResponse {
+            status: match &value["status_per_pod"] {
+                Value::Array(codes) => {
+                    codes.iter().filter_map(|code| u16::try_from(code.as_u64()?).ok()).collect()
+                }
+                _ => value["status"].as_u64().and_then(|code| u16::try_from(code).ok()).into_iter().collect(),
+            },
+            headers: pairs(&value["headers"]),
+            body: value["body"].as_str().unwrap_or_default().to_owned(),
+        };
+        Ok(match backend["kind"].as_str().unwrap_or_default() {
+            "echo" if backend["status_per_pod"].is_null() => PodBehavior::Echo,
+            "https-echo" => PodBehavior::Echo,
+            "httpbin" => PodBehavior::Httpbin,
+            "echo" | "fixed" => PodBehavior::Fixed(fixed(backend)),
+            "slow" => PodBehavior::Slow,
+            "tcp-echo" => PodBehavior::TcpEcho,
+            "ws-echo" => PodBehavior::WebSocketEcho,
+            "grpc-echo" => PodBehavior::GrpcEcho,
+            "fastcgi-hello" => PodBehavior::FastCgi(Some("Hello world!")),
+            "fastcgi-echo" => PodBehavior::FastCgi(None),
+            "blackhole" => PodBehavior::BlackHole,
+            "routes" => {
+                let rules = backend["routes"].as_array().into_iter().flatten().map(|rule| {
+                    let pattern = match (rule["path_regex"].as_str(), rule["path_prefix"].as_str()) {
+                        (Some(pattern), _) => pattern.to_owned(),
+                        (_, Some(prefix)) => format!("^{}", regex::escape(prefix)),
+                        _ => return Err(format!("route {rule}")),
+                    };
+                    Ok((Regex::new(&pattern).map_err(|error| error.to_string())?, fixed(rule)))
+                });
+                PodBehavior::Routes(rules.collect::<Result<_, String>>()?)
+            }
+            kind => return Err(format!("the harness has no backend {kind:?}")),
+        })
+    }
+}
+
 /// A response that does not depend on the request. `$name` in header values is a group of the rule's pattern.
 #[derive(Clone, Default)]
 pub(super) struct FixedResponse {
@@ -369,7 +410,7 @@ fn httpbin(request: &PodRequest, path: &str) -> Option<PodResponse> {
 }
 
 /// Headers as a map or as pairs.
-pub(super) fn pairs(value: &Value) -> Vec<(String, String)> {
+fn pairs(value: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match value {
         Value::Object(map) => map.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
