@@ -30,7 +30,7 @@ pub(crate) fn changing_the_image_of_stock_coredns_loses_no_lookup(node: &mut Clu
         let images = node.field("kube-system", "pods", "{.items[*].spec.containers[0].image}");
         assert_eq!(images, format!("{image} {image}"));
         for series in series {
-            series.end().expect_no_loss(200);
+            series.end().expect_no_loss(100);
         }
     }
 }
