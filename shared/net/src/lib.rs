@@ -9,7 +9,9 @@ pub mod listen;
 pub mod local_address;
 
 pub mod session_cache;
+pub mod session_tickets;
 pub mod tls;
+pub mod server_tls;
 pub mod tls_client;
 
 #[cfg(any(test, feature = "testing"))]

@@ -87,6 +87,14 @@ where
     Ok(Arc::new(config))
 }
 
+/// A lookup of certificates by name, as that of [`server_config`].
+pub fn by_name<F>(find: F) -> Arc<dyn ResolvesServerCert>
+where
+    F: Fn(Option<&str>) -> Option<Arc<CertifiedKey>> + Send + Sync + 'static,
+{
+    Arc::new(ByName(find))
+}
+
 struct ByName<F>(F);
 
 impl<F> std::fmt::Debug for ByName<F> {

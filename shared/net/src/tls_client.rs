@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme, SupportedProtocolVersion,
+};
 
 use crate::tls::{HTTP1, provider};
 
@@ -17,12 +20,18 @@ pub fn unverified() -> Arc<ClientConfig> {
 
 /// A client with these versions of TLS that accepts any certificate.
 pub(crate) fn unverified_with(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    unverified_builder(versions).with_no_client_auth()
+}
+
+/// The same, before the certificate of the client is set.
+pub(crate) fn unverified_builder(
+    versions: &[&'static SupportedProtocolVersion],
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     ClientConfig::builder_with_provider(provider().clone())
         .with_protocol_versions(versions)
         .expect("the provider has suites for every version")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate))
-        .with_no_client_auth()
 }
 
 #[derive(Debug)]
