@@ -146,11 +146,13 @@ pub fn table_options(args: &IngressArgs) -> RouteOptions {
         annotations_prefix: args.annotations_prefix.as_str().into(),
         default_backend_service: args.default_backend.clone(),
         default_ssl_certificate: args.default_certificate.clone(),
+        ssl_passthrough: args.ssl_passthrough,
         disable_catch_all: args.disable_catch_all,
         disable_svc_external_name: args.disable_external_name,
         tls_secrets_only: args.tls_secrets_only,
         // Clients reach `--https-port` through port 443 of a Service or load balancer.
         port_in_redirects: None,
+        http_port: args.http_port,
         https_port: args.https_port,
         defaults: ingress_routes::Defaults::default(),
     }
@@ -169,6 +171,7 @@ pub fn proxy_options(args: &IngressArgs) -> ProxyOptions {
     let mut options = ProxyOptions {
         http: all_addresses(args.http_port),
         https: all_addresses(args.https_port),
+        ssl_passthrough: args.ssl_passthrough,
         health_check_path: args.health_path.clone(),
         controller: Controller {
             class: args.controller_class.clone(),

@@ -56,6 +56,8 @@ pub struct IngressArgs {
     pub default_backend: Option<Key>,
     /// `--default-ssl-certificate`, as `namespace/name`.
     pub default_certificate: Option<Key>,
+    /// `--enable-ssl-passthrough`.
+    pub ssl_passthrough: bool,
     /// `--disable-catch-all`.
     pub disable_catch_all: bool,
     /// `--disable-svc-external-name`.
@@ -120,6 +122,7 @@ impl IngressArgs {
             annotations_prefix: text("annotations-prefix", "nginx.ingress.kubernetes.io"),
             default_backend: key("default-backend-service")?,
             default_certificate: key("default-ssl-certificate")?,
+            ssl_passthrough: given.on("enable-ssl-passthrough", false),
             disable_catch_all: given.on("disable-catch-all", false),
             disable_external_name: given.on("disable-svc-external-name", false),
             metrics: given.on("enable-metrics", false),

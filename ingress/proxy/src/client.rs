@@ -8,6 +8,7 @@ pub(crate) mod connection_state;
 
 pub(crate) mod closing;
 
+pub(crate) mod client_handshake;
 pub(crate) mod connection;
 pub(crate) mod response_head;
 pub(crate) mod request_guard;

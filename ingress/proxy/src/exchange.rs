@@ -4,7 +4,7 @@ mod direct_response;
 
 mod loop_detection;
 
-mod open;
+pub(crate) mod open;
 mod connect;
 mod subrequest;
 mod access;
@@ -12,4 +12,5 @@ mod access;
 mod proxy_request;
 mod error_page;
 
+mod client_certificate;
 pub(crate) mod handler;

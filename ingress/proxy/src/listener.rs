@@ -2,13 +2,16 @@
 
 pub(crate) mod accept;
 pub(crate) mod proxy_header;
+mod handshake;
+mod passthrough;
 pub(crate) mod tls;
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use net::BindError;
 
-use self::tls::TlsConfig;
+use self::tls::TlsServers;
 
 /// A listening socket of one worker.
 pub(crate) struct Listener {
@@ -20,7 +23,7 @@ pub(crate) struct Listener {
 #[derive(Clone)]
 pub(crate) struct ListenerProperties {
     /// The TLS configuration; `None` for plain HTTP.
-    pub(crate) tls: Option<TlsConfig>,
+    pub(crate) tls: Option<Arc<TlsServers>>,
     /// The port for `X-Forwarded-Port`.
     pub(crate) port: u16,
 }
@@ -28,7 +31,7 @@ pub(crate) struct ListenerProperties {
 /// Binds each address once per worker, and returns the bound addresses.
 pub(crate) fn open(
     addresses: &[SocketAddr],
-    tls: Option<&TlsConfig>,
+    tls: Option<&Arc<TlsServers>>,
     workers: &mut [Vec<Listener>],
 ) -> Result<Vec<SocketAddr>, BindError> {
     let mut bound = Vec::with_capacity(addresses.len());

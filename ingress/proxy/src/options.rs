@@ -1,6 +1,7 @@
 //! Options of the proxy; the defaults are ingress-nginx's. What the ConfigMap changes is in the views instead.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use net::DescriptorShares;
 
@@ -19,8 +20,10 @@ pub struct ProxyOptions {
     pub max_buffered_bytes: usize,
     /// `--health-check-path`, answered on hosts without an Ingress.
     pub health_check_path: String,
-    /// `ssl-session-cache`.
-    pub ssl_session_cache: bool,
+    /// `--enable-ssl-passthrough`.
+    pub ssl_passthrough: bool,
+    /// How long a connection that is passed through may be idle; `None` for an hour.
+    pub passthrough_idle: Option<Duration>,
     /// Name servers for ExternalName Services; if empty, those of `/etc/resolv.conf`.
     pub name_servers: Vec<SocketAddr>,
     /// Allows ExternalName Services to resolve to loopback and link-local addresses. For tests: ingress-nginx refuses
@@ -71,7 +74,8 @@ impl Default for ProxyOptions {
             descriptors: DescriptorShares::of_process(),
             max_buffered_bytes: 32 << 20,
             health_check_path: "/healthz".to_owned(),
-            ssl_session_cache: true,
+            ssl_passthrough: false,
+            passthrough_idle: None,
             name_servers: Vec::new(),
             allow_local_external_names: false,
             controller: Controller::default(),

@@ -95,12 +95,12 @@ impl Proxy {
     ) -> Result<Self, ProxyStartError> {
         let options = Arc::new(options);
         let count = options.workers.max(1);
-        let config = tls::server_config(&options, &views).map_err(ProxyStartError::Tls)?;
+        let config = Arc::new(tls::TlsServers::new(&views).map_err(ProxyStartError::Tls)?);
         let mut listeners: Vec<Vec<Listener>> = (0..count).map(|_| Vec::new()).collect();
         let http = listener::open(&options.http, None, &mut listeners).map_err(ProxyStartError::Bind)?;
         let https =
             listener::open(&options.https, Some(&config), &mut listeners).map_err(ProxyStartError::Bind)?;
-        let self_signed = config.self_signed.filter(|_| !options.https.is_empty());
+        let self_signed = config.self_signed.clone().filter(|_| !options.https.is_empty());
         let metrics = ProxyMetrics::new(
             &telemetry.registry,
             &options.controller,

@@ -5,6 +5,7 @@ mod affinity;
 mod app_root;
 mod authentication;
 mod basic_auth;
+mod auth_tls;
 mod blocklist;
 mod canary;
 mod client_identity;
@@ -15,6 +16,7 @@ mod fastcgi;
 mod error_pages;
 mod external_auth;
 mod header_names;
+mod host_names;
 mod hsts;
 mod https_redirect;
 mod ingress_filter;
@@ -33,6 +35,7 @@ mod rewrite;
 mod server;
 mod source_range;
 mod template;
+mod tls;
 mod upstream_head;
 mod unsupported;
 
@@ -195,6 +198,8 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     custom_headers::FAMILY,
     cors::FAMILY,
     app_root::FAMILY,
+    host_names::FAMILY,
+    auth_tls::FAMILY,
     redirect::FAMILY,
     rewrite::FAMILY,
     https_redirect::FAMILY,
@@ -208,6 +213,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     source_range::FAMILY,
     proxy::FAMILY,
     server::FAMILY,
+    tls::FAMILY,
     access_log::FAMILY,
     error_pages::FAMILY,
     ingress_filter::FAMILY,
@@ -258,7 +264,11 @@ pub(crate) fn plan(settings: &Settings, rule: &Rule<'_>) -> Plan {
 }
 
 pub(crate) use self::app_root::AppRoot;
+pub(crate) use self::auth_tls::AuthTls;
+pub(crate) use self::authentication::foreign_error;
 pub(crate) use self::blocklist::Blocklist;
+pub(crate) use self::host_names::{HostNames, counterpart, counterpart_plan};
+pub(crate) use self::tls::HostConnections;
 
 #[cfg(test)]
 mod tests;

@@ -63,6 +63,24 @@ impl Certs {
         }
     }
 
+    /// The certificate for a name of the host with a key: an alias, or the counterpart with or without `www.`. It is that of the host if
+    /// it covers the name.
+    pub fn find_for(&self, name: &str, host: &str) -> Option<&Arc<CertifiedKey>> {
+        match self.covering(name, host) {
+            Some(certificate) => Some(&certificate.key),
+            None => self.find(Some(name)),
+        }
+    }
+
+    /// Whether the certificate of a host covers another name.
+    pub fn covers(&self, name: &str, host: &str) -> bool {
+        self.covering(name, host).is_some()
+    }
+
+    fn covering(&self, name: &str, host: &str) -> Option<&Arc<LoadedCertificate>> {
+        self.hosts.get(host)?.certificate.as_ref().filter(|certificate| certificate.covers(name))
+    }
+
     /// The problems of the certificates that Ingresses refer to, at a time since the Unix epoch.
     pub fn problems(&self, now: Duration) -> Vec<RoutingProblem> {
         let mut invalid = HashSet::new();

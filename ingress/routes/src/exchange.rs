@@ -5,6 +5,7 @@ mod request_id;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::CompactString;
@@ -16,6 +17,7 @@ use ingress_wire::request_head::encoded_target;
 use self::identity::ClientIdentity;
 pub use self::identity::ProxiedConnection;
 pub use self::request_id::RequestId;
+use crate::client_certificate::ClientCertificate;
 use crate::family_values::FamilyValues;
 use crate::limits::ConnectionPermit;
 use crate::path::{BadPath, normalise};
@@ -77,6 +79,8 @@ pub struct Exchange {
     pub target: Option<String>,
     /// The host has a certificate entry, which any `tls` section of its Ingresses gives; set when the route is found.
     pub certificate: bool,
+    /// What is known about the certificate of the client, if the host has rules about it (`auth-tls-*`).
+    pub client_certificate: Option<Arc<ClientCertificate>>,
     /// The steps that regular expressions may still take.
     pub step_budget: Cell<StepBudget>,
     /// What annotation families keep of this request from one phase to another.
@@ -132,6 +136,7 @@ impl Exchange {
             request_id: RequestId::None,
             target: None,
             certificate: false,
+            client_certificate: None,
             step_budget: Cell::default(),
             values: FamilyValues::default(),
             permits: Vec::new(),

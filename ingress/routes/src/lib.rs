@@ -14,6 +14,7 @@ mod sorted_list;
 mod family_values;
 pub mod limits;
 pub mod identity_settings;
+pub mod client_certificate;
 pub mod exchange;
 mod credentials;
 pub mod variables;
@@ -52,6 +53,7 @@ mod testing;
 pub use access_log::{LineFormat, LogEscape, LogVariable, SkippedUrls};
 pub use certs::{CertIndex, CertificateInfo, Certs};
 pub use class::CLASS_ANNOTATION;
+pub use client_certificate::{ClientCertificate, ClientCertificateRules, ClientRefusal};
 pub use exchange::{BadRequest, Exchange, ProxiedConnection, RequestId, RequestScheme};
 pub use external_name::refused_address;
 pub use family_values::FamilyValues;
@@ -62,9 +64,12 @@ pub use plan::Plan;
 pub use plan::filter::{DirectResponse, FilterOutcome};
 pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Effect, RoutingProblem};
-pub use settings::{Defaults, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings};
+pub use settings::{
+    Defaults, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings, TicketKey, TlsSettings,
+};
 pub use table::{
-    ConditionalRoutes, Host, RequestConditions, Route, RouteIndex, RouteMatch, RouteTable, ValueCondition,
+    ConditionalRoutes, Host, RequestConditions, Route, RouteIndex, RouteMatch, RouteTable, ServerTls,
+    ValueCondition,
 };
 pub use unsupported::{Level, NeutralValues, UnsupportedSetting, parse_bool};
 pub use upstream::{

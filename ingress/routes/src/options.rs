@@ -30,6 +30,8 @@ pub struct RouteOptions {
     pub default_backend_service: Option<Key>,
     /// `--default-ssl-certificate`: a TLS Secret.
     pub default_ssl_certificate: Option<Key>,
+    /// `--enable-ssl-passthrough`.
+    pub ssl_passthrough: bool,
     /// `--disable-catch-all`: `spec.defaultBackend` of Ingresses without rules is not served.
     pub disable_catch_all: bool,
     /// `--disable-svc-external-name`: Services of type ExternalName have no endpoints.
@@ -38,7 +40,9 @@ pub struct RouteOptions {
     pub tls_secrets_only: bool,
     /// The port that every redirect to https has; `None` for a port only with `use-port-in-redirects`.
     pub port_in_redirects: Option<u16>,
-    /// `--https-port`, for `use-port-in-redirects`.
+    /// `--http-port`, for `from-to-www-redirect`.
+    pub http_port: u16,
+    /// `--https-port`, for `use-port-in-redirects` and `from-to-www-redirect`.
     pub https_port: u16,
     /// The settings that the ConfigMap and annotations change.
     pub defaults: Defaults,
@@ -67,10 +71,12 @@ impl Default for RouteOptions {
             annotations_prefix: "nginx.ingress.kubernetes.io".into(),
             default_backend_service: None,
             default_ssl_certificate: None,
+            ssl_passthrough: false,
             disable_catch_all: false,
             disable_svc_external_name: false,
             tls_secrets_only: false,
             port_in_redirects: None,
+            http_port: 80,
             https_port: 443,
             defaults: Defaults::default(),
         }

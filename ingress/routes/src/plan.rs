@@ -93,6 +93,11 @@ impl Plan {
         for filter in &self.request_head {
             filter.edit(exchange, edits);
         }
+        if let Some(certificate) = &exchange.client_certificate {
+            for (name, value) in certificate.fields() {
+                edits.set(name, value.as_bytes());
+            }
+        }
     }
 
     /// The changes of the head that the client gets.

@@ -3,7 +3,9 @@
 //! Both begin with [`Defaults`]. The ConfigMap replaces single values, and for a route its annotations do. That is done when the
 //! view is built; a request only reads the result.
 
+pub(crate) mod ciphers;
 mod next_upstream;
+mod tls;
 mod units;
 
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use std::time::Duration;
 use http::Version;
 
 pub use self::next_upstream::{NextUpstream, RetryCondition};
+pub use self::tls::{TicketKey, TlsSettings};
 pub(crate) use self::units::{parse_size, parse_time};
 use crate::access_log::{LineFormat, SkippedUrls};
 use crate::identity_settings::IdentitySettings;
@@ -73,6 +76,8 @@ impl Default for ProxySettings {
 /// Settings that apply before the route of a request is known, or to all routes; named as keys of the ConfigMap.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerSettings {
+    /// TLS of clients' connections.
+    pub tls: Arc<TlsSettings>,
     /// `use-http2`: HTTP/2 by ALPN and, on the HTTP port, with prior knowledge.
     pub http2: bool,
     /// `http2-max-concurrent-streams`.
@@ -112,6 +117,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         let minute = Duration::from_secs(60);
         Self {
+            tls: Arc::default(),
             http2: true,
             http2_max_concurrent_streams: 128,
             keep_alive: Duration::from_secs(75),

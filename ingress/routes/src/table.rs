@@ -10,12 +10,18 @@ mod request_conditions;
 mod parsed_ingress;
 
 mod location;
+mod counterpart;
 mod ingress_list;
+
+mod extra_names;
 
 mod path_match;
 mod regex_locations;
 
+mod server_tls;
+
 mod host;
+mod servers;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,6 +32,7 @@ use cluster::{CompactString, Ingress, Key, Kind, Kinds, ObjectChange, Projection
 use foldhash::fast::RandomState;
 use http::StatusCode;
 
+use self::extra_names::{ExtraNames, NameKind};
 pub use self::host::Host;
 use self::host::HostChange;
 use self::ingress_list::IngressList;
@@ -34,6 +41,8 @@ use self::parsed_ingress::ParsedIngress;
 use self::path_match::PathMatch;
 pub use self::request_conditions::{ConditionalRoutes, RequestConditions, ValueCondition};
 pub use self::route::Route;
+pub use self::server_tls::ServerTls;
+use self::servers::FoundHost;
 use crate::affinity::Affinity;
 use crate::annotations::{Blocklist, Reference};
 use crate::class::Classes;
@@ -57,6 +66,8 @@ pub struct RouteTable {
     ingresses: ShardedMap<Key, Arc<ParsedIngress>>,
     /// By name, and by suffix with its dot for wildcards.
     hosts: ShardedMap<CompactString, Arc<Host>>,
+    /// Names that lead to hosts without being theirs.
+    names: ExtraNames,
     /// The catch-all, which always exists.
     catch_all: Arc<Host>,
     users: ShardedMap<PoolKey, UpstreamUsers>,
@@ -125,6 +136,8 @@ pub struct RouteMatch<'t> {
     blocklist: Option<&'t Blocklist>,
     host: &'t Host,
     path_match: PathMatch<'t>,
+    /// The key of the host, if it was found under another name, and why.
+    extra_name: Option<(NameKind, &'t CompactString)>,
     certificate: bool,
     step_budget: StepBudget,
     step_limit_hits: &'t StepLimitHits,
@@ -145,23 +158,26 @@ impl RouteTable {
     }
 
     fn find_with(&self, host: &str, path: &str, request: Option<&Exchange>) -> RouteMatch<'_> {
-        let exact = self
-            .hosts
-            .get(host)
-            .filter(|found| found.has_rules && !host.starts_with('.') && !host.is_empty());
-        let wildcard =
-            || wildcard(host).and_then(|suffix| self.hosts.get(suffix)).filter(|found| found.has_rules);
+        let name = host;
+        let found = self.host_of(name);
         // The wildcard's certificate also covers a host that has rules but no certificate.
-        let (host, certificate) = match exact {
-            Some(found) => (found, found.tls || wildcard().is_some_and(|wildcard| wildcard.tls)),
-            None => wildcard().map_or((&self.catch_all, false), |found| (found, found.tls)),
+        let wildcard = || wildcard(name).and_then(|suffix| self.hosts.get(suffix));
+        let certificate = |found: &FoundHost<'_>| {
+            found.host.tls || wildcard().is_some_and(|wildcard| wildcard.has_rules && wildcard.tls)
         };
+        let certificate = found.as_ref().is_some_and(certificate);
+        let (host, extra_name) =
+            found.map_or((&self.catch_all, None), |found| (found.host, found.extra_name));
         let mut step_budget = StepBudget::default();
-        let path_match = host.find(path, request, &mut step_budget);
+        let path_match = match (extra_name, &host.counterpart) {
+            (Some((NameKind::Counterpart, _)), Some(redirect)) => PathMatch::Route(redirect),
+            _ => host.find(path, request, &mut step_budget),
+        };
         RouteMatch {
             blocklist: self.globals.blocklist(),
             host,
             path_match,
+            extra_name,
             certificate,
             step_budget,
             step_limit_hits: &self.step_limit_hits,
@@ -201,6 +217,7 @@ impl RouteTable {
             .chain(unserved)
             .cloned()
             .chain(hosts.flat_map(move |host| host.problems(now)))
+            .chain(self.name_problems())
     }
 
     /// The problems of Ingresses that depend on an IngressClass, if IngressClasses cannot be listed. Empty once they have been.
@@ -272,6 +289,14 @@ impl<'t> RouteMatch<'t> {
         {
             return outcome;
         }
+        if let (Some((NameKind::Counterpart, _)), PathMatch::Route(route)) =
+            (self.extra_name, &self.path_match)
+        {
+            return route.rewrite(exchange);
+        }
+        if self.host.server_tls.is_closed {
+            return FilterOutcome::Respond(DirectResponse::status(StatusCode::FORBIDDEN));
+        }
         if let Some(app_root) = &self.host.app_root
             && let outcome @ FilterOutcome::Respond(_) = app_root.request(exchange)
         {
@@ -340,6 +365,7 @@ impl RouteIndex {
             globals: Arc::new(globals),
             ingresses: ShardedMap::default(),
             hosts: ShardedMap::default(),
+            names: ExtraNames::default(),
             catch_all: Arc::new(catch_all.expect("the catch-all is there without an Ingress")),
             users,
             references: ShardedMap::default(),
@@ -478,6 +504,12 @@ impl RouteIndex {
                 table.catch_all = Arc::new(catch_all.expect("the catch-all is there without an Ingress"));
             } else {
                 let host = self.host(last.hosts.get(&key), &key, change, &table.users, &table.globals);
+                let names = |host: Option<&Host>| host.map(|host| host.extra_names(&key)).unwrap_or_default();
+                table.names.advance(
+                    &key,
+                    names(last.hosts.get(&key).map(|host| &**host)),
+                    names(host.as_ref()),
+                );
                 table.hosts.set(key, host.map(Arc::new));
             }
         }

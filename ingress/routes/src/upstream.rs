@@ -186,6 +186,12 @@ impl UpstreamTarget {
         self.sticky.as_ref().map(|sticky| &sticky.affinity_rule.affinity)
     }
 
+    /// The target of a connection without requests.
+    pub fn without_request(&self) -> SelectedTarget<'_> {
+        let client = CookieContext { secure: true, rejects_same_site_none: false };
+        SelectedTarget { target: self, canary: false, key: None, client }
+    }
+
     /// Whether the request has a cookie that this target has set.
     fn is_bound(&self, exchange: &Exchange) -> bool {
         let Some(sticky) = &self.sticky else { return false };

@@ -39,6 +39,12 @@ pub enum RequestVariable {
     RemoteAddress,
     /// `$remote_port`.
     RemotePort,
+    /// `$ssl_client_verify`: SUCCESS, NONE or FAILED:reason. It has no value on hosts without `auth-tls-secret`.
+    ClientVerify,
+    /// `$ssl_client_s_dn`: the subject of the client's certificate.
+    ClientSubject,
+    /// `$ssl_client_i_dn`: its issuer.
+    ClientIssuer,
     /// `$remote_user`: the user name of basic authentication, verified or not.
     RemoteUser,
     /// `$request_id`, `$req_id`: `X-Request-ID`.
@@ -76,6 +82,9 @@ impl RequestVariable {
             "request_id" | "req_id" => Self::RequestId,
             "msec" => Self::UnixTime,
             "proxy_add_x_forwarded_for" => Self::ForwardedFor,
+            "ssl_client_verify" => Self::ClientVerify,
+            "ssl_client_s_dn" => Self::ClientSubject,
+            "ssl_client_i_dn" => Self::ClientIssuer,
             _ => {
                 let (kind, name) = name.split_once('_').filter(|(_, name)| !name.is_empty())?;
                 match kind {
@@ -129,6 +138,15 @@ impl RequestVariable {
             }
             Self::EscapedRequestUri => return Some(encode_component(exchange.request_target()).into()),
             Self::Argument(name) => argument(exchange.query().unwrap_or_default(), name),
+            Self::ClientVerify => {
+                exchange.client_certificate.as_ref().map(|certificate| &*certificate.verify)
+            }
+            Self::ClientSubject => {
+                exchange.client_certificate.as_ref().map(|certificate| &*certificate.subject)
+            }
+            Self::ClientIssuer => {
+                exchange.client_certificate.as_ref().map(|certificate| &*certificate.issuer)
+            }
             Self::Header(name) => exchange.header(name),
             Self::Cookie(name) => exchange.cookie_ignoring_case(name),
         };

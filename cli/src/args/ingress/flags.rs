@@ -70,7 +70,7 @@ pub const FLAG_GROUPS: &[FlagGroup] = &[
         flag("https-port", Number, "443", "Port for HTTPS", Honoured),
         flag("default-ssl-certificate", Text, "self-signed", "Secret with the default certificate, as namespace/name", Honoured),
         flag("enable-ssl-chain-completion", Bool, "false", "Fetch missing intermediate certificates", differs(False, "certificates are served without the intermediates that their Secrets lack")),
-        flag("enable-ssl-passthrough", Bool, "false", "Enable TLS passthrough by SNI", differs(False, "TLS is terminated at the proxy even for Ingresses with ssl-passthrough")),
+        flag("enable-ssl-passthrough", Bool, "false", "Enable TLS passthrough by SNI", Honoured),
         flag("ssl-passthrough-proxy-port", Number, "442", "Internal port of TLS passthrough", NotNeeded),
         flag("tcp-services-configmap", Text, "", "ConfigMap of TCP services, as namespace/name", differs(OnlyEmpty, "the ports of that ConfigMap are not opened")),
         flag("udp-services-configmap", Text, "", "ConfigMap of UDP services, as namespace/name", differs(OnlyEmpty, "the ports of that ConfigMap are not opened")),

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use ingress_routes::{ProxiedConnection, RequestScheme};
 
+use crate::client::client_handshake::ClientHandshake;
 use crate::client::connection_state::ConnectionState;
 use crate::io::clock::Timer;
 use crate::observe::log_line::LoggedConnection;
@@ -30,6 +31,8 @@ pub(crate) struct ClientConnection {
     pub(crate) scheme: RequestScheme,
     /// What the handshake has agreed on; `None` for plain HTTP.
     pub(crate) tls: Option<Box<TlsDetails>>,
+    /// For TLS, what the client has asked for and shown in the handshake.
+    pub(crate) client_handshake: Option<Box<ClientHandshake>>,
     /// `X-Forwarded-Port`: the listener's port, or 443 for every HTTPS listener, as in ingress-nginx; with a PROXY header the
     /// port in it.
     pub(crate) port: u16,

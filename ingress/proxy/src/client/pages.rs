@@ -67,6 +67,12 @@ pub(crate) fn status_of(refusal: HeadError) -> StatusCode {
     }
 }
 
+/// nginx's page for its own codes that clients see as 400, with a line that tells what is wrong.
+pub(crate) fn bad_request(note: &str) -> Bytes {
+    let (title, note) = (format!("400 {note}"), format!("<center>{note}</center>\r\n"));
+    page_with(&title, "400 Bad Request", &note)
+}
+
 fn page(title: &str) -> Bytes {
     // nginx adds a line below the heading only for its own codes, such as 494 and 497.
     let note = match title {
@@ -77,6 +83,10 @@ fn page(title: &str) -> Bytes {
         _ => "",
     };
     let heading = if note.is_empty() { title } else { "400 Bad Request" };
+    page_with(title, heading, note)
+}
+
+fn page_with(title: &str, heading: &str, note: &str) -> Bytes {
     format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{heading}</h1></center>\r\n{note}\
          <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"

@@ -13,9 +13,9 @@ use crate::client::pages;
 use crate::client::request::{ClientRequest, ClientResponse, RequestHandler, body_length};
 use crate::client::request_guard::RequestGuard;
 use crate::client::response_head::ResponseTraits;
-use crate::exchange::access;
 use crate::exchange::direct_response::page;
 use crate::exchange::proxy_request::ProxyRequest;
+use crate::exchange::{access, client_certificate};
 use crate::io::buffers::{BufferHold, BufferUse};
 use crate::observe::access_log::AccessRecord;
 use crate::upstream::request_body::{BodySource, RequestBody};
@@ -85,6 +85,12 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         worker.follow(&table);
         exchange.identify(&table.server().identity, client.proxied);
         let found = table.find_for(&exchange);
+        let covers = |host: &str| worker.views.certs.load().covers(exchange.host(), host);
+        let found = if found.alias_of().is_some_and(|host| !covers(host)) {
+            found.without_certificate()
+        } else {
+            found
+        };
         let route = found.route().clone();
         if !route.plan.heads.makes_request_ids {
             guard.request_id.drop_own();
@@ -104,7 +110,9 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         } else if too_large(length, route.plan.proxy.body_size) {
             (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::PAYLOAD_TOO_LARGE)))
         } else {
-            let outcome = found.rewrite(&mut exchange);
+            // Certificates come first, as in nginx.
+            let refusal = client_certificate::check(client, &found, &mut exchange);
+            let outcome = refusal.map_or_else(|| found.rewrite(&mut exchange), FilterOutcome::Respond);
             (route, outcome)
         }
     };

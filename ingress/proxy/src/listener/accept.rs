@@ -15,8 +15,9 @@ use crate::client::connection::ClientConnection;
 use crate::exchange::handler::Exchanges;
 use crate::io::boxed::boxed;
 use crate::io::transport_stream::ClientStream;
+use crate::listener::handshake::{Handshake, handshake};
+use crate::listener::passthrough;
 use crate::listener::proxy_header::{self, ProxyHeaderError};
-use crate::listener::tls::handshake;
 use crate::listener::{Listener, ListenerProperties};
 use crate::observe::tls_details::TlsDetails;
 use crate::state::client_table::{ClientEntry, CloseReason};
@@ -133,6 +134,7 @@ async fn serve(
         peer_ip: client.ip().to_canonical().to_string().into(),
         scheme,
         tls: None,
+        client_handshake: None,
         port: proxied.map_or(listener.port, |proxied| worker.public_port(proxied.port)),
         http1: None,
         stream_timer: None.into(),
@@ -141,12 +143,16 @@ async fn serve(
     };
     match listener.tls {
         None => boxed(|| client::serve(client, ClientStream::Plain(stream), None, Exchanges)).await,
-        Some(tls) => match boxed(|| handshake(&worker, stream, tls.current(&worker))).await {
-            Some(Ok(mut stream)) => {
+        Some(tls) => match boxed(|| handshake(&worker, stream, &tls)).await {
+            Some(Ok(Handshake::Passthrough(stream, hello, route))) => {
+                boxed(|| passthrough::serve(&worker, &client.entry, stream, hello, &route)).await;
+            }
+            Some(Ok(Handshake::Done(mut stream, client_handshake))) => {
+                client.client_handshake = Some(Box::new(client_handshake));
                 stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
                 client.tls = Some(Box::new(TlsDetails::of(stream.get_ref().1)));
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
-                let stream = ClientStream::Tls(Box::new(stream));
+                let stream = ClientStream::Tls(stream);
                 boxed(|| client::serve(client, stream, Some(h2), Exchanges)).await;
             }
             Some(Err(error)) => {

@@ -1,88 +1,167 @@
-//! TLS on accepted connections.
+//! TLS configurations of HTTPS listeners: one for each combination of settings, not for each connection.
 
-use std::io;
-use std::sync::Arc;
-use std::task::Poll;
-use std::time::SystemTime;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use ingress_routes::CertificateInfo;
-use ingress_wire::request_head::HeadError;
+use foldhash::fast::RandomState;
+use ingress_routes::{CertificateInfo, ClientCertificateRules, ServerTls, TlsSettings};
 use net::TlsError;
+use net::server_tls::{ServerTlsOptions, server_config};
+use net::session_cache::{ScopedSessions, SessionCache};
+use net::session_tickets::{SessionTickets, random_secret};
 use rustls::ServerConfig;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use rustls::server::{ProducesTickets, ResolvesServerCert, StoresServerSessions};
 
-use crate::client::closing::{CLOSING_TIMEOUT, write_last};
-use crate::client::pages;
-use crate::options::ProxyOptions;
-use crate::state::worker::Worker;
 use crate::views::ProxyViews;
 
-/// The configuration of every HTTPS listener: certificates by name from the current view.
-#[derive(Clone)]
-pub(crate) struct TlsConfig {
-    with_http2: Arc<ServerConfig>,
-    /// For `use-http2: false`. It has the same certificates and sessions.
-    http1_only: Arc<ServerConfig>,
+/// The most configurations that are kept. Beyond it they are made again when they are needed; sessions are kept apart from them.
+const MAX_CONFIGURATIONS: usize = 1024;
+
+/// The configurations of all HTTPS listeners. The workers share them and the sessions.
+pub(crate) struct TlsServers {
+    certificates: Arc<dyn ResolvesServerCert>,
+    sessions: Arc<SessionCache>,
+    /// The secret of session tickets without `ssl-session-ticket-key`.
+    ticket_secret: [u8; 48],
+    /// The lock is taken once a handshake, which costs a thousand times as much.
+    configurations: Mutex<Configurations>,
     /// The self-signed certificate, which is served if no Secret has one for a name.
     pub(crate) self_signed: Option<CertificateInfo>,
 }
 
-impl TlsConfig {
-    /// The configuration for a new connection.
-    pub(crate) fn current(&self, worker: &Worker) -> Arc<ServerConfig> {
-        if worker.settings().http2 { self.with_http2.clone() } else { self.http1_only.clone() }
+#[derive(Default)]
+struct Configurations {
+    /// The settings that they were made for.
+    settings: Option<Arc<TlsSettings>>,
+    by_key: HashMap<ConfigurationKey, Arc<ServerConfig>, RandomState>,
+}
+
+/// What configurations differ in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct ConfigurationKey {
+    http2: bool,
+    /// Certificate authorities of clients. They are also the scope of sessions: one that began without a certificate is not resumed
+    /// where one is asked for.
+    authorities: Option<[u8; 32]>,
+    ciphers: Option<Arc<[u16]>>,
+    prefers_client_order: bool,
+}
+
+impl TlsServers {
+    pub(crate) fn new(views: &ProxyViews) -> Result<Self, TlsError> {
+        let own = net::certificate::self_signed(std::time::SystemTime::now())?;
+        let self_signed = own.cert.first().and_then(|certificate| CertificateInfo::of(certificate));
+        let (certs, table) = (views.certs.clone(), views.table.clone());
+        let certificates = net::tls::by_name(move |name| {
+            let (certs, table) = (certs.load(), table.load());
+            if table.server().tls.rejects_unknown_names && !table.server_tls(name).1 {
+                return None;
+            }
+            let of_host = name.and_then(|name| Some((name, table.certificate_host(name)?)));
+            let found = of_host.map_or_else(|| certs.find(name), |(name, host)| certs.find_for(name, host));
+            Some(found.cloned().unwrap_or_else(|| own.clone()))
+        });
+        let servers = Self {
+            certificates,
+            sessions: Arc::new(SessionCache::default()),
+            ticket_secret: random_secret(),
+            configurations: Mutex::default(),
+            self_signed,
+        };
+        // Reports now what every handshake would fail with.
+        servers.configuration(&Arc::default(), true, None)?;
+        Ok(servers)
+    }
+
+    /// The configuration for a new connection to a host.
+    pub(crate) fn configuration(
+        &self,
+        settings: &Arc<TlsSettings>,
+        http2: bool,
+        host: Option<&ServerTls>,
+    ) -> Result<Arc<ServerConfig>, TlsError> {
+        let client_auth = host.and_then(|host| host.client_auth.as_deref()).filter(|auth| auth.asks());
+        let key = ConfigurationKey {
+            http2,
+            authorities: client_auth.map(|auth| *auth.authority.fingerprint()),
+            ciphers: host.and_then(|host| host.ciphers.clone()).or_else(|| settings.ciphers.clone()),
+            prefers_client_order: host.and_then(|host| host.prefers_server_ciphers) == Some(false),
+        };
+        let mut known = self.configurations.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.settings.as_ref() != Some(settings) {
+            self.sessions.set_lifetime(settings.session_timeout);
+            *known = Configurations { settings: Some(settings.clone()), ..Configurations::default() };
+        }
+        if let Some(configuration) = known.by_key.get(&key) {
+            return Ok(configuration.clone());
+        }
+        let configuration = self.make(settings, &key, client_auth)?;
+        if known.by_key.len() >= MAX_CONFIGURATIONS {
+            known.by_key.clear();
+        }
+        known.by_key.insert(key, configuration.clone());
+        Ok(configuration)
+    }
+
+    fn make(
+        &self,
+        settings: &TlsSettings,
+        key: &ConfigurationKey,
+        client_auth: Option<&ClientCertificateRules>,
+    ) -> Result<Arc<ServerConfig>, TlsError> {
+        let scope = key.authorities.unwrap_or_default();
+        let sessions = || -> Arc<dyn StoresServerSessions> {
+            Arc::new(ScopedSessions::new(self.sessions.clone(), scope))
+        };
+        let secret = settings.ticket_key.as_ref().map_or(&self.ticket_secret[..], |key| key.bytes());
+        let tickets = || SessionTickets::new(secret, &scope, settings.session_timeout);
+        let tickets = settings.session_tickets.then(tickets).flatten();
+        let mut alpn = vec![net::tls::HTTP1.to_vec()];
+        if key.http2 {
+            alpn.insert(0, net::tls::H2.to_vec());
+        }
+        server_config(ServerTlsOptions {
+            alpn,
+            ciphers: key.ciphers.clone(),
+            prefers_client_order: key.prefers_client_order,
+            client_authorities: client_auth.map(|auth| auth.authority.names().clone()),
+            certificates: self.certificates.clone(),
+            sessions: settings.session_cache.then(sessions),
+            tickets: tickets.map(|tickets| -> Arc<dyn ProducesTickets> { Arc::new(tickets) }),
+        })
     }
 }
 
-/// Makes the configuration of HTTPS listeners.
-pub(crate) fn server_config(options: &ProxyOptions, views: &ProxyViews) -> Result<TlsConfig, TlsError> {
-    let own = net::certificate::self_signed(std::time::SystemTime::now())?;
-    let tls = net::tls::TlsOptions {
-        alpn: vec![net::tls::H2.to_vec(), net::tls::HTTP1.to_vec()],
-        session_cache: options.ssl_session_cache,
-    };
-    let self_signed = own.cert.first().and_then(|certificate| CertificateInfo::of(certificate));
-    let certs = views.certs.clone();
-    let with_http2 = net::tls::server_config(&tls, move |name| {
-        Some(certs.load().find(name).cloned().unwrap_or_else(|| own.clone()))
-    })?;
-    let mut http1_only = ServerConfig::clone(&with_http2);
-    http1_only.alpn_protocols = vec![net::tls::HTTP1.to_vec()];
-    Ok(TlsConfig { with_http2, http1_only: Arc::new(http1_only), self_signed })
-}
+#[cfg(test)]
+mod tests {
+    use cluster::Cache;
+    use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 
-/// Completes the handshake within `client-header-timeout`, or within a few seconds once the proxy stops. `None` after a
-/// timeout.
-pub(crate) async fn handshake(
-    worker: &Worker,
-    stream: TcpStream,
-    config: Arc<ServerConfig>,
-) -> Option<io::Result<TlsStream<TcpStream>>> {
-    let handshake = accept(stream, config);
-    let (mut handshake, mut is_shortened) = (std::pin::pin!(handshake), false);
-    let timer = worker.clock.timer();
-    worker.clock.arm(&timer, worker.settings().client_header_timeout);
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
-            return Poll::Ready(Some(done));
-        }
-        if worker.is_stopping() && !std::mem::replace(&mut is_shortened, true) {
-            worker.clock.arm(&timer, CLOSING_TIMEOUT);
-        }
-        if timer.poll_expired(cx) || worker.is_forced() { Poll::Ready(None) } else { Poll::Pending }
-    })
-    .await
-}
+    use super::*;
 
-async fn accept(mut stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
-    let mut first = [0];
-    // A plain HTTP request begins with the letter of a method, a TLS handshake with record type 22.
-    if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
-        let (_, page) = pages::refusal(HeadError::PlainHttp, SystemTime::now());
-        write_last(&mut stream, &page).await;
-        return Err(io::ErrorKind::InvalidData.into());
+    #[test]
+    fn connections_with_the_same_settings_share_a_configuration() {
+        let (mut cluster, options) = <(Cache, RouteOptions)>::default();
+        let views = ProxyViews {
+            table: cluster.project(RouteIndex::new(options.clone())),
+            pools: cluster.project(PoolIndex::new(options.clone())),
+            certs: cluster.project(CertIndex::new(options)),
+        };
+        let servers = TlsServers::new(&views).unwrap();
+        let (settings, host) = (Arc::<TlsSettings>::default(), ServerTls::default());
+        let plain = servers.configuration(&settings, true, None).unwrap();
+        let same = servers.configuration(&Arc::default(), true, Some(&host)).unwrap();
+        assert!(Arc::ptr_eq(&plain, &same), "equal settings");
+        let http1 = servers.configuration(&settings, false, None).unwrap();
+        assert!(!Arc::ptr_eq(&plain, &http1));
+        for number in 0..2 * MAX_CONFIGURATIONS as u16 {
+            let host = ServerTls { ciphers: Some([0xc02f, number].into()), ..ServerTls::default() };
+            servers.configuration(&settings, true, Some(&host)).unwrap();
+            assert!(servers.configurations.lock().unwrap().by_key.len() <= MAX_CONFIGURATIONS);
+        }
+        let other = Arc::new(TlsSettings { session_cache: false, ..TlsSettings::default() });
+        let changed = servers.configuration(&other, true, None).unwrap();
+        assert_eq!((plain.send_tls13_tickets, changed.send_tls13_tickets), (2, 0));
+        assert_eq!(servers.configurations.lock().unwrap().by_key.len(), 1);
     }
-    TlsAcceptor::from(config).accept(stream).await
 }

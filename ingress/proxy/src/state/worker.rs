@@ -25,6 +25,7 @@ use crate::observe::metrics::{ConnectionMetrics, LimitMetrics, ProxyMetrics, Req
 use crate::observe::upstream_log::UpstreamLog;
 use crate::options::ProxyOptions;
 use crate::state::client_table::ClientTable;
+use crate::state::passthrough_limit::PassthroughLimit;
 use crate::state::shared::SharedState;
 use crate::upstream::connection::{ConnectionKey, UpstreamConnection};
 use crate::upstream::http2_connection::Http2Connection;
@@ -56,6 +57,7 @@ pub(crate) struct Worker {
     pub(crate) limits: LimitMetrics,
     pub(crate) clients: Rc<ClientTable>,
     pub(crate) upstreams: Rc<UpstreamLimit>,
+    pub(crate) passthrough: PassthroughLimit,
     buffers: Rc<BufferBudget>,
     pub(crate) upstream_log: UpstreamLog,
     series: RequestSeries,
@@ -108,6 +110,7 @@ impl Worker {
         Rc::new(Self {
             clients: ClientTable::new(clients, buffers.clone()),
             upstreams: UpstreamLimit::new(upstreams),
+            passthrough: PassthroughLimit::default(),
             buffers,
             limits,
             number,

@@ -233,7 +233,13 @@ fn may_be_added(name: &str) -> bool {
 /// Whether a trailer is forwarded. The rules are those of the client's fields, because some servers merge trailers into them (RFC 9110
 /// §6.5.1).
 pub(crate) fn passes(name: &[u8]) -> bool {
-    name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    // What the proxy says about certificates of clients (`auth-tls-*`).
+    const CLIENT_CERTIFICATE: &[u8] = b"ssl-client-";
+    let is_claim = name
+        .get(..CLIENT_CERTIFICATE.len())
+        .is_some_and(|begin| begin.eq_ignore_ascii_case(CLIENT_CERTIFICATE));
+    !is_claim
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
         && KnownHeader::of(name).is_none_or(|known| !NOT_FORWARDED.has(known))
 }
 

@@ -23,6 +23,9 @@ mod upgrades;
 mod views;
 
 mod tls;
+mod client_certificates;
+mod passthrough;
+mod tls_sessions;
 mod upstream_tls;
 mod grpc;
 mod fastcgi;

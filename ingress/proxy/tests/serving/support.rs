@@ -267,6 +267,17 @@ impl TestCluster {
         self.apply(Object::Secret(Arc::new(secret)));
     }
 
+    /// A Secret with certificate authorities of clients.
+    pub fn authorities(&mut self, name: &str, authorities: &str) {
+        let secret = Secret {
+            key: Key::new("default", name),
+            certificate: Box::default(),
+            private_key: Box::default(),
+            other: [("ca.crt".into(), authorities.as_bytes().into())].into(),
+        };
+        self.apply(Object::Secret(Arc::new(secret)));
+    }
+
     pub fn views(&self) -> ProxyViews {
         self.views.clone()
     }
@@ -392,7 +403,7 @@ pub fn read_head(stream: &mut impl BufRead) -> Option<String> {
     }
 }
 
-fn read_response(stream: &mut impl BufRead, is_head: bool) -> Option<Response> {
+pub fn read_response(stream: &mut impl BufRead, is_head: bool) -> Option<Response> {
     let head = read_head(stream)?;
     let status: u16 = head.split(' ').nth(1)?.parse().ok()?;
     let mut response = Response { status, head, body: String::new() };

@@ -1,18 +1,49 @@
 //! HTTPS: certificates by name, protocols, headers.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::sync::Arc;
 
-use net::testing::{TestCertificate, certificate};
+use net::testing::{TestCertificate, certificate, certificate_of};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use crate::support::{ScriptedEndpoint, TestClient, TestCluster};
+use crate::support::{Response, ScriptedEndpoint, TestClient, TestCluster, read_response};
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 
 pub fn client_config(alpn: &[u8]) -> Arc<ClientConfig> {
     net::testing::client(rustls::DEFAULT_VERSIONS, &[alpn])
+}
+
+/// A client over TLS that reads and writes bytes.
+pub struct TlsClient(BufReader<StreamOwned<ClientConnection, std::net::TcpStream>>);
+
+impl TlsClient {
+    /// Connects with a server name.
+    pub fn connect(world: &TestCluster, config: &Arc<ClientConfig>, name: &str) -> Self {
+        let stream = std::net::TcpStream::connect(world.https).unwrap();
+        stream.set_read_timeout(Some(crate::support::TEST_TIMEOUT)).unwrap();
+        let connection = ClientConnection::new(config.clone(), name.to_owned().try_into().unwrap()).unwrap();
+        Self(BufReader::new(StreamOwned::new(connection, stream)))
+    }
+
+    /// Sends a GET with header lines, and reads the response.
+    pub fn get(&mut self, host: &str, lines: &str) -> Response {
+        let request = format!("GET / HTTP/1.1\nHost: {host}\n{lines}\n").replace('\n', "\r\n");
+        self.0.get_mut().write_all(request.as_bytes()).unwrap();
+        read_response(&mut self.0, false).expect("a response")
+    }
+
+    /// Sends a GET; fails if the handshake does.
+    pub fn try_get(&mut self, host: &str) -> std::io::Result<()> {
+        let stream = self.0.get_mut();
+        stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())?;
+        stream.read_exact(&mut [0])
+    }
+
+    pub fn connection(&self) -> &ClientConnection {
+        &self.0.get_ref().conn
+    }
 }
 
 fn connect(world: &TestCluster, name: &str) -> StreamOwned<ClientConnection, std::net::TcpStream> {
@@ -98,4 +129,27 @@ fn a_request_without_tls_gets_400() {
     let response = client.response();
     assert_eq!(response.status, 400);
     assert!(response.body.contains("The plain HTTP request was sent to HTTPS port"), "{}", response.body);
+}
+
+#[test]
+fn further_names_of_a_host_get_its_certificate_if_it_covers_them() {
+    let mut world = TestCluster::new();
+    world.service("shop", &[]);
+    let annotations = [("server-alias", "alias.example,other.example"), ("from-to-www-redirect", "true")];
+    world.ingress_with("shop", "shop.example", "/", 80, &annotations, Some("cert"));
+    let own = served(&world, "other.example");
+    let cert = certificate_of(&["shop.example", "alias.example", "www.shop.example"]);
+    world.secret("cert", &cert.certificate, &cert.key);
+    for (name, is_covered) in [
+        ("shop.example", true),
+        ("alias.example", true),
+        ("www.shop.example", true),
+        ("other.example", false),
+    ] {
+        assert_eq!(served(&world, name), if is_covered { cert.der.clone() } else { own.clone() }, "{name}");
+    }
+    // Only names with a certificate are redirected to https.
+    for (name, status) in [("alias.example", 308), ("other.example", 503)] {
+        assert_eq!(world.ask(&format!("GET / HTTP/1.1\nHost: {name}\n\n")).status, status, "{name}");
+    }
 }

@@ -113,7 +113,7 @@ pub enum TlsVariable {
     ServerName,
     /// `$ssl_session_reused`: `r` or `.`.
     SessionReused,
-    /// `$ssl_client_verify`: no client certificate is asked for.
+    /// `$ssl_client_verify`.
     ClientVerify,
 }
 
@@ -189,7 +189,7 @@ fn named(name: &str) -> Option<LogVariable> {
         "proxy_add_x_forwarded_for" => LogVariable::ForwardedFor,
         "proxy_alternative_upstream_name" => LogVariable::CanaryName,
         "proxy_host" | "proxy_upstream_name" => LogVariable::UpstreamName,
-        "proxy_protocol_addr" | "proxy_protocol_port" | "proxy_protocol_server_addr" | "proxy_protocol_server_port" | "ssl_client_cert" | "ssl_client_escaped_cert" | "ssl_client_fingerprint" | "ssl_client_i_dn" | "ssl_client_raw_cert" | "ssl_client_s_dn" | "ssl_client_serial" | "ssl_client_v_end" | "ssl_client_v_remain" | "ssl_client_v_start" | "upstream_cache_status" => LogVariable::Absent,
+        "proxy_protocol_addr" | "proxy_protocol_port" | "proxy_protocol_server_addr" | "proxy_protocol_server_port" | "ssl_client_cert" | "ssl_client_escaped_cert" | "ssl_client_fingerprint" | "ssl_client_raw_cert" | "ssl_client_serial" | "ssl_client_v_end" | "ssl_client_v_remain" | "ssl_client_v_start" | "upstream_cache_status" => LogVariable::Absent,
         "remote_addr" => LogVariable::RemoteAddress,
         "remote_port" => LogVariable::RemotePort,
         "remote_user" => LogVariable::RemoteUser,
@@ -202,6 +202,8 @@ fn named(name: &str) -> Option<LogVariable> {
         "service_name" => LogVariable::ServiceName,
         "service_port" => LogVariable::ServicePort,
         "ssl_cipher" => LogVariable::Tls(TlsVariable::Cipher),
+        "ssl_client_i_dn" => LogVariable::Request(RequestVariable::ClientIssuer),
+        "ssl_client_s_dn" => LogVariable::Request(RequestVariable::ClientSubject),
         "ssl_client_verify" => LogVariable::Tls(TlsVariable::ClientVerify),
         "ssl_curve" => LogVariable::Tls(TlsVariable::Curve),
         "ssl_protocol" => LogVariable::Tls(TlsVariable::Protocol),

@@ -87,8 +87,18 @@ pub(super) fn is_exempt(rule: &Rule<'_>) -> bool {
 
 /// Why an Ingress may not use an object that it names; `None` if it may.
 pub(super) fn namespace_error(rule: &Rule<'_>, kind: &str, named: &Key) -> Option<String> {
-    let is_own = rule.ingress.is_none_or(|ingress| ingress.namespace == named.namespace);
-    let is_allowed = rule.globals.get::<AuthKeys>().is_some_and(|keys| keys.cross_namespace);
+    foreign_error(rule.globals, rule.ingress?, kind, named)
+}
+
+/// The same, for what belongs to no rule.
+pub(crate) fn foreign_error(
+    globals: &FamilyValues,
+    ingress: &Key,
+    kind: &str,
+    named: &Key,
+) -> Option<String> {
+    let is_own = ingress.namespace == named.namespace;
+    let is_allowed = globals.get::<AuthKeys>().is_some_and(|keys| keys.cross_namespace);
     (!is_own && !is_allowed).then(|| {
         format!("{kind} {named} is in another namespace, and allow-cross-namespace-resources of the ConfigMap is not true")
     })

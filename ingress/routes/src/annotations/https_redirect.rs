@@ -169,6 +169,11 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     }));
 }
 
+/// `http-redirect-code`.
+pub(super) fn redirect_status(globals: &FamilyValues) -> StatusCode {
+    globals.get::<HttpsDefaults>().map_or(StatusCode::PERMANENT_REDIRECT, |keys| keys.status)
+}
+
 /// Redirects plain requests to https.
 #[derive(Debug)]
 struct ToHttps {

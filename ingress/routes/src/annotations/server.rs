@@ -123,6 +123,7 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
         reader.value("large-client-header-buffers", HEADS, Effect::DefaultUsed, parse_head_limits);
     let kept = defaults.upstream_keep_alive;
     let settings = ServerSettings {
+        tls: defaults.tls.clone(),
         http2: reader.flag("use-http2").unwrap_or(defaults.http2),
         http2_max_concurrent_streams: reader
             .value("http2-max-concurrent-streams", "a whole number from 1", Effect::DefaultUsed, positive)

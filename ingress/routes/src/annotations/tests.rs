@@ -38,10 +38,17 @@ fn named_objects() -> Cache {
         other: [("ann".into(), b"{PLAIN}secret".as_slice().into())].into(),
     };
     let php = ConfigMap { key: Key::new("default", "php"), data: Vec::new() };
+    let authority = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap().cert.pem();
+    let authorities = Secret {
+        key: Key::new("default", "ca"),
+        other: [("ca.crt".into(), authority.into_bytes().into())].into(),
+        ..users.clone()
+    };
     let objects = [
         Object::ConfigMap(Arc::new(headers)),
         Object::ConfigMap(Arc::new(php)),
         Object::Secret(Arc::new(users)),
+        Object::Secret(Arc::new(authorities)),
         Object::Secret(Arc::new(endpoints)),
     ];
     cache.apply(objects.map(Event::Apply), 1);
@@ -157,6 +164,10 @@ const NOT_IN_EXAMPLES: &[(&str, &[Phase])] = &[
     ("client identity", &[Phase::Server, Phase::UpstreamRequest]),
     ("blocklist", &[Phase::Server]),
     ("ingress filter", &[Phase::Server]),
+    // These belong to hosts, and the fields about a certificate to the request.
+    ("host names", &[Phase::Server]),
+    ("client certificates", &[Phase::Server, Phase::UpstreamRequest]),
+    ("tls", &[Phase::Server]),
 ];
 
 #[test]
@@ -174,7 +185,7 @@ fn a_family_names_its_phases() {
 #[test]
 fn the_reference_table_is_covered() {
     let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
-    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (102, 138), "annotations of ingress-nginx 1.15");
+    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (113, 138), "annotations of ingress-nginx 1.15");
 }
 
 #[test]
@@ -223,7 +234,11 @@ fn invalid_values_are_reported_with_their_effect() {
         ("session-cookie-expires: 1h", Effect::DefaultUsed),
         ("session-cookie-secure: 'on'", Effect::DefaultUsed),
         ("whitelist-source-range: 10.0.0.0/x", Effect::Closed),
-        ("auth-tls-secret: default/ca", Effect::Closed),
+        ("auth-tls-secret: default/missing", Effect::ClosesOthers),
+        ("auth-tls-verify-client: 'on'", Effect::Differs),
+        ("ssl-ciphers: AES256-SHA", Effect::DefaultUsed),
+        ("ssl-ciphers: ALL:AES256-SHA", Effect::Differs),
+        ("server-alias: 'a b'", Effect::LeftOut),
         ("configuration-snippet: 'deny all;'", Effect::Closed),
         ("limit-rps: many", Effect::Closed),
         ("limit-connections: 1.5", Effect::Closed),

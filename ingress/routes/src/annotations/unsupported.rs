@@ -6,7 +6,6 @@ use crate::problem::Effect;
 use crate::unsupported::NeutralValues::{False, OnlyEmpty, Words};
 use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, unknown_name};
 
-const NO_CERTIFICATE: &str = "clients would need no certificate";
 const RAW_TEXT: &str = "an access rule in it would not be applied";
 const NO_FIREWALL: &str = "the web application firewall would not check requests";
 const NO_HASH: &str = "endpoints are chosen by round robin";
@@ -30,21 +29,10 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     cosmetic("mirror-host", OnlyEmpty, NO_MIRROR),
     cosmetic("mirror-request-body", OnlyEmpty, NO_MIRROR),
     // Rewrite and redirect.
-    differs("from-to-www-redirect", False, "the counterpart host (with or without www.) answers 404"),
     // TLS on the client side.
-    differs("ssl-passthrough", False, "TLS ends at the proxy and not at the endpoint"),
-    differs("ssl-ciphers", OnlyEmpty, "TLS 1.2 has built-in ciphers: ECDHE with AES-GCM or ChaCha20-Poly1305"),
-    differs("ssl-prefer-server-ciphers", Words(&["on", "true"]), "the server's order of ciphers applies"),
-    closed("auth-tls-secret", OnlyEmpty, NO_CERTIFICATE),
-    closed("auth-tls-verify-client", Words(&["off"]), NO_CERTIFICATE),
-    closed("auth-tls-verify-depth", OnlyEmpty, NO_CERTIFICATE),
-    closed("auth-tls-error-page", OnlyEmpty, NO_CERTIFICATE),
-    closed("auth-tls-pass-certificate-to-upstream", False, "endpoints would get no client certificate, or a forged one"),
-    closed("auth-tls-match-cn", OnlyEmpty, "any client certificate would be accepted"),
     // External authentication.
     cosmetic("auth-keepalive-share-vars", False, "there is no nginx whose variables could be shared"),
     // Headers and CORS.
-    differs("server-alias", OnlyEmpty, "these hosts answer 404"),
     // Proxy behaviour.
     cosmetic("proxy-buffering", Words(&["off"]), STREAMED),
     cosmetic("proxy-buffers-number", OnlyEmpty, STREAMED),

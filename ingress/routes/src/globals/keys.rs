@@ -107,7 +107,6 @@ const NO_STREAMS: &str = "TCP and UDP services are not served";
 const NO_TRACES: &str = "no traces are sent";
 const LOGGED: &str = "the access log goes to standard output";
 const STREAMED: &str = "bodies are streamed and not buffered";
-const TICKETS: &str = "TLS sessions are resumed by the replica that began them only";
 
 /// All 194 keys of ingress-nginx 1.15: those of annotation families, and those without one.
 pub fn keys() -> impl Iterator<Item = ConfigMapKey> {
@@ -154,17 +153,11 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
             guard: Some(&TLS),
         },
     },
-    served(differs("ssl-ciphers", OnlyEmpty, "TLS 1.2 has the ciphers built in: ECDHE with AES-GCM or ChaCha20-Poly1305")),
     served(cosmetic("ssl-ecdh-curve", Words(&["auto"]), "the key exchange groups are those built in")),
     not_needed("ssl-dh-param", "no cipher with finite-field DHE is offered"),
     served(cosmetic("ssl-early-data", False, "early data of TLS 1.3 is not accepted, and clients send it again")),
-    served(cosmetic("ssl-session-cache", True, "TLS sessions are resumed")),
     not_needed("ssl-session-cache-size", "it sizes a table of nginx"),
-    served(cosmetic("ssl-session-tickets", False, TICKETS)),
-    served(cosmetic("ssl-session-ticket-key", OnlyEmpty, TICKETS)),
-    served(cosmetic("ssl-session-timeout", Words(&["10m"]), "TLS sessions are resumed for 10 minutes")),
     not_needed("ssl-buffer-size", "it sizes a buffer of nginx"),
-    served(differs("ssl-reject-handshake", False, "a server name that no Ingress has gets the default certificate")),
     served(differs("enable-ocsp", False, "no OCSP response is stapled to certificates")),
     // TCP and UDP services.
     served(cosmetic("proxy-stream-timeout", Words(&["600s"]), NO_STREAMS)),

@@ -11,6 +11,8 @@ use std::time::Duration;
 use cluster::{CompactString, Key, PathType};
 use foldhash::fast::RandomState;
 
+use super::counterpart::counterpart_route;
+use super::extra_names::NameKind;
 use super::ingress_list::IngressList;
 use super::location::{BuildContext, Location, LocationBuilder, RulePaths};
 use super::parsed_ingress::{ParsedIngress, RulePath};
@@ -19,7 +21,8 @@ use super::regex_locations::{RegexLocation, RegexLocations};
 #[cfg(test)]
 use super::request_conditions::ConditionalRoutes;
 use super::route::Route;
-use crate::annotations::AppRoot;
+use super::server_tls::HostTls;
+use crate::annotations::{AppRoot, HostNames, counterpart};
 use crate::exchange::Exchange;
 use crate::pattern::StepBudget;
 use crate::precedence::{CATCH_ALL, host_name};
@@ -35,6 +38,10 @@ pub struct Host {
     /// Some Ingress of the host has a `tls` section, so requests over http are redirected by default.
     pub(super) tls: bool,
     pub(super) app_root: Option<AppRoot>,
+    /// What TLS connections to it need.
+    pub(super) server_tls: HostTls,
+    /// The route of its counterpart with or without `www.`, which redirects here.
+    pub(super) counterpart: Option<Arc<Route>>,
     /// The route of `/` (Prefix), which every host has.
     pub(super) root: Arc<Route>,
     locations: SortedList<Location>,
@@ -86,10 +93,16 @@ impl Host {
             context,
         );
         let app_root = members.first(|traits| traits.app_root);
+        let from_to_www = members.first(|traits| traits.from_to_www).filter(|_| counterpart(key).is_some());
+        let known = last.and_then(|last| last.counterpart.clone());
+        let server_tls = HostTls::of(&members, context);
         Some(Self {
+            server_tls,
             has_rules: members.first(|traits| traits.makes_hosts).is_some(),
             tls: *key != CATCH_ALL && members.first(|traits| traits.tls).is_some(),
             app_root: app_root.and_then(|parsed| parsed.settings.app_root.clone()).map(AppRoot),
+            counterpart: from_to_www
+                .map(|_| known.unwrap_or_else(|| Arc::new(counterpart_route(key, context)))),
             root: at(&locations, "/", PathType::Prefix)
                 .and_then(|root| root.route.clone())
                 .expect("the root of a host always has a route"),
@@ -113,6 +126,24 @@ impl Host {
         path_match.unwrap_or(PathMatch::Route(&self.root))
     }
 
+    /// The Ingress that gives the host further names of a kind.
+    pub(super) fn owner_of(&self, kind: NameKind) -> Option<&Arc<ParsedIngress>> {
+        match kind {
+            NameKind::Counterpart => self.members.first(|traits| traits.from_to_www),
+            NameKind::Alias => self.members.first(|traits| traits.aliases),
+        }
+    }
+
+    /// The further names of the host with this key.
+    pub(super) fn extra_names(&self, key: &CompactString) -> Vec<(NameKind, CompactString)> {
+        let www = self.counterpart.as_ref().and_then(|_| counterpart(key));
+        let aliases =
+            self.owner_of(NameKind::Alias).and_then(|parsed| parsed.settings.values.get::<HostNames>());
+        let aliases = aliases.into_iter().flat_map(|names| &names.aliases).filter(|alias| *alias != key);
+        let aliases = aliases.map(|alias| (NameKind::Alias, alias.clone()));
+        www.into_iter().map(|name| (NameKind::Counterpart, name)).chain(aliases).collect()
+    }
+
     /// The host with routes for a part of the requests to a Prefix path.
     #[cfg(test)]
     pub(super) fn with_conditional_routes(&self, path: &str, conditional: ConditionalRoutes) -> Self {
@@ -122,6 +153,8 @@ impl Host {
             members: self.members.clone(),
             has_rules: self.has_rules,
             tls: self.tls,
+            server_tls: self.server_tls.clone(),
+            counterpart: self.counterpart.clone(),
             app_root: self.app_root.as_ref().map(|root| AppRoot(root.0.clone())),
             root: self.root.clone(),
             locations: self.locations.with(vec![known.clone()], vec![location]),
@@ -131,10 +164,12 @@ impl Host {
 
     /// The problems of the host's rules. `now` is the Unix time.
     pub(super) fn problems(&self, now: Duration) -> impl Iterator<Item = RoutingProblem> {
-        self.locations.iter().flat_map(move |location| {
+        let of_tls = self.server_tls.problems.iter().cloned();
+        let of_locations = self.locations.iter().flat_map(move |location| {
             let step_limit = location.route.as_ref().and_then(|route| route.step_limit_problem(now));
             location.problems.iter().cloned().chain(step_limit)
-        })
+        });
+        of_tls.chain(of_locations)
     }
 }
 

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::parsed_ingress::ParsedIngress;
+use crate::annotations::{AuthTls, HostConnections, HostNames};
 use crate::precedence::precedence;
 use crate::sorted_list::{Ordered, SortedList};
 
@@ -27,6 +28,12 @@ pub(super) struct IngressTraits {
     pub(super) tls: bool,
     /// `makes_hosts`, and it has an `app-root`.
     pub(super) app_root: bool,
+    /// `makes_hosts`, and it has a `server-alias`.
+    pub(super) aliases: bool,
+    /// `makes_hosts`, and it has a `from-to-www-redirect`.
+    pub(super) from_to_www: bool,
+    /// It is not a canary, and has annotations about TLS.
+    pub(super) tls_settings: bool,
     /// It is not a canary, and has an affinity.
     pub(super) affinity: bool,
 }
@@ -52,6 +59,14 @@ impl IngressList {
         self.0.iter().map(|member| &member.parsed)
     }
 
+    /// The Ingresses whose traits satisfy a condition.
+    pub(super) fn all(
+        &self,
+        of: impl Fn(&IngressTraits) -> bool,
+    ) -> impl Iterator<Item = &Arc<ParsedIngress>> {
+        self.0.iter().filter(move |member| of(&member.traits)).map(|member| &member.parsed)
+    }
+
     /// The first Ingress whose traits satisfy a condition.
     pub(super) fn first(&self, of: impl Fn(&IngressTraits) -> bool) -> Option<&Arc<ParsedIngress>> {
         self.0.iter().find(|member| of(&member.traits)).map(|member| &member.parsed)
@@ -62,10 +77,16 @@ impl Member {
     fn new(parsed: &Arc<ParsedIngress>) -> Self {
         let primary = !parsed.is_canary();
         let makes_hosts = primary && !parsed.ingress.rules.is_empty();
+        let values = &parsed.settings.values;
+        let names = values.get::<HostNames>().filter(|_| makes_hosts);
         let traits = IngressTraits {
             makes_hosts,
             tls: makes_hosts && !parsed.ingress.tls.is_empty(),
             app_root: makes_hosts && parsed.settings.app_root.is_some(),
+            aliases: names.is_some_and(|names| !names.aliases.is_empty()),
+            from_to_www: names.is_some_and(|names| names.from_to_www),
+            tls_settings: primary
+                && (values.get::<AuthTls>().is_some() || values.get::<HostConnections>().is_some()),
             affinity: primary && parsed.settings.affinity.is_some(),
         };
         Self { parsed: parsed.clone(), traits }

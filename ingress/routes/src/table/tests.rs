@@ -8,6 +8,7 @@ use crate::testing::{TestCluster, class, manifests};
 
 mod law;
 mod matching;
+mod names;
 mod patterns;
 
 fn check(world: &TestCluster, rows: &[(&str, &str)]) {

@@ -105,6 +105,11 @@ impl ExternalAuthRule {
             set("x-original-uri", target.as_bytes());
             set("x-scheme", exchange.access_scheme().as_bytes());
         }
+        if let Some(certificate) = &exchange.client_certificate {
+            for (name, value) in certificate.fields() {
+                set(name, value.as_bytes());
+            }
+        }
         for (name, value) in &self.set_headers {
             self::set(&mut headers, name.clone(), &value.bytes(exchange));
         }

@@ -92,7 +92,9 @@ fn ingress() -> impl Strategy<Value = Ingress> {
         ("app-root", "/a"),
         ("canary", "true"),
         ("canary-weight", "30"),
+        ("from-to-www-redirect", "true"),
         ("permanent-redirect", "/b"),
+        ("server-alias", "alias.example,other.example"),
         ("session-cookie-name", "other"),
     ];
     const PATTERNS: &[(&str, &str)] =

@@ -1,0 +1,212 @@
+//! TLS of clients' connections: ciphers and sessions.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Annotation, AnnotationFamily, FamilyKey, Phase, SettingReader, Settings};
+use crate::family_values::FamilyValues;
+use crate::problem::Effect;
+use crate::settings::{ServerSettings, TicketKey, ciphers, parse_time};
+
+pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
+    name: "tls",
+    doc: "TLS of clients' connections; changes apply to new ones. Ciphers are those of TLS 1.2 that rustls has: ECDHE with AES-GCM or \
+          ChaCha20-Poly1305. Others of a list are reported and not offered. A session can be resumed only with the host and the certificate \
+          authorities with which it began.",
+    annotations: &[
+        Annotation {
+            name: "ssl-ciphers",
+            values: "a cipher list of OpenSSL",
+            doc: "The ciphers of TLS 1.2 of the host. The first Ingress of the host that has the annotation decides.",
+        },
+        Annotation {
+            name: "ssl-prefer-server-ciphers",
+            values: "true, false, on, off; default on",
+            doc: "The order of the server decides and not that of the client.",
+        },
+        Annotation {
+            name: "ssl-passthrough",
+            values: "true, false; default false",
+            doc: "Needs `--enable-ssl-passthrough`. TLS connections whose server name (SNI) is the host are not decrypted but go to the \
+                  Service of its path `/`, without any other annotation. The first Ingress of the host decides. The endpoints get \
+                  no PROXY header. A connection that is idle for an hour is closed.",
+        },
+    ],
+    keys: &[
+        FamilyKey {
+            name: "ssl-ciphers",
+            values: "a cipher list of OpenSSL; default all that rustls has",
+            doc: "the ciphers of TLS 1.2 of hosts without the annotation",
+        },
+        FamilyKey {
+            name: "ssl-session-cache",
+            values: "true, false; default true",
+            doc: "sessions are kept in memory, by all workers together, for resumption",
+        },
+        FamilyKey {
+            name: "ssl-session-timeout",
+            values: "a time; default 10m",
+            doc: "how long a session can be resumed",
+        },
+        FamilyKey {
+            name: "ssl-session-tickets",
+            values: "true, false; default false",
+            doc: "clients keep their sessions, encrypted with a key of the proxy",
+        },
+        FamilyKey {
+            name: "ssl-session-ticket-key",
+            values: "48 or 80 bytes in Base64; default a random key for each process",
+            doc: "the key of session tickets: with it every replica resumes the sessions of the others",
+        },
+        FamilyKey {
+            name: "ssl-reject-handshake",
+            values: "true, false; default false",
+            doc: "names that no Ingress has get no certificate: the handshake fails",
+        },
+    ],
+    phases: &[Phase::Server],
+    syntax: "ssl-ciphers: ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384\n\
+             ssl-prefer-server-ciphers: 'off'\n\
+             ssl-passthrough: 'true'",
+    read,
+    read_keys,
+    ..AnnotationFamily::NONE
+};
+
+const CIPHERS: &str = "ssl-ciphers";
+const TICKET_KEY: &str = "ssl-session-ticket-key";
+/// The longest lifetime of a session (RFC 8446 §4.6.1).
+const MAX_SESSION: u64 = 7 * 24 * 60 * 60;
+
+/// The annotations of an Ingress.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct HostConnections {
+    /// `ssl-ciphers`: IANA's numbers.
+    pub(crate) suites: Option<Arc<[u16]>>,
+    /// `ssl-prefer-server-ciphers`.
+    pub(crate) prefers_server: Option<bool>,
+    /// `ssl-passthrough`.
+    pub(crate) passthrough: bool,
+}
+
+fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
+    let flag = |value: &str| match value {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => crate::unsupported::parse_bool(value),
+    };
+    let prefers_server =
+        reader.value("ssl-prefer-server-ciphers", "true or false", Effect::DefaultUsed, flag);
+    let passthrough = reader.flag("ssl-passthrough").unwrap_or(false);
+    let host = HostConnections { suites: suites(reader), prefers_server, passthrough };
+    if host != HostConnections::default() {
+        settings.values.set(host);
+    }
+}
+
+/// The value of `ssl-ciphers`.
+fn suites(reader: &mut SettingReader<'_>) -> Option<Arc<[u16]>> {
+    const WANTED: &str = "a cipher list of OpenSSL with a cipher of TLS 1.2 that is supported";
+    let list = reader.value(CIPHERS, WANTED, Effect::DefaultUsed, ciphers::parse)?;
+    if !list.missing.is_empty() {
+        let what = format!("{} cannot be offered; the other ciphers are", list.missing.join(", "));
+        reader.problem(CIPHERS, what, Effect::Differs);
+    }
+    Some(list.suites.into())
+}
+
+fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
+    let mut server = values.take::<Arc<ServerSettings>>().unwrap_or_default();
+    let defaults = server.tls.clone();
+    let timeout = |value: &str| parse_time(value).filter(|time| (1..=MAX_SESSION).contains(&time.as_secs()));
+    let timeout = reader.value("ssl-session-timeout", "a time from 1s to 7d", Effect::DefaultUsed, timeout);
+    let suites = suites(reader);
+    let tls = crate::settings::TlsSettings {
+        ciphers: suites.or_else(|| defaults.ciphers.clone()),
+        session_cache: reader.flag("ssl-session-cache").unwrap_or(defaults.session_cache),
+        session_timeout: timeout.unwrap_or(defaults.session_timeout),
+        session_tickets: reader.flag("ssl-session-tickets").unwrap_or(defaults.session_tickets),
+        ticket_key: ticket_key(reader).or_else(|| defaults.ticket_key.clone()),
+        rejects_unknown_names: reader.flag("ssl-reject-handshake").unwrap_or(defaults.rejects_unknown_names),
+    };
+    if tls != *defaults {
+        Arc::make_mut(&mut server).tls = Arc::new(tls);
+    }
+    values.set(server);
+}
+
+/// The value of `ssl-session-ticket-key`. Reports never contain it.
+fn ticket_key(reader: &mut SettingReader<'_>) -> Option<TicketKey> {
+    let value = reader.text(TICKET_KEY)?;
+    let key = STANDARD.decode(value).ok().and_then(TicketKey::new);
+    if key.is_none() {
+        reader.problem(TICKET_KEY, "should be 48 or 80 bytes in Base64".into(), Effect::DefaultUsed);
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use cluster::{ConfigMap, Key, Snapshot};
+
+    use super::*;
+    use crate::settings::TlsSettings;
+
+    fn read(data: &[(&str, &str)]) -> (TlsSettings, Vec<String>) {
+        let data = data.iter().map(|(name, value)| ((*name).into(), (*value).to_owned())).collect();
+        let config_map = ConfigMap { key: Key::new("ingress", "controller"), data };
+        let (cluster, mut values) = <(Snapshot, FamilyValues)>::default();
+        let mut reader = SettingReader::of_config_map(&config_map, &cluster);
+        read_keys(&mut reader, &mut values);
+        let problems = reader.done().problems.iter().map(ToString::to_string).collect();
+        ((*values.get::<Arc<ServerSettings>>().unwrap().tls).clone(), problems)
+    }
+
+    #[test]
+    fn keys_become_settings() {
+        assert_eq!(read(&[]), (TlsSettings::default(), vec![]));
+        let key = STANDARD.encode([7; 80]);
+        let wanted = TlsSettings {
+            ciphers: Some([0xc02f].into()),
+            session_cache: false,
+            session_timeout: Duration::from_secs(3600),
+            session_tickets: true,
+            ticket_key: TicketKey::new(vec![7; 80]),
+            rejects_unknown_names: true,
+        };
+        let given = [
+            ("ssl-ciphers", "ECDHE-RSA-AES128-GCM-SHA256"),
+            ("ssl-session-cache", "false"),
+            ("ssl-session-timeout", "1h"),
+            ("ssl-session-tickets", "true"),
+            ("ssl-session-ticket-key", &key),
+            ("ssl-reject-handshake", "true"),
+        ];
+        assert_eq!(read(&given), (wanted, vec![]));
+    }
+
+    #[test]
+    fn an_invalid_value_is_reported_and_the_default_used() {
+        for (key, value) in [
+            ("ssl-ciphers", "AES256-SHA"),
+            ("ssl-session-cache", "shared"),
+            ("ssl-session-timeout", "0"),
+            ("ssl-session-timeout", "8d"),
+            ("ssl-session-tickets", "on"),
+        ] {
+            let (settings, problems) = read(&[(key, value)]);
+            assert_eq!(settings, TlsSettings::default(), "{key}: {value}");
+            assert!(problems.len() == 1 && problems[0].contains(value), "{key}: {value}: {problems:?}");
+        }
+        let (settings, problems) = read(&[("ssl-session-ticket-key", "c2VjcmV0LWtleQ==")]);
+        assert_eq!(settings, TlsSettings::default());
+        assert!(problems.len() == 1 && !problems[0].contains("c2Vj"), "a key is not shown: {problems:?}");
+        let (settings, problems) = read(&[("ssl-ciphers", "AES256-SHA:AES128+ECDHE:!ECDSA")]);
+        assert_eq!(settings.ciphers.as_deref(), Some(&[0xc02f][..]));
+        assert!(problems[0].contains("AES256-SHA cannot be offered"), "{problems:?}");
+    }
+}

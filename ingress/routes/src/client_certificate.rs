@@ -1,0 +1,195 @@
+//! Client certificates (`auth-tls-*`): what a host asks for, and what is known about the certificate of a connection.
+//!
+//! A handshake asks for a certificate and accepts any whose key the client has. Whether the certificate is good is decided afterwards,
+//! as in nginx, where a request without a good one gets a page and not a broken connection. A resumed session is verified again,
+//! because the authorities may have changed since.
+
+mod authority;
+mod distinguished_name;
+mod refusal;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use regex::Regex;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+pub use self::authority::ClientAuthority;
+use self::refusal::CertificateError;
+pub use self::refusal::ClientRefusal;
+
+/// The longest certificate of a client, in bytes. It is sent to endpoints with every request, at three times this length.
+const MAX_CERTIFICATE: usize = 16 << 10;
+/// The longest chain of a client.
+const MAX_CHAIN: usize = 100;
+
+/// `auth-tls-verify-client`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyClient {
+    /// No certificate is asked for.
+    Off,
+    /// A verified certificate is required.
+    On,
+    /// A certificate is not required; one that is sent must be verified.
+    Optional,
+    /// A certificate is not required, and one of an unknown authority is accepted as not verified.
+    OptionalNoCa,
+}
+
+/// The client certificates of a host.
+#[derive(Debug, PartialEq)]
+pub struct ClientCertificateRules {
+    /// `auth-tls-secret`.
+    pub authority: ClientAuthority,
+    /// `auth-tls-verify-client`.
+    pub verify: VerifyClient,
+    /// `auth-tls-verify-depth`: how many certificates may be between that of the client and a self-signed one.
+    pub depth: usize,
+    /// `auth-tls-error-page`.
+    pub error_page: Option<String>,
+    /// `auth-tls-pass-certificate-to-upstream`.
+    pub passes_certificate: bool,
+    /// `auth-tls-match-cn`.
+    pub subject: Option<SubjectPattern>,
+}
+
+/// `auth-tls-match-cn`.
+#[derive(Clone, Debug)]
+pub struct SubjectPattern(pub(crate) Regex);
+
+impl PartialEq for SubjectPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+/// What is known about the certificate of a client by the rules of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    status: CertificateStatus,
+    /// nginx's `$ssl_client_verify`; empty without TLS.
+    pub verify: String,
+    /// `$ssl_client_s_dn`.
+    pub subject: String,
+    /// `$ssl_client_i_dn`.
+    pub issuer: String,
+    /// `$ssl_client_escaped_cert`, if endpoints get it.
+    escaped: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum CertificateStatus {
+    #[default]
+    NoTls,
+    Missing,
+    Verified,
+    /// Not verified, and accepted nevertheless.
+    Accepted,
+    Invalid,
+}
+
+impl ClientCertificateRules {
+    /// Whether the handshake asks for a certificate.
+    pub fn asks(&self) -> bool {
+        self.verify != VerifyClient::Off
+    }
+
+    /// Whether a handshake by either has the same result.
+    pub fn negotiates_as(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || self.asks() && other.asks() && self.authority == other.authority
+    }
+
+    /// Verifies the chain of a TLS connection, which is empty if the client has sent none.
+    pub fn check(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> ClientCertificate {
+        let Some(leaf) = chain.first().filter(|_| self.asks()) else {
+            return ClientCertificate {
+                status: CertificateStatus::Missing,
+                verify: "NONE".into(),
+                ..ClientCertificate::default()
+            };
+        };
+        let result = match leaf.len() > MAX_CERTIFICATE || chain.len() > MAX_CHAIN {
+            true => Err(CertificateError::Invalid("certificate too long")),
+            false => self.authority.verify(chain, self.depth, now),
+        };
+        let (status, verify) = match result {
+            Ok(()) => (CertificateStatus::Verified, "SUCCESS".to_owned()),
+            Err(error @ CertificateError::UnknownIssuer(_)) if self.verify == VerifyClient::OptionalNoCa => {
+                (CertificateStatus::Accepted, format!("FAILED:{}", error.text()))
+            }
+            Err(error) => {
+                let verify = format!("FAILED:{}", error.text());
+                return ClientCertificate {
+                    status: CertificateStatus::Invalid,
+                    verify,
+                    ..ClientCertificate::default()
+                };
+            }
+        };
+        let Ok((_, parsed)) = X509Certificate::from_der(leaf) else {
+            let verify = "FAILED:certificate not supported".to_owned();
+            return ClientCertificate {
+                status: CertificateStatus::Invalid,
+                verify,
+                ..ClientCertificate::default()
+            };
+        };
+        ClientCertificate {
+            status,
+            verify,
+            subject: distinguished_name::text(parsed.subject()),
+            issuer: distinguished_name::text(parsed.issuer()),
+            escaped: if self.passes_certificate { escaped_pem(leaf) } else { String::new() },
+        }
+    }
+
+    /// Why a request of a client with this certificate is not served.
+    pub fn refusal(&self, certificate: &ClientCertificate) -> Option<ClientRefusal<'_>> {
+        let refusal = match (certificate.status, self.verify) {
+            (CertificateStatus::Invalid, _) => Some(ClientRefusal::InvalidCertificate),
+            (CertificateStatus::Missing, VerifyClient::On) => Some(ClientRefusal::NoCertificate),
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
+            return Some(self.error_page.as_deref().map_or(refusal, ClientRefusal::ErrorPage));
+        }
+        let is_match = |SubjectPattern(pattern): &SubjectPattern| pattern.is_match(&certificate.subject);
+        (!self.subject.as_ref().is_none_or(is_match)).then_some(ClientRefusal::Unauthorized)
+    }
+}
+
+impl ClientCertificate {
+    /// The fields about the certificate that endpoints and authentication servers get. A field with an empty value is removed: the
+    /// client has sent it.
+    pub fn fields(&self) -> [(&'static str, &str); 4] {
+        [
+            ("ssl-client-verify", &self.verify),
+            ("ssl-client-subject-dn", &self.subject),
+            ("ssl-client-issuer-dn", &self.issuer),
+            ("ssl-client-cert", &self.escaped),
+        ]
+    }
+}
+
+/// A certificate in PEM, percent-encoded (nginx's `$ssl_client_escaped_cert`).
+fn escaped_pem(der: &[u8]) -> String {
+    let encoded = STANDARD.encode(der);
+    let mut out = String::with_capacity(encoded.len() * 5 / 4 + 100);
+    out.push_str("-----BEGIN%20CERTIFICATE-----%0A");
+    for (at, byte) in encoded.bytes().enumerate() {
+        if at > 0 && at % 64 == 0 {
+            out.push_str("%0A");
+        }
+        match byte {
+            b'+' => out.push_str("%2B"),
+            b'/' => out.push_str("%2F"),
+            b'=' => out.push_str("%3D"),
+            _ => out.push(byte.into()),
+        }
+    }
+    out.push_str("%0A-----END%20CERTIFICATE-----%0A");
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! The redirect to a host from its counterpart, with or without `www.`.
+
+use cluster::{CompactString, PathType};
+
+use super::location::BuildContext;
+use super::route::{Route, StepLimitMark};
+use crate::annotations::{Rule, Settings, counterpart, counterpart_plan};
+use crate::globals::ClosedScheme;
+
+/// The route of every request to the counterpart of a host, with or without `www.`.
+pub(super) fn counterpart_route(host: &CompactString, context: &BuildContext<'_>) -> Route {
+    let (globals, options) = (context.globals, context.options);
+    let name = counterpart(host).unwrap_or_default();
+    let rule = Rule {
+        globals: globals.values(),
+        host: &name,
+        ingress: None,
+        service: None,
+        path: "/",
+        kind: PathType::Prefix,
+        default_backend: None,
+        patterns: context.patterns,
+        zones: context.zones,
+        port_in_redirects: None,
+        https_port: options.https_port,
+    };
+    let mut plan = counterpart_plan(&rule, host, options.http_port);
+    let closing = globals.closing(&Settings::default());
+    for scheme in closing.schemes {
+        plan.rewrite.insert(0, Box::new(ClosedScheme(scheme)));
+    }
+    Route {
+        host: name,
+        path: "/".into(),
+        kind: PathType::Prefix,
+        ingress: None,
+        service: None,
+        denied: closing.all,
+        plan,
+        upstream: None,
+        step_limit: StepLimitMark::default(),
+    }
+}
