@@ -110,7 +110,8 @@ impl Http2Connection {
         };
         is_open
             && is_within(self.opened, rules.time)
-            && (self.streams.get() > 0 || is_within(self.idle_since.get(), rules.timeout))
+            && (self.streams.get() > 0
+                || rules.connections > 0 && is_within(self.idle_since.get(), rules.timeout))
     }
 
     /// Since when it has been idle; `None` while it has requests.
@@ -176,6 +177,11 @@ impl Drop for StreamSlot {
         let connection = &self.connection;
         connection.streams.set(connection.streams.get() - 1);
         connection.idle_since.set(connection.status.clock.now());
+        // A request waits for a connection to another endpoint.
+        let is_wanted = connection.status.slot.borrow().as_ref().is_some_and(UpstreamSlot::is_wanted);
+        if connection.streams.get() == 0 && is_wanted {
+            connection.close();
+        }
     }
 }
 

@@ -9,10 +9,13 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream, client, server};
 use http::{HeaderMap, Request, Response, StatusCode};
+use net::DescriptorShares;
 use net::testing::certificate;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+
+use ingress_proxy::ProxyOptions;
 
 use crate::support::{TEST_TIMEOUT, TestCluster, TestOptions, one_worker, with_proxy};
 
@@ -465,4 +468,40 @@ fn a_client_can_send_no_more_than_endpoint_and_windows_take() {
         let sent = send_endlessly(&mut stream).await;
         assert!(sent <= 768 * 1024, "{sent}");
     });
+}
+
+#[test]
+fn without_keep_alive_an_idle_connection_is_not_used_again() {
+    let endpoint = H2Endpoint::new();
+    let options = TestOptions::from(one_worker()).server(|server| server.upstream_keep_alive.connections = 0);
+    let world = world(options, &endpoint, "GRPC");
+    for connections in 1..=2 {
+        assert_eq!(called(&world, "/a").unwrap().0, 200);
+        assert_eq!(endpoint.connections(), connections);
+    }
+}
+
+#[test]
+fn a_connection_that_becomes_idle_is_closed_for_a_request_that_waits() {
+    let (first, second) = (H2Endpoint::new(), H2Endpoint::new());
+    let descriptors = DescriptorShares { upstreams: 1, ..one_worker().descriptors };
+    let mut world = world(ProxyOptions { descriptors, ..one_worker() }, &first, "GRPC");
+    world.service("other", &[second.address]);
+    world.ingress("other", "other.example", &[("backend-protocol", "GRPC")]);
+    world.runtime.block_on(async {
+        let mut sender = connect(&world).await;
+        let (response, mut open) = sender.send_request(post("/chat"), false).unwrap();
+        let mut open_response = response.await.unwrap().into_body();
+        let other = Request::post("http://other.example/a").body(()).unwrap();
+        let (waiting, _) = sender.send_request(other, true).unwrap();
+        world.metrics("the second waits", |text| {
+            text.contains("portolan_upstream_connection_limit_total{outcome=\"waited\"} 1")
+        });
+        open.send_data(Bytes::new(), true).unwrap();
+        assert!(open_response.trailers().await.unwrap().is_some());
+        assert_eq!(waiting.await.unwrap().status(), 200);
+    });
+    // Now the other connection is idle and makes room.
+    assert_eq!(called(&world, "/a").unwrap().0, 200);
+    assert_eq!((first.connections(), second.connections()), (2, 1));
 }
