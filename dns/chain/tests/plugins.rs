@@ -419,6 +419,18 @@ async fn autopath_knows_the_search_list_of_a_pod() {
     events.extend(Kind::ALL.map(Event::Synced));
     served.cluster.cache.lock().unwrap().apply(events, 1);
     let name = "www.example.org.demo.svc.cluster.local.";
+    let metadata = "metadata\nkubernetes cluster.local {\npods verified\nfallthrough\n}\ntemplate IN TXT {\nanswer \"{{ .Name }} 60 TXT {{ .Meta `kubernetes/service` }} {{ .Meta `kubernetes/client-namespace` }}.\"\n}";
+    let with_metadata = routes(&format!(".:53 {{\n{metadata}\n}}")).await.unwrap();
+    let pod =
+        Pod { key: Key::new("demo", "web"), addresses: ["10.0.0.7".parse().unwrap()].into_iter().collect() };
+    with_metadata.cluster.cache.lock().unwrap().apply(vec![Event::Apply(Object::Pod(pod.into()))], 1);
+    let told = with_metadata.ask(&from_client("web.shop.svc.cluster.local.", "TXT", "10.0.0.7")).await;
+    assert_eq!(
+        told.records(Section::Answer),
+        parsed(&["web.shop.svc.cluster.local. 60 IN TXT web demo."]),
+        "{}",
+        told.why
+    );
     let known = served.ask(&from_client(name, "A", "10.0.0.7")).await;
     assert_eq!(known.records(Section::Answer).len(), 2, "{}", Rcode(known.reply.rcode));
     let unknown = served.ask(&from_client(name, "A", "10.0.0.8")).await;

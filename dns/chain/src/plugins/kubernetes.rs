@@ -2,6 +2,7 @@
 //!
 //! The lookup is in `dns-zone`. Here are the options, `fallthrough` and the resolution of ExternalNames.
 
+mod metadata;
 mod options;
 mod search;
 mod views;
@@ -11,11 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::Kind;
+use config::Directive;
 use dns_wire::codes::{class, rcode, rtype};
 use dns_wire::{Name, Reply, Section};
 use dns_zone::{PodMode, ZoneVerdict};
 use futures_util::future::BoxFuture;
 
+use crate::metadata::MetadataOffer;
 use crate::names::Zones;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
 use crate::request::Request;
@@ -24,6 +27,7 @@ use crate::setup::{
     ApiConnection, ClusterSource, PluginContext, PluginEntry, PluginGuard, PluginInstances, Setup,
     SetupErrors,
 };
+use metadata::ClusterMetadata;
 use options::KubernetesOptions;
 use search::PodSearchPaths;
 use views::{ZoneView, ZoneViews};
@@ -140,6 +144,8 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         options::read(setup, directive)?;
     let is_verified = zone.pods == PodMode::Verified;
     let is_reverse = |zone: &&Name| zone.to_string().ends_with(".arpa.");
+    let zones =
+        Zones::new(zone.zones.iter().map(ToString::to_string).collect::<Vec<_>>().iter().map(String::as_str));
     let primary = zone.zones.iter().find(|zone| !is_reverse(zone)).copied().unwrap_or(Name::ROOT);
     let PluginContext { cluster, shared, .. } = setup.context;
     let view = shared.get::<ZoneViews>().of(&**cluster, zone, connection.clone());
@@ -148,13 +154,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         let name = why.split([' ', ':']).next().unwrap_or_default();
         vec![directive.property(name).error(format!("kubernetes: {why}"), "")]
     })?;
-    if is_verified && setup.is_wanted::<SearchPathOffer>() {
-        let pods = setup.context.cluster.pods(&connection);
-        let pods = pods.map_err(|why| vec![directive.error(format!("kubernetes: {why}"), "")])?;
-        let host = std::fs::read_to_string(RESOLV_CONF).map(|text| search_list(&text)).unwrap_or_default();
-        let paths = PodSearchPaths { pods, zone: primary, host };
-        setup.offer(Arc::new(SearchPathOffer("kubernetes", Arc::new(paths))));
-    }
+    offer(setup, directive, &connection, (zones, primary, is_verified))?;
     let PluginContext { cluster, .. } = setup.context;
     let (gates, cluster, current) = (setup.context.gates.clone(), cluster.clone(), view.current.clone());
     let complete = move |cluster: &dyn ClusterSource, connection: &ApiConnection| {
@@ -193,6 +193,31 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         Ok(Box::new((gate, super::Task(task))) as PluginGuard)
     });
     Ok(vec![Arc::new(Kubernetes { view, own: setup.own_addresses().into(), fallthrough })])
+}
+
+/// Offers what is known about names and clients to `metadata` and `autopath`, where the server block has them.
+fn offer(
+    setup: &mut Setup<'_>,
+    directive: &Directive,
+    connection: &ApiConnection,
+    (zones, primary, is_verified): (Zones, Name, bool),
+) -> Result<(), SetupErrors> {
+    let (metadata, search) = (setup.is_wanted::<MetadataOffer>(), setup.is_wanted::<SearchPathOffer>());
+    let mut pods = None;
+    if is_verified && (metadata || search) {
+        let view = setup.context.cluster.pods(connection);
+        pods = Some(view.map_err(|why| vec![directive.error(format!("kubernetes: {why}"), "")])?);
+    }
+    if metadata {
+        let source = ClusterMetadata { zones, pods: pods.clone() };
+        setup.offer(Arc::new(MetadataOffer(Arc::new(source))));
+    }
+    if let Some(pods) = pods.filter(|_| search) {
+        let host = std::fs::read_to_string(RESOLV_CONF).map(|text| search_list(&text)).unwrap_or_default();
+        let paths = PodSearchPaths { pods, zone: primary, host };
+        setup.offer(Arc::new(SearchPathOffer("kubernetes", Arc::new(paths))));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

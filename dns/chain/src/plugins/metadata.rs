@@ -16,7 +16,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     options: &[PluginOption {
         syntax: "[ZONE…]",
         default: "the zones of the server block",
-        about: "Queries for other names have no metadata. The values are found only when a plugin asks for them: `{/LABEL}` in `log`, `.Meta` in `template`, `{LABEL}` in `rewrite`, `metadata('LABEL')` in expressions.",
+        about: "Queries for other names have no metadata. The values are found only when a plugin asks for them: `{/LABEL}` in `log`, `.Meta` in `template`, `{LABEL}` in `rewrite`, `metadata('LABEL')` in expressions. Labels: `kubernetes/kind`, `…/namespace`, `…/service`, `…/endpoint`, `…/port-name`, `…/protocol`, `…/parse-error`, with `pods verified` `…/client-namespace`; `view/name`.",
     }],
     early: false,
     metrics: |_| {},
