@@ -42,10 +42,10 @@ impl Identity {
     fn acceptor(&self, alpn: &[&[u8]]) -> TlsAcceptor {
         let key = self.key.clone();
         let alpn = alpn.iter().map(|name| name.to_vec()).collect();
-        let options = net::tls::TlsOptions { alpn, session_cache: false };
+        let options = net::tls::TlsOptions { alpn, sessions: None, ..net::tls::TlsOptions::default() };
         // The handshake fails unless the client sends this server name.
         let by_name = move |name: Option<&str>| (name == Some("dns.example")).then(|| key.clone());
-        TlsAcceptor::from(net::tls::server_config(&options, by_name).unwrap())
+        TlsAcceptor::from(net::tls::server_config(options, net::tls::by_name(by_name)).unwrap())
     }
 }
 

@@ -8,10 +8,10 @@ pub mod drain;
 pub mod listen;
 pub mod local_address;
 
+mod client_certificate;
 pub mod session_cache;
 pub mod session_tickets;
 pub mod tls;
-pub mod server_tls;
 pub mod tls_client;
 
 #[cfg(any(test, feature = "testing"))]

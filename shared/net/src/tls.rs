@@ -1,12 +1,15 @@
-//! Server-side TLS: versions, ALPN protocols and session resumption as in ingress-nginx; certificates are looked up by name.
+//! Server-side TLS: versions, ALPN protocols, ciphers and session resumption as in ingress-nginx; certificates are looked up by name.
 
 use std::sync::{Arc, LazyLock};
 
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, StoresServerSessions,
+};
 use rustls::sign::CertifiedKey;
+use rustls::{DistinguishedName, ServerConfig, SupportedCipherSuite};
 
+use crate::client_certificate::AnyCertificate;
 use crate::session_cache::SessionCache;
 
 /// ALPN identifier of HTTP/2 over TLS (RFC 9113 §3.2).
@@ -40,18 +43,34 @@ impl From<rustls::Error> for TlsError {
     }
 }
 
-/// TLS settings of a listener.
-#[derive(Clone, Debug)]
+/// Settings of TLS connections.
 pub struct TlsOptions {
     /// ALPN protocols in order of preference (RFC 7301).
     pub alpn: Vec<Vec<u8>>,
-    /// Whether sessions are cached for resumption (ConfigMap `ssl-session-cache`).
-    pub session_cache: bool,
+    /// IANA's numbers of the suites of TLS 1.2 in order of preference; `None` for all. Those of TLS 1.3 are always offered.
+    pub ciphers: Option<Arc<[u16]>>,
+    /// The order of the client decides which cipher is used, and not that of the server.
+    pub prefers_client_order: bool,
+    /// Names of certificate authorities: the handshake asks for a client certificate, and accepts any whose key the client has.
+    pub client_authorities: Option<Arc<[DistinguishedName]>>,
+    /// Where sessions are kept; `None` for nowhere.
+    pub sessions: Option<Arc<dyn StoresServerSessions>>,
+    /// Makes session tickets, in place of `sessions`.
+    pub tickets: Option<Arc<dyn ProducesTickets>>,
 }
 
+/// Those of ingress-nginx: HTTP/2, the server's cipher order, a session cache (`ssl_session_cache shared:SSL:10m`, 10 minutes) and no
+/// session tickets.
 impl Default for TlsOptions {
     fn default() -> Self {
-        Self { alpn: vec![H2.to_vec(), HTTP1.to_vec()], session_cache: true }
+        Self {
+            alpn: vec![H2.to_vec(), HTTP1.to_vec()],
+            ciphers: None,
+            prefers_client_order: false,
+            client_authorities: None,
+            sessions: Some(Arc::new(SessionCache::default())),
+            tickets: None,
+        }
     }
 }
 
@@ -62,32 +81,48 @@ pub fn provider() -> &'static Arc<CryptoProvider> {
     &PROVIDER
 }
 
-/// Creates a server configuration that looks up the certificate by name at each handshake.
+/// Creates a configuration for TLS 1.2 and 1.3.
 ///
-/// TLS 1.2 and 1.3, the server's cipher order, no stateless tickets: resumption goes through [`SessionCache`]
-/// (ingress-nginx: `ssl_session_tickets off`, `ssl_session_cache shared:SSL:10m`, 10 minutes). `by_name` is called with the
-/// SNI name in lower case and without a final dot, or with `None` if the client sent none. If it returns `None`, the handshake
-/// fails.
-pub fn server_config<F>(options: &TlsOptions, by_name: F) -> Result<Arc<ServerConfig>, TlsError>
-where
-    F: Fn(Option<&str>) -> Option<Arc<CertifiedKey>> + Send + Sync + 'static,
-{
-    let mut config = ServerConfig::builder_with_provider(provider().clone())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(ByName(by_name)));
-    config.alpn_protocols.clone_from(&options.alpn);
-    config.ignore_client_order = true;
-    config.send_tls13_tickets = if options.session_cache { 2 } else { 0 };
-    config.session_storage = if options.session_cache {
-        Arc::new(SessionCache::default())
-    } else {
-        Arc::new(NoServerSessionStorage {})
+/// # Errors
+/// When rustls refuses the settings.
+pub fn server_config(
+    options: TlsOptions,
+    certificates: Arc<dyn ResolvesServerCert>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = match &options.ciphers {
+        None => provider().clone(),
+        Some(ciphers) => Arc::new(with_ciphers(provider(), ciphers)),
     };
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    let builder = match options.client_authorities {
+        None => builder.with_no_client_auth(),
+        Some(authorities) => {
+            builder.with_client_cert_verifier(Arc::new(AnyCertificate { authorities, provider }))
+        }
+    };
+    let mut config = builder.with_cert_resolver(certificates);
+    config.alpn_protocols = options.alpn;
+    config.ignore_client_order = !options.prefers_client_order;
+    config.send_tls13_tickets = if options.sessions.is_some() || options.tickets.is_some() { 2 } else { 0 };
+    config.session_storage = options.sessions.unwrap_or_else(|| Arc::new(NoServerSessionStorage {}));
+    if let Some(tickets) = options.tickets {
+        config.ticketer = tickets;
+    }
     Ok(Arc::new(config))
 }
 
-/// A lookup of certificates by name, as that of [`server_config`].
+/// A provider with the suites of TLS 1.3, and these of TLS 1.2.
+fn with_ciphers(provider: &CryptoProvider, ciphers: &[u16]) -> CryptoProvider {
+    let suites = &provider.cipher_suites;
+    let of_tls13 = suites.iter().filter(|suite| matches!(suite, SupportedCipherSuite::Tls13(_)));
+    let find = |number: &u16| suites.iter().find(|suite| u16::from(suite.suite()) == *number);
+    let cipher_suites = of_tls13.chain(ciphers.iter().filter_map(find)).copied().collect();
+    CryptoProvider { cipher_suites, ..provider.clone() }
+}
+
+/// Looks up the certificate by name at each handshake. `find` is called with the SNI name in lower case and without a final dot, or with
+/// `None` if the client sent none. If it returns `None`, the handshake fails.
 pub fn by_name<F>(find: F) -> Arc<dyn ResolvesServerCert>
 where
     F: Fn(Option<&str>) -> Option<Arc<CertifiedKey>> + Send + Sync + 'static,

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use foldhash::fast::RandomState;
 use ingress_routes::{CertificateInfo, ClientCertificateRules, ServerTls, TlsSettings};
 use net::TlsError;
-use net::server_tls::{ServerTlsOptions, server_config};
 use net::session_cache::{ScopedSessions, SessionCache};
 use net::session_tickets::{SessionTickets, random_secret};
+use net::tls::{TlsOptions, server_config};
 use rustls::ServerConfig;
 use rustls::server::{ProducesTickets, ResolvesServerCert, StoresServerSessions};
 
@@ -120,15 +120,15 @@ impl TlsServers {
         if key.http2 {
             alpn.insert(0, net::tls::H2.to_vec());
         }
-        server_config(ServerTlsOptions {
+        let options = TlsOptions {
             alpn,
             ciphers: key.ciphers.clone(),
             prefers_client_order: key.prefers_client_order,
             client_authorities: client_auth.map(|auth| auth.authority.names().clone()),
-            certificates: self.certificates.clone(),
             sessions: settings.session_cache.then(sessions),
             tickets: tickets.map(|tickets| -> Arc<dyn ProducesTickets> { Arc::new(tickets) }),
-        })
+        };
+        server_config(options, self.certificates.clone())
     }
 }
 

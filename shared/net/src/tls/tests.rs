@@ -44,12 +44,12 @@ fn handshake(
 fn the_certificate_is_looked_up_by_name() {
     let lookups = Arc::new(Mutex::new(Vec::new()));
     let (shop, rest) = (self_signed(SystemTime::now()).unwrap(), self_signed(SystemTime::now()).unwrap());
-    let (recorded, by_name) = (lookups.clone(), (shop.clone(), rest.clone()));
-    let config = server_config(&TlsOptions::default(), move |name| {
+    let (recorded, keys) = (lookups.clone(), (shop.clone(), rest.clone()));
+    let certificates = by_name(move |name| {
         recorded.lock().unwrap().push(name.map(str::to_owned));
-        Some(if name == Some("shop.example") { by_name.0.clone() } else { by_name.1.clone() })
-    })
-    .unwrap();
+        Some(if name == Some("shop.example") { keys.0.clone() } else { keys.1.clone() })
+    });
+    let config = server_config(TlsOptions::default(), certificates).unwrap();
     let client = client(&[&rustls::version::TLS13], &[]);
     for (name, shown) in [("shop.example", &shop), ("other.example", &rest), ("127.0.0.1", &rest)] {
         let (_, end) = handshake(&config, &client, name).unwrap();
@@ -61,7 +61,7 @@ fn the_certificate_is_looked_up_by_name() {
 
 #[test]
 fn a_name_without_a_certificate_fails_the_handshake() {
-    let config = server_config(&TlsOptions::default(), |_| None).unwrap();
+    let config = server_config(TlsOptions::default(), by_name(|_| None)).unwrap();
     let client = client(&[&rustls::version::TLS13], &[]);
     assert!(handshake(&config, &client, "shop.example").is_err());
 }
@@ -69,7 +69,7 @@ fn a_name_without_a_certificate_fails_the_handshake() {
 #[test]
 fn versions_protocols_and_resumption_are_those_of_ingress_nginx() {
     let shown = self_signed(SystemTime::now()).unwrap();
-    let config = server_config(&TlsOptions::default(), move |_| Some(shown.clone())).unwrap();
+    let config = server_config(TlsOptions::default(), by_name(move |_| Some(shown.clone()))).unwrap();
     assert!(!config.ticketer.enabled());
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         for (offered, chosen) in
@@ -89,8 +89,8 @@ fn versions_protocols_and_resumption_are_those_of_ingress_nginx() {
 #[test]
 fn without_a_session_cache_every_handshake_is_full() {
     let shown = self_signed(SystemTime::now()).unwrap();
-    let options = TlsOptions { session_cache: false, ..TlsOptions::default() };
-    let config = server_config(&options, move |_| Some(shown.clone())).unwrap();
+    let options = TlsOptions { sessions: None, ..TlsOptions::default() };
+    let config = server_config(options, by_name(move |_| Some(shown.clone()))).unwrap();
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let client = client(&[version], &[]);
         for _ in 0..2 {
