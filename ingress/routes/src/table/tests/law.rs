@@ -1,11 +1,12 @@
 //! The law of projections: advancing equals building. And after any history, a path matches the same rule as in a simple
 //! implementation of nginx's order.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use cluster::testing::{check_projection, histories};
 use cluster::{
-    Backend, Cache, Event, Ingress, IngressPath, IngressRule, Object, PathType, PortRef, ServiceBackend,
+    Backend, Cache, Event, Ingress, IngressPath, IngressRule, Object, PathType, PortRef, Secret,
+    ServiceBackend,
 };
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
@@ -62,13 +63,32 @@ proptest! {
 const HOST: &str = "crowd.example";
 
 /// Batches of changes to a few Ingresses of different ages that share one host with many paths. Ingresses are created, changed
-/// and removed; some are canaries, some have patterns.
+/// and removed; some are canaries, some have patterns, some ask for client certificates of a Secret that comes and goes.
 fn crowds() -> impl Strategy<Value = Vec<Vec<Event>>> {
     let event = prop_oneof![
         4 => ingress().prop_map(|ingress| Event::Apply(Object::Ingress(Arc::new(ingress)))),
         1 => name().prop_map(|name| Event::Remove(Kind::Ingress, Key::new("default", name))),
+        1 => select([true, false].as_slice()).prop_map(authorities),
     ];
     vec(vec(event, 1..6), 1..12)
+}
+
+/// Adds or removes the Secret with certificate authorities.
+fn authorities(exists: bool) -> Event {
+    static AUTHORITY: LazyLock<String> = LazyLock::new(|| {
+        rcgen::generate_simple_self_signed(["ca".to_owned()]).expect("a certificate").cert.pem()
+    });
+    let key = Key::new("default", "ca");
+    if !exists {
+        return Event::Remove(Kind::Secret, key);
+    }
+    let other = [("ca.crt".into(), AUTHORITY.as_bytes().into())].into();
+    Event::Apply(Object::Secret(Arc::new(Secret {
+        key,
+        certificate: Box::default(),
+        private_key: Box::default(),
+        other,
+    })))
 }
 
 fn name() -> impl Strategy<Value = &'static str> {
@@ -90,6 +110,8 @@ fn ingress() -> impl Strategy<Value = Ingress> {
     const ANNOTATIONS: &[(&str, &str)] = &[
         ("affinity", "cookie"),
         ("app-root", "/a"),
+        ("auth-tls-secret", "default/ca"),
+        ("auth-tls-secret", "other/ca"),
         ("canary", "true"),
         ("canary-weight", "30"),
         ("from-to-www-redirect", "true"),
