@@ -16,7 +16,7 @@ use telemetry::LogWriter;
 use telemetry::metrics::{Counter, Registry};
 
 /// How long a test waits for an event before it fails.
-pub const TEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A cluster with a proxy in front of it.
 pub struct TestCluster {
