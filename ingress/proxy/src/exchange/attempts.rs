@@ -58,14 +58,13 @@ impl<'a> ProxyRequest<'a> {
         if needs_length && self.length == BodyLength::Chunked {
             return Err(StatusCode::LENGTH_REQUIRED.into());
         }
+        // Chosen for each upstream: the page of an error is requested over HTTP/1, whatever the endpoints speak.
         let encoding = match protocol {
-            AttemptProtocol::Http1 => None,
-            AttemptProtocol::Http2 => Some(BodyEncoding::Plain),
-            AttemptProtocol::FastCgi => Some(BodyEncoding::FastCgi),
+            AttemptProtocol::Http1 if self.length == BodyLength::Chunked => BodyEncoding::Chunked,
+            AttemptProtocol::Http1 | AttemptProtocol::Http2 => BodyEncoding::Plain,
+            AttemptProtocol::FastCgi => BodyEncoding::FastCgi,
         };
-        if let Some(encoding) = encoding {
-            self.body = self.body.take().map(|body| body.encoded(encoding));
-        }
+        self.body = self.body.take().map(|body| body.encoded(encoding));
         let traits = self.traits();
         let mut response = worker.response();
         // The endpoint of the next attempt, if it is known already.

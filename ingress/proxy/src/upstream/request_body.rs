@@ -98,6 +98,8 @@ pub(crate) enum BodyEncoding {
 /// A request's body, with its limit, and its beginning for a retry.
 pub(crate) struct RequestBody {
     body: Option<BodySource>,
+    /// There is no body, as the head says: nothing is sent after it.
+    is_none: bool,
     encoding: BodyEncoding,
     /// How many more bytes are allowed; `u64::MAX` for no limit.
     limit: u64,
@@ -139,6 +141,7 @@ impl RequestBody {
     pub(crate) fn none() -> Self {
         Self {
             body: None,
+            is_none: true,
             encoding: BodyEncoding::Plain,
             limit: 0,
             kept: Some(KeptBody::default()),
@@ -155,7 +158,7 @@ impl RequestBody {
     /// A body of at most `limit` bytes, sent in chunks where its length is not known.
     pub(crate) fn new(body: BodySource, chunked: bool, limit: u64, hold: Option<BufferHold>) -> Self {
         let encoding = if chunked { BodyEncoding::Chunked } else { BodyEncoding::Plain };
-        Self { body: Some(body), encoding, limit, over: false, hold, ..Self::none() }
+        Self { body: Some(body), is_none: false, encoding, limit, over: false, hold, ..Self::none() }
     }
 
     /// Keeps so many bytes for a retry, within limits.
@@ -214,8 +217,7 @@ impl RequestBody {
         let kept = self.kept.as_mut()?;
         kept.close_tail();
         self.replay = Some(0);
-        // A request without a body has nothing to send again.
-        self.over = self.body.is_none() && kept.bytes == 0 && self.encoding == BodyEncoding::Plain;
+        self.over = self.is_none;
         Some(self)
     }
 

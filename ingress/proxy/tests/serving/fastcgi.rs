@@ -137,6 +137,43 @@ fn an_application_gets_the_parameters_of_nginx() {
 }
 
 #[test]
+fn the_page_of_an_error_gets_the_request_without_records() {
+    let application = Application::always("Status: 503 Busy\r\n\r\nbusy");
+    let errors = ScriptedEndpoint::always("HTTP/1.1 418 Teapot\nContent-Length: 6\n\nteapot");
+    let pages = [("custom-http-errors", "503"), ("default-backend", "errors")];
+    let mut world = world(&application, &pages);
+    world.service("errors", &[errors.address]);
+    // The same connection is used again: what came after a request would be read as a part of the next one.
+    for _ in 0..2 {
+        for (request, line, body) in [
+            ("GET /a HTTP/1.1\nHost: app.example\n\n", "GET / HTTP/1.1\n", ""),
+            ("POST /a HTTP/1.1\nHost: app.example\nContent-Length: 5\n\nhello", "POST / HTTP/1.1\n", "hello"),
+        ] {
+            assert_eq!(world.ask(request).status, 418);
+            assert_eq!(application.seen().body, body.as_bytes());
+            let seen = errors.seen();
+            assert!(seen.head.starts_with(line), "{}", seen.head);
+            assert_eq!(seen.body, body);
+        }
+    }
+    assert_eq!(errors.connections(), 1);
+}
+
+#[test]
+fn a_request_without_a_body_is_ended_once_at_each_application() {
+    let busy = Application::always("Status: 503 Busy\r\n\r\nbusy");
+    let ready = Application::always("Content-Type: a/b\r\n\r\nok");
+    let mut world = world(&busy, &[("proxy-next-upstream", "http_503")]);
+    world.endpoints("app", &[busy.address, ready.address]);
+    for _ in 0..4 {
+        let response = world.ask("GET / HTTP/1.1\nHost: app.example\n\n");
+        assert_eq!((response.status, response.body.as_str()), (200, "ok"));
+        // Reads until the end of the input: the application fails on a record after it.
+        assert_eq!(ready.seen().body, b"");
+    }
+}
+
+#[test]
 fn heads_and_bodies_of_any_form_are_read() {
     for (output, status, body) in [
         ("Content-Type: a/b\r\n\r\n", 200, ""),

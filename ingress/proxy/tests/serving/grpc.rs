@@ -372,6 +372,24 @@ fn an_endpoint_that_refuses_connections_is_502() {
 }
 
 #[test]
+fn the_page_of_an_error_gets_the_body_in_chunks() {
+    // Without chunks, the default backend would read the rest as another request.
+    const BODY: &str = "0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+    let errors = crate::support::ScriptedEndpoint::always("HTTP/1.1 418 Teapot\nContent-Length: 0\n\n");
+    let mut world = TestCluster::with(one_worker());
+    world.service("shop", &[crate::support::unused_address()]);
+    world.service("errors", &[errors.address]);
+    let pages = [("custom-http-errors", "502"), ("default-backend", "errors")];
+    world.ingress("shop", "shop.example", &[&[("backend-protocol", "GRPC")], &pages[..]].concat());
+    let called = world.runtime.block_on(async { call(&mut connect(&world).await, "/a", BODY).await });
+    assert_eq!(called.unwrap().0, 418);
+    let seen = errors.seen();
+    assert!(seen.head.starts_with("POST / HTTP/1.1\n"), "{}", seen.head);
+    assert_eq!((seen.header("transfer-encoding"), seen.body.as_str()), (Some("chunked"), BODY));
+    assert!(errors.has_no_request());
+}
+
+#[test]
 fn an_endpoint_of_http1_is_502() {
     let plain = crate::support::ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 0\n\n");
     let mut world = TestCluster::with(one_worker());
