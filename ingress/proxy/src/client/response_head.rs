@@ -252,8 +252,13 @@ fn may_be_added(name: &[u8]) -> bool {
     is_token && KnownHeader::of(name).is_none_or(|known| !OWN.has(known))
 }
 
-/// A name with capitals, as most servers write it: `Content-Type`.
+/// A name with capitals, as nginx writes it: `Content-Type`, `ETag`, `WWW-Authenticate`.
 fn title_case(name: &str) -> SmallVec<[u8; 32]> {
+    for special in ["ETag", "WWW-Authenticate"] {
+        if name.eq_ignore_ascii_case(special) {
+            return SmallVec::from_slice(special.as_bytes());
+        }
+    }
     let mut starts_word = true;
     let with_capital = |byte: u8| {
         let starts = std::mem::replace(&mut starts_word, byte == b'-');
@@ -288,9 +293,12 @@ mod tests {
 
     #[test]
     fn names_of_own_fields_have_capitals() {
-        for (name, written) in
-            [("content-type", "Content-Type"), ("Set-Cookie", "Set-Cookie"), ("etag", "Etag")]
-        {
+        for (name, written) in [
+            ("content-type", "Content-Type"),
+            ("Set-Cookie", "Set-Cookie"),
+            ("etag", "ETag"),
+            ("www-authenticate", "WWW-Authenticate"),
+        ] {
             assert_eq!(&title_case(name)[..], written.as_bytes());
         }
     }
