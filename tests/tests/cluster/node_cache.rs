@@ -56,12 +56,15 @@ fn value(page: &str, series: &str) -> f64 {
     lines.iter().filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// The process of the cache: the only one of Portolan in the network of the node.
+/// The process of the cache, in the network of the node.
 fn process() -> u32 {
     let network = |id: &str| fs::read_link(format!("/proc/{id}/ns/net")).ok();
-    let own: Vec<u32> =
-        processes().into_iter().filter(|id| network(&id.to_string()) == network("self")).collect();
-    assert_eq!(own.len(), 1, "one Pod in the node's network: {own:?}");
+    let is_cache = |id: &u32| {
+        let command = fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        command.split('\0').any(|arg| arg == "node-cache") && network(&id.to_string()) == network("self")
+    };
+    let own: Vec<u32> = processes().into_iter().filter(is_cache).collect();
+    assert_eq!(own.len(), 1, "one cache in the node's network: {own:?}");
     own[0]
 }
 
