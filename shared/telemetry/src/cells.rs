@@ -40,6 +40,7 @@ static COLUMNS: LazyLock<Box<[Column]>> = LazyLock::new(|| {
 });
 
 impl Column {
+    #[inline]
     fn segment(&self, segment: usize) -> &Segment {
         self.0[segment].get_or_init(|| {
             let blocks = 0..(FIRST_SEGMENT << segment) / ROWS_OF_A_BLOCK;
@@ -48,6 +49,7 @@ impl Column {
     }
 }
 
+#[inline]
 fn cell(block: &Block, row: usize) -> &AtomicU64 {
     &block[row % ROWS_OF_A_BLOCK / ROWS_OF_A_LINE].0[row % ROWS_OF_A_LINE]
 }
@@ -68,6 +70,7 @@ impl Rows {
 
     /// These rows in the column of the calling thread.
     // Hot: no allocation except for the first use of a segment.
+    #[inline]
     pub(crate) fn of_thread(&self) -> ThreadRows {
         let column = thread_slot::column();
         let segment = COLUMNS[column].segment(self.segment);
@@ -107,6 +110,7 @@ pub(crate) struct ThreadRows {
 
 impl ThreadRows {
     // Hot: no locked instruction on a thread with a slot, no allocation except for the first use of a block.
+    #[inline]
     pub(crate) fn add(&self, row: usize, amount: u64) {
         let cell = self.cell(row);
         if self.shared {
@@ -117,6 +121,7 @@ impl ThreadRows {
     }
 
     // Hot: as `add`. The row holds the bits of an f64.
+    #[inline]
     pub(crate) fn add_float(&self, row: usize, amount: f64) {
         let cell = self.cell(row);
         let sum = |bits| (f64::from_bits(bits) + amount).to_bits();
@@ -127,6 +132,7 @@ impl ThreadRows {
         }
     }
 
+    #[inline]
     fn cell(&self, row: usize) -> &'static AtomicU64 {
         let row = self.first + row;
         cell(self.segment[row / ROWS_OF_A_BLOCK].get_or_init(Box::default), row)

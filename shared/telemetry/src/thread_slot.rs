@@ -51,6 +51,7 @@ impl Drop for ThreadSlot {
 }
 
 /// The column of the calling thread.
+#[inline]
 pub(crate) fn column() -> usize {
     COLUMN.get()
 }
