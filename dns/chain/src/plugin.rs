@@ -159,7 +159,8 @@ impl<'a> EncodedReply<'a> {
 
 /// Operations of the chain runner that a waiting plugin can use.
 pub trait Runner: Send + Sync {
-    /// Runs the query through the plugins below the waiting one, and passes the answer back up to it.
+    /// Runs the query through the plugins below the waiting one, and passes the answer back up to it. A question that the plugin
+    /// has changed for this is restored.
     fn query_below<'a>(&'a self, request: &'a mut Request, answer: &'a mut Answer) -> BoxFuture<'a, ()>;
 
     /// Resolves another name and type, such as the target of a CNAME, starting at the routing of the server. Returns the query

@@ -68,6 +68,9 @@ pub struct Request {
     changes: Vec<QuestionChange>,
 }
 
+/// [`QuestionChange::by`] until the chain records the link.
+const NO_LINK: usize = usize::MAX;
+
 /// A question that a plugin has replaced for the plugins below it.
 #[derive(Clone, Debug)]
 struct QuestionChange {
@@ -109,7 +112,7 @@ impl Request {
     /// the plugin that called this.
     // Hot: 0 allocations once the list has grown.
     pub fn change_question(&mut self, name: &Name, qtype: u16, qclass: u16) {
-        self.changes.push(QuestionChange { by: usize::MAX, before: self.query.question() });
+        self.changes.push(QuestionChange { by: NO_LINK, before: self.query.question() });
         self.query.set_question(name, qtype);
         self.query.qclass = qclass;
     }
@@ -136,15 +139,35 @@ impl Request {
         self.changes[first..].iter_mut().for_each(|change| change.by = at);
     }
 
+    /// Records that link `at` made the changes that no link has made so far. Returns the index of the first of them.
+    pub(crate) fn attribute_new_changes(&mut self, at: usize) -> usize {
+        let first = self.changes.iter().position(|change| change.by == NO_LINK).unwrap_or(self.changes.len());
+        self.attribute_changes(first, at);
+        first
+    }
+
     /// Undoes the changes of the link `at` and those below it. The names of the reply become independent of the question.
     // Hot: 0 allocations once the buffers have grown.
     pub(crate) fn undo_changes(&mut self, at: usize, reply: &mut Reply) {
         while let Some(change) = self.changes.pop_if(|change| change.by >= at) {
-            if self.query.name() != change.before.name.wire() {
-                reply.complete_names(&self.query);
-            }
-            self.query.restore(&change.before);
+            self.undo(&change, reply);
         }
+    }
+
+    /// Undoes the changes from index `first` on, as [`undo_changes`](Self::undo_changes) does.
+    pub(crate) fn undo_changes_from(&mut self, first: usize, reply: &mut Reply) {
+        while self.changes.len() > first
+            && let Some(change) = self.changes.pop()
+        {
+            self.undo(&change, reply);
+        }
+    }
+
+    fn undo(&mut self, change: &QuestionChange, reply: &mut Reply) {
+        if self.query.name() != change.before.name.wire() {
+            reply.complete_names(&self.query);
+        }
+        self.query.restore(&change.before);
     }
 
     /// The query for another name and type that a plugin resolves for its answer.

@@ -244,7 +244,10 @@ struct BelowRunner<'r> {
 impl Runner for BelowRunner<'_> {
     fn query_below<'a>(&'a self, request: &'a mut Request, answer: &'a mut Answer) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            // The links below must not undo what this one has changed in the question.
+            let first = request.attribute_new_changes(self.at);
             self.run.run_from(self.at + 1, request, answer).await;
+            request.undo_changes_from(first, &mut answer.reply);
         })
     }
 

@@ -388,6 +388,37 @@ async fn autopath_follows_the_search_list_of_a_file() {
     .await;
 }
 
+/// The answers of the other zones are cached under their own names, not under the name that the client asked for.
+#[tokio::test]
+async fn autopath_asks_the_cache_for_each_name_of_the_search_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("resolv.conf");
+    std::fs::write(&path, "search demo.svc.cluster.local svc.cluster.local cluster.local\n").unwrap();
+    let served =
+        routes(&format!(".:53 {{\nautopath {}\ncache\n{TWO_NAMES}\n}}", path.display())).await.unwrap();
+    let aliased = parsed(&[
+        "www.example.org.demo.svc.cluster.local. 60 IN CNAME www.example.org.",
+        "www.example.org. 60 IN A 192.0.2.1",
+    ]);
+    // The first time from the plugin below the cache, the second time from the cache.
+    for _ in 0..2 {
+        let received = served.ask(&Question::new("www.example.org.demo.svc.cluster.local.", "A")).await;
+        assert_eq!(received.records(Section::Answer), aliased, "{}", Rcode(received.reply.rcode));
+    }
+    let own = served.ask(&Question::new("www.example.org.", "A")).await;
+    assert_eq!(own.records(Section::Answer), parsed(&["www.example.org. 60 IN A 192.0.2.1"]));
+    let denied = served.ask(&Question::new("www.example.org.cluster.local.", "A")).await;
+    assert_eq!(Rcode(denied.reply.rcode).to_string(), "NXDOMAIN");
+    let text = served.metrics.text();
+    // The client's name, two others that are denied, and the one that exists.
+    for line in [
+        "coredns_cache_entries{server=\"dns://:53\",type=\"denial\",zones=\".\",view=\"\"} 3",
+        "coredns_cache_entries{server=\"dns://:53\",type=\"success\",zones=\".\",view=\"\"} 1",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
 #[tokio::test]
 async fn autopath_tries_as_many_zones_as_resolvers_do() {
     let folder = tempfile::tempdir().unwrap();
