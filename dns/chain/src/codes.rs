@@ -147,6 +147,11 @@ impl Rcode {
 }
 
 impl Type {
+    /// The name as the value of a metric label: types without a name, which a client may choose freely, share one.
+    pub fn label(self) -> &'static str {
+        find(TYPES, self.0).unwrap_or("other")
+    }
+
     /// The type with this name, in any letter case; `TYPE123` without one (RFC 3597 §5).
     pub fn named(name: &str) -> Option<Self> {
         number(TYPES, "TYPE", name).map(Self)
@@ -154,6 +159,11 @@ impl Type {
 }
 
 impl Class {
+    /// The name as the value of a metric label: classes without a name share one.
+    pub fn label(self) -> &'static str {
+        find(CLASSES, self.0).unwrap_or("other")
+    }
+
     /// The class with this name, in any letter case; `CLASS12` without one (RFC 3597 §5).
     pub fn named(name: &str) -> Option<Self> {
         number(CLASSES, "CLASS", name).map(Self)

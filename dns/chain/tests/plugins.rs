@@ -103,7 +103,8 @@ async fn nsid_answers_clients_that_ask_for_it() {
 #[tokio::test]
 async fn local_answers_for_names_that_never_leave_a_host() {
     let lines = format!("local\n{NEXT}");
-    let without = format!("local {{\ndisable_localhost_prefix\n}}\n{NEXT}");
+    let without = format!("local {{\nlocalhost_prefix off\n}}\n{NEXT}");
+    let explicit = format!("local {{\nlocalhost_prefix on\n}}\n{NEXT}");
     let soa = |zone: &str| format!("{zone} 604800 IN SOA localhost. root.localhost. 1 0 0 0 604800");
     let (localhost, prefixed, loopback) =
         (soa("localhost."), soa("localhost.example.org."), soa("127.in-addr.arpa."));
@@ -144,6 +145,7 @@ async fn local_answers_for_names_that_never_leave_a_host() {
         ),
         (&lines, Question::new("localhost.example.org.", "TXT"), "NOERROR", [&[], &[&prefixed], &[]]),
         (&without, Question::new("localhost.example.org.", "A"), "NOERROR", next),
+        (&explicit, Question::new("localhost.example.org.", "TXT"), "NOERROR", [&[], &[&prefixed], &[]]),
         (
             &lines,
             Question::new("1.0.0.127.in-addr.arpa.", "PTR"),
@@ -155,6 +157,42 @@ async fn local_answers_for_names_that_never_leave_a_host() {
         (&lines, Question::new("127.in-addr.arpa.", "A"), "NOERROR", [&[], &[&loopback], &[]]),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn the_localhost_prefix_is_on_or_off() {
+    for line in
+        ["localhost_prefix", "localhost_prefix yes", "localhost_prefix on off", "disable_localhost_prefix"]
+    {
+        assert!(routes(&format!(".:53 {{\nlocal {{\n{line}\n}}\n}}\n")).await.is_err(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn template_has_its_own_class_and_type_for_any_queries() {
+    let lines = "template IN TXT {\nanswer \"{{ .Name }} 60 {{ .Class }} {{ .Type }} x\"\n}";
+    check(&[
+        (lines, Question::new("a.", "ANY"), "NOERROR", [&["a. 60 IN TXT x"], &[], &[]]),
+        (lines, Question::new("a.", "TXT"), "NOERROR", [&["a. 60 IN TXT x"], &[], &[]]),
+        // Like CoreDNS, a template of any class does not open the server for other classes.
+        (NEXT, Question { qclass: "CH", ..Question::new("a.", "A") }, "REFUSED", [&[], &[], &[]]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn clients_cannot_make_series_of_template_matches() {
+    let served = routes(".:53 {\nchaos\ntemplate ANY ANY {\nrcode NXDOMAIN\n}\n}\n").await.unwrap();
+    for number in 0..300 {
+        let (qtype, qclass) = (format!("TYPE{}", 10_000 + number), format!("CLASS{}", 10_000 + number));
+        let question = Question { qclass: &qclass, ..Question::new("a.", &qtype) };
+        served.ask(&question).await;
+    }
+    let text = served.metrics.text();
+    let series: Vec<_> =
+        text.lines().filter(|line| line.starts_with("coredns_template_matches_total{")).collect();
+    let wanted = "coredns_template_matches_total{server=\"dns://:53\",zone=\".\",view=\"\",class=\"other\",type=\"other\"} 300";
+    assert_eq!(series, [wanted]);
 }
 
 #[tokio::test]

@@ -15,11 +15,11 @@ use crate::setup::{PluginEntry, PluginInstances, PluginOption, Setup, SetupError
 pub(super) const ENTRY: PluginEntry = PluginEntry {
     name: "local",
     about: "answers for localhost and the reverse zones of addresses that never leave a host",
-    syntax: &["local", "local {\n    disable_localhost_prefix\n}"],
+    syntax: &["local", "local {\n    localhost_prefix off\n}"],
     options: &[PluginOption {
-        syntax: "disable_localhost_prefix",
-        default: "",
-        about: "Names that begin with `localhost.`, as search lists make them, go to the next plugin.",
+        syntax: "localhost_prefix on|off",
+        default: "on",
+        about: "Whether names that begin with `localhost.`, as search lists make them, are answered like `localhost`. With `off` they go to the next plugin.",
     }],
     early: false,
     metrics: |metrics| {
@@ -110,12 +110,19 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     directive.no_args().map_err(|error| vec![error])?;
     let mut prefix = true;
     each_line(directive, |line| match line.name.text.as_str() {
-        "disable_localhost_prefix" => {
-            line.no_args()?;
-            prefix = false;
+        "localhost_prefix" => {
+            let word = line.arg("on|off")?;
+            prefix = match word.text.as_str() {
+                "on" => true,
+                "off" => false,
+                other => {
+                    let what = format!("localhost_prefix expects 'on' or 'off', got {other:?}");
+                    return Err(word.error(what, "on or off"));
+                }
+            };
             Ok(())
         }
-        _ => Err(line.unknown(&["disable_localhost_prefix"])),
+        _ => Err(line.unknown(&["localhost_prefix"])),
     })?;
     let localhost = localhost_requests(&setup.context.metrics);
     Ok(vec![Arc::new(Local { zones: Zones::new(ZONES), prefix, localhost })])

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use regex::Regex;
 use telemetry::metrics::{Counter, Family, Registry};
 
+use crate::codes::{Class, Type};
 use crate::expression::{ExprValue, Expression, Scope};
 use crate::names::Zones;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
@@ -180,8 +181,9 @@ impl Plugin for Templates {
         })
     }
 
+    /// A template of any class answers queries of other classes only where another plugin accepts them, as in CoreDNS.
     fn any_class(&self) -> bool {
-        self.templates.iter().any(|template| template.qclass != class::IN)
+        self.templates.iter().any(|template| !matches!(template.qclass, class::IN | class::ANY))
     }
 }
 
@@ -209,9 +211,8 @@ impl Templates {
             let count = |family: &Family<Counter, 7>| {
                 let [server, view] = self.key(request);
                 let section = section_name(*section);
-                family
-                    .with([server, data.zone, view, &data.class, &data.qtype, section, text.source()])
-                    .inc();
+                let (class, qtype) = (data.class.label(), data.qtype.label());
+                family.with([server, data.zone, view, class, qtype, section, text.source()]).inc();
             };
             let failed = |why: String| QueryFailure::new(rcode::SERVFAIL, format!("plugin/template: {why}"));
             let made = text.execute(data, request).map_err(|why| {
@@ -229,7 +230,8 @@ impl Templates {
 
     fn count_match(&self, request: &Request, data: &TemplateData<'_>) {
         let [server, view] = self.key(request);
-        self.families.matches.with([server, data.zone, view, &data.class, &data.qtype]).inc();
+        let kind = [data.class.label(), data.qtype.label()];
+        self.families.matches.with([server, data.zone, view, kind[0], kind[1]]).inc();
     }
 
     fn key(&self, request: &Request) -> &[String; 2] {
@@ -252,7 +254,12 @@ impl Template {
             let Some(pattern) = self.patterns.iter().find(|pattern| pattern.is_match(text)) else {
                 return self.mismatch(request);
             };
-            let mut data = TemplateData::new(&self.labels[zone], text, pattern, request);
+            let own_if_any = |asked, any, own| if asked == any { own } else { asked };
+            let kind = (
+                Class(own_if_any(query.qclass, class::ANY, self.qclass)),
+                Type(own_if_any(query.qtype, rtype::ANY, self.qtype)),
+            );
+            let mut data = TemplateData::new(&self.labels[zone], kind, text, pattern, request);
             match self.evaluate(&mut data, request) {
                 Ok(true) => Verdict::Matches(data),
                 Ok(false) => self.mismatch(request),

@@ -11,8 +11,8 @@ pub(super) struct TemplateData<'t> {
     pub zone: &'t str,
     /// In lower case.
     pub name: String,
-    pub class: String,
-    pub qtype: String,
+    pub class: Class,
+    pub qtype: Type,
     pub remote: String,
     /// Names and values of the groups of the pattern; a group without a name has its number only.
     pub groups: Vec<(String, String)>,
@@ -26,7 +26,14 @@ pub(super) struct TemplateData<'t> {
 pub(super) const FUNCTIONS: [&str; 1] = ["group"];
 
 impl<'t> TemplateData<'t> {
-    pub(super) fn new(zone: &'t str, name: &str, pattern: &Regex, request: &Request) -> Self {
+    /// The class and the type are those of the query, or those of the template where the query asks for any.
+    pub(super) fn new(
+        zone: &'t str,
+        (class, qtype): (Class, Type),
+        name: &str,
+        pattern: &Regex,
+        request: &Request,
+    ) -> Self {
         let (mut groups, mut matches) = (Vec::new(), Vec::new());
         if let Some(captures) = pattern.captures(name) {
             for (index, (group, known_as)) in captures.iter().zip(pattern.capture_names()).enumerate() {
@@ -39,8 +46,8 @@ impl<'t> TemplateData<'t> {
         Self {
             zone,
             name: name.to_owned(),
-            class: Class(request.query.qclass).to_string(),
-            qtype: Type(request.query.qtype).to_string(),
+            class,
+            qtype,
             remote: request.client.ip().to_canonical().to_string(),
             groups,
             matches,

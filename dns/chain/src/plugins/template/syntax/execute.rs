@@ -177,8 +177,8 @@ impl<'d> Execution<'d> {
         let value = match (item, name) {
             (Item::Data, "Name") => text(&data.name),
             (Item::Data, "Zone") => text(data.zone),
-            (Item::Data, "Class") => text(&data.class),
-            (Item::Data, "Type") => text(&data.qtype),
+            (Item::Data, "Class") => text(&data.class.to_string()),
+            (Item::Data, "Type") => text(&data.qtype.to_string()),
             (Item::Data, "Remote") => text(&data.remote),
             (Item::Data, "Match") => ExprValue::List(data.matches.iter().map(|group| text(group)).collect()),
             (Item::Data, "Group") => return Ok(Item::Groups(&data.groups)),

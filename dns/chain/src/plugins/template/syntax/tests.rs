@@ -2,6 +2,7 @@ use dns_wire::Query;
 use regex::Regex;
 
 use super::*;
+use crate::codes::{Class, Type};
 use crate::request::Transport;
 
 fn executed(text: &str) -> Result<String, String> {
@@ -9,7 +10,8 @@ fn executed(text: &str) -> Result<String, String> {
     request.query = Query::new(7, &"A-12.Example.org.".parse().unwrap(), 28);
     request.client = ([10, 1, 2, 3], 4711).into();
     let pattern = Regex::new("^(?P<kind>[a-z])-([0-9]+)[.]").unwrap();
-    let mut data = TemplateData::new("example.org.", "a-12.example.org.", &pattern, &request);
+    let mut data =
+        TemplateData::new("example.org.", (Class(1), Type(28)), "a-12.example.org.", &pattern, &request);
     data.variables.push(("n".to_owned(), ExprValue::Int(3)));
     TextTemplate::parse(text)?.execute(&data, &request)
 }
