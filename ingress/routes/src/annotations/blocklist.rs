@@ -81,6 +81,9 @@ fn list(reader: &mut SettingReader<'_>, key: &'static str) -> Vec<BlockEntry> {
         }
     }
     let effect = if entries.is_empty() { Effect::Closed } else { Effect::LeftOut };
+    if let Some(text) = reader.text(key).filter(|_| entries.is_empty() && invalid.is_empty()) {
+        invalid.push(format!("{text:?} has no entry"));
+    }
     for what in invalid {
         reader.problem(key, what, effect);
     }
@@ -228,7 +231,9 @@ spec: {rules: [{host: closed.example, paths: [[/, Prefix, web]]}]}
             problems.iter().any(|text| text.contains("block-referers") && text.contains("left out")),
             "{problems:?}"
         );
-        let cluster = blocking(&[("block-referers", "~(x")]);
-        assert_eq!(cluster.get("https://a.example/x"), "503");
+        for list in ["~(x", ",", " , "] {
+            let cluster = blocking(&[("block-referers", list)]);
+            assert_eq!(cluster.get("https://a.example/x"), "503", "{list}");
+        }
     }
 }

@@ -155,6 +155,8 @@ spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
         cluster.configure(&[("use-forwarded-headers", "true"), ("proxy-real-ip-cidr", "everybody")]);
         assert!(identity(&cluster).trusted.is_empty());
         assert!(cluster.problems().iter().any(|text| text.contains("\"everybody\" should be an address")));
+        cluster.configure(&[("use-forwarded-headers", "true"), ("proxy-real-ip-cidr", ",")]);
+        assert!(identity(&cluster).trusted.is_empty());
         cluster.configure(&[("proxy-real-ip-cidr", "10.0.0.0/8,x")]);
         assert_eq!(identity(&cluster).trusted.len(), 1);
     }

@@ -10,13 +10,14 @@ use crate::problem::Effect;
 
 pub(super) type Networks = Arc<[IpNet]>;
 
-/// The networks of a list between commas; `None` if it is not set or has no valid entry, which has the effect `without`.
-/// Invalid entries beside valid ones are reported and left out.
+/// The networks of a list between commas; `None` if it is not set or has no valid entry, which is reported with the effect `without`: a
+/// list that consists of commas must not count as unset. Invalid entries beside valid ones are reported and left out.
 pub(super) fn networks(
     reader: &mut SettingReader<'_>,
     name: &'static str,
     without: Effect,
 ) -> Option<Networks> {
+    const WANTED: &str = "an address or a network such as 10.0.0.0/8";
     let text = reader.text(name)?;
     let mut networks = Vec::new();
     let mut invalid = Vec::new();
@@ -26,17 +27,19 @@ pub(super) fn networks(
             None => invalid.push(item),
         }
     }
-    let Some(first) = invalid.first() else { return Some(networks.into()) };
+    let Some(first) = invalid.first() else {
+        if networks.is_empty() {
+            reader.problem(name, format!("{text:?} has no entry; it should have {WANTED}"), without);
+            return None;
+        }
+        return Some(networks.into());
+    };
     let effect = if networks.is_empty() { without } else { Effect::LeftOut };
     let more = match invalid.len() - 1 {
         0 => String::new(),
         more => format!(" (and {more} more)"),
     };
-    reader.problem(
-        name,
-        format!("{first:?}{more} should be an address or a network such as 10.0.0.0/8"),
-        effect,
-    );
+    reader.problem(name, format!("{first:?}{more} should be {WANTED}"), effect);
     (!networks.is_empty()).then(|| networks.into())
 }
 

@@ -170,6 +170,9 @@ spec: {rules: [{host: half.example, paths: [[/, Prefix, web]]}]}
 ---
 metadata: {name: bad, annotations: {allowlist-source-range: 10.0.0.0/33}}
 spec: {rules: [{host: bad.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: empty, annotations: {allowlist-source-range: ' , ,', whitelist-source-range: 192.0.2.0/24}}
+spec: {rules: [{host: empty.example, paths: [[/, Prefix, web]]}]}
 ";
 
     fn world() -> TestCluster {
@@ -191,20 +194,32 @@ spec: {rules: [{host: bad.example, paths: [[/, Prefix, web]]}]}
 
     /// The answers of every host for the client 192.0.2.7.
     fn answers(world: &TestCluster) -> Vec<String> {
-        let hosts = ["open", "allow", "old", "both", "half", "bad", "unknown"];
+        let hosts = ["open", "allow", "old", "both", "half", "bad", "empty", "unknown"];
         hosts.map(|host| world.get(&format!("{host}.example/"))).into()
     }
 
     #[test]
     fn clients_are_refused_by_their_address() {
         let mut world = world();
-        assert_eq!(answers(&world), ["web", "web", "403", "403", "403", "503", "404"]);
+        assert_eq!(answers(&world), ["web", "web", "403", "403", "403", "503", "503", "404"]);
         for (key, value, wanted) in [
-            ("whitelist-source-range", "192.0.2.0/24", ["web", "web", "403", "403", "403", "503", "404"]),
-            ("whitelist-source-range", "10.0.0.0/8", ["403", "web", "403", "403", "403", "503", "404"]),
-            ("denylist-source-range", "192.0.2.7", ["403", "403", "403", "403", "403", "503", "404"]),
-            ("denylist-source-range", "nothing", ["503", "503", "503", "503", "503", "503", "503"]),
-            ("block-cidrs", "192.0.2.0/25", ["403", "403", "403", "403", "403", "503", "403"]),
+            (
+                "whitelist-source-range",
+                "192.0.2.0/24",
+                ["web", "web", "403", "403", "403", "503", "503", "404"],
+            ),
+            (
+                "whitelist-source-range",
+                "10.0.0.0/8",
+                ["403", "web", "403", "403", "403", "503", "503", "404"],
+            ),
+            ("denylist-source-range", "192.0.2.7", ["403", "403", "403", "403", "403", "503", "503", "404"]),
+            ("denylist-source-range", "nothing", ["503"; 8]),
+            ("denylist-source-range", ",", ["503"; 8]),
+            ("whitelist-source-range", ",", ["503"; 8]),
+            ("whitelist-source-range", " , ", ["503"; 8]),
+            ("block-cidrs", ",", ["503"; 8]),
+            ("block-cidrs", "192.0.2.0/25", ["403", "403", "403", "403", "403", "503", "503", "403"]),
         ] {
             set(&mut world, key, value);
             assert_eq!(answers(&world), wanted, "{key}: {value}");
@@ -229,6 +244,13 @@ spec: {rules: [{host: bad.example, paths: [[/, Prefix, web]]}]}
             [
                 "Ingress default/bad: nginx.ingress.kubernetes.io/allowlist-source-range: \"10.0.0.0/33\" should be an \
               address or a network such as 10.0.0.0/8; the routes answer 503"
+            ]
+        );
+        assert_eq!(
+            of("default/empty"),
+            [
+                "Ingress default/empty: nginx.ingress.kubernetes.io/allowlist-source-range: \", ,\" has no entry; it should have \
+              an address or a network such as 10.0.0.0/8; the routes answer 503"
             ]
         );
     }
