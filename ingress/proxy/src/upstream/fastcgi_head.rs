@@ -97,7 +97,8 @@ impl FastCgiHead<'_> {
     }
 }
 
-/// Appends the fields of a head. Fields of the same name become one, as in nginx.
+/// Appends the fields of a head. Fields of the same name become one, and a field does not add to a parameter of the configuration: a
+/// client must not be able to change `HTTP_…` of `fastcgi-params-configmap`. Both as in nginx.
 fn append_fields(head: &[u8], params: &mut Params<'_>) {
     let first = params.len();
     let lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -110,6 +111,9 @@ fn append_fields(head: &[u8], params: &mut Params<'_>) {
         }
         let upper = field.iter().map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() });
         let name: Vec<u8> = b"HTTP_".iter().copied().chain(upper).collect();
+        if params[..first].iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+            continue;
+        }
         match params[first..].iter_mut().find(|(known, _)| **known == name) {
             Some((_, known)) => {
                 let separator = if name == b"HTTP_COOKIE" { &b"; "[..] } else { b", " };
@@ -132,6 +136,20 @@ mod tests {
         append_fields(head, &mut params);
         let found: Vec<_> = params.iter().map(|(name, value)| [name, &b"="[..], value].concat()).collect();
         let wanted = [&b"HTTP_HOST=a"[..], b"HTTP_X_A=1, 2", b"HTTP_COOKIE=a=1; b=2"];
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_field_does_not_change_a_configured_parameter() {
+        let configured = [("HTTP_X_REAL_USER", "fixed"), ("HTTP_x_role", ""), ("SERVER_NAME", "a")];
+        let configured = configured.map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into()));
+        let mut params = Params::from(configured);
+        let head = b"GET / HTTP/1.1\r\nX-Real-User: forged\r\nx_real_user: forged\r\nX-Role: admin\r\n\
+                     Server-Name: b\r\n\r\n";
+        append_fields(head, &mut params);
+        let found: Vec<_> = params.iter().map(|(name, value)| [name, &b"="[..], value].concat()).collect();
+        let wanted =
+            [&b"HTTP_X_REAL_USER=fixed"[..], b"HTTP_x_role=", b"SERVER_NAME=a", b"HTTP_SERVER_NAME=b"];
         assert_eq!(found, wanted);
     }
 }
