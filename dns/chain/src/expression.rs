@@ -429,5 +429,11 @@ mod tests {
         }
         let deep = format!("{}1{}", "(".repeat(5_000), ")".repeat(5_000));
         assert!(value(&deep).is_err(), "the depth is bounded");
+        let chain = |operators: usize| format!("1{}", " + 1".repeat(operators));
+        assert_eq!(value(&chain(128)), Ok(ExprValue::Int(129)));
+        for operators in [129, 100_000] {
+            let error = value(&chain(operators)).expect_err("the length is bounded");
+            assert!(error.contains("more than 128 operators"), "{error}");
+        }
     }
 }

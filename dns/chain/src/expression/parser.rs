@@ -6,6 +6,8 @@ use super::{ExprValue, Node, Operator};
 
 /// The deepest nesting. A parser that calls itself needs a bound.
 const MAX_DEPTH: usize = 64;
+/// The most operators between two values. `1 + 1 + 1 …` nests to the left, and each level is a call when it is evaluated.
+const MAX_OPERATORS: usize = 128;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Token {
@@ -20,6 +22,7 @@ pub(super) struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    operators: usize,
 }
 
 /// Signs, longer ones before their beginnings.
@@ -30,7 +33,7 @@ const SIGNS: [&str; 21] = [
 
 impl Parser {
     pub(super) fn new(text: &str) -> Result<Self, String> {
-        Ok(Self { tokens: tokens(text)?, at: 0, depth: 0 })
+        Ok(Self { tokens: tokens(text)?, at: 0, depth: 0, operators: 0 })
     }
 
     /// The expression, which must be all of the text.
@@ -90,6 +93,10 @@ impl Parser {
         while let Some((operator, strength, length)) =
             self.operator().filter(|(_, strength, _)| *strength >= least)
         {
+            self.operators += 1;
+            if self.operators > MAX_OPERATORS {
+                return Err(format!("the expression has more than {MAX_OPERATORS} operators"));
+            }
             self.at += length;
             let right = self.binary(strength + 1)?;
             left = match (operator, right) {
