@@ -53,45 +53,66 @@ const DEFAULT_TTL: u32 = 3600;
 const MAX_GENERATED: u32 = 65_536;
 
 /// How deeply `$INCLUDE`d files may include others.
-const MAX_INCLUDES: usize = 7;
+const MAX_INCLUDE_DEPTH: usize = 7;
+
+/// The most files that a zone file may include, directly or through others.
+const MAX_INCLUDES: usize = 256;
 
 /// The one record of a text, with names relative to the root. `None` if the text has only blanks and comments.
 pub fn record(text: &str) -> Result<Option<TextRecord>, InvalidRecord> {
-    let mut records = Vec::new();
-    let mut reader = ZoneReader { origin: Name::ROOT, ttl: None, owner: None, include: None, depth: 0 };
-    reader.read(text, &mut |record| records.push(record))?;
-    match records.len() {
-        0 | 1 => Ok(records.pop()),
-        _ => Err(InvalidRecord { line: 1, what: "more than one record".to_owned() }),
-    }
+    let mut only = None;
+    let mut each = |record| match only.replace(record) {
+        None => Ok(()),
+        Some(_) => Err("more than one record".to_owned()),
+    };
+    ZoneReader::new(Name::ROOT, None).read(text, &mut each)?;
+    Ok(only)
 }
 
 /// Reads the text of an included file.
 pub type Include<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+
+/// Takes the next record of a zone file. An error ends the reading.
+pub type EachRecord<'a> = &'a mut dyn FnMut(TextRecord) -> Result<(), String>;
 
 /// Passes all records of a zone file to `each`. `include` reads the files that `$INCLUDE` names.
 pub fn zone(
     text: &str,
     origin: &Name,
     include: Include<'_>,
-    each: &mut dyn FnMut(TextRecord),
+    each: EachRecord<'_>,
 ) -> Result<(), InvalidRecord> {
-    let mut reader = ZoneReader { origin: *origin, ttl: None, owner: None, include: Some(include), depth: 0 };
-    reader.read(text, each)
+    ZoneReader::new(*origin, Some(include)).read(text, each)
+}
+
+/// The TTL of records without one.
+#[derive(Clone, Copy)]
+enum ImplicitTtl {
+    /// There was neither `$TTL` nor a record with a TTL.
+    Default,
+    /// That of the last record with one (RFC 1035 §5.1).
+    LastRecord(u32),
+    /// `$TTL` (RFC 2308 §4).
+    Directive(u32),
 }
 
 /// The state of a zone file that later lines refer to.
 struct ZoneReader<'i> {
     origin: Name,
-    /// `$TTL`, or the TTL of the last record.
-    ttl: Option<u32>,
+    ttl: ImplicitTtl,
     owner: Option<Name>,
     include: Option<Include<'i>>,
     depth: usize,
+    /// The files included so far.
+    includes: usize,
 }
 
-impl ZoneReader<'_> {
-    fn read(&mut self, text: &str, each: &mut dyn FnMut(TextRecord)) -> Result<(), InvalidRecord> {
+impl<'i> ZoneReader<'i> {
+    fn new(origin: Name, include: Option<Include<'i>>) -> Self {
+        Self { origin, ttl: ImplicitTtl::Default, owner: None, include, depth: 0, includes: 0 }
+    }
+
+    fn read(&mut self, text: &str, each: EachRecord<'_>) -> Result<(), InvalidRecord> {
         for entry in entries(text) {
             let entry = entry?;
             let failed = |what| InvalidRecord { line: entry.line, what };
@@ -101,11 +122,11 @@ impl ZoneReader<'_> {
                     let [_, ttl] = entry.tokens.as_slice() else {
                         return Err(failed("$TTL takes one value".to_owned()));
                     };
-                    self.ttl = Some(ttl.ttl().map_err(failed)?);
+                    self.ttl = ImplicitTtl::Directive(ttl.ttl().map_err(failed)?);
                 }
                 Some("$INCLUDE") => self.include(&entry, each)?,
                 Some("$GENERATE") => self.generate(&entry, each)?,
-                Some(_) => each(self.record(&entry).map_err(failed)?),
+                Some(_) => self.record(&entry).and_then(&mut *each).map_err(failed)?,
                 None => {}
             }
         }
@@ -120,11 +141,7 @@ impl ZoneReader<'_> {
         }
     }
 
-    fn include(
-        &mut self,
-        entry: &ZoneLine<'_>,
-        each: &mut dyn FnMut(TextRecord),
-    ) -> Result<(), InvalidRecord> {
+    fn include(&mut self, entry: &ZoneLine<'_>, each: EachRecord<'_>) -> Result<(), InvalidRecord> {
         let failed = |what| InvalidRecord { line: entry.line, what };
         let (file, origin) = match entry.tokens.as_slice() {
             [_, file] => (file, self.origin),
@@ -132,22 +149,23 @@ impl ZoneReader<'_> {
             _ => return Err(failed("$INCLUDE takes a file and an origin".to_owned())),
         };
         let include = self.include.ok_or_else(|| failed("$INCLUDE is not possible here".to_owned()))?;
-        if self.depth >= MAX_INCLUDES {
-            return Err(failed(format!("files include each other more than {MAX_INCLUDES} times")));
+        if self.depth >= MAX_INCLUDE_DEPTH {
+            return Err(failed(format!("files include each other more than {MAX_INCLUDE_DEPTH} times")));
+        }
+        if self.includes >= MAX_INCLUDES {
+            return Err(failed(format!("more than {MAX_INCLUDES} files are included")));
         }
         let text = include(file.text).map_err(|why| failed(format!("{}: {why}", file.text)))?;
-        let depth = self.depth + 1;
-        let mut reader =
-            ZoneReader { origin, ttl: self.ttl, owner: self.owner, include: self.include, depth };
-        reader.read(&text, each).map_err(|error| failed(format!("{}: {error}", file.text)))
+        let (ttl, owner, include) = (self.ttl, self.owner, self.include);
+        let (depth, includes) = (self.depth + 1, self.includes + 1);
+        let mut reader = ZoneReader { origin, ttl, owner, include, depth, includes };
+        reader.read(&text, each).map_err(|error| failed(format!("{}: {error}", file.text)))?;
+        self.includes = reader.includes;
+        Ok(())
     }
 
     /// `$GENERATE START-STOP[/STEP] OWNER … RDATA`: a record for each number, which replaces `$` (BIND 9 manual).
-    fn generate(
-        &mut self,
-        entry: &ZoneLine<'_>,
-        each: &mut dyn FnMut(TextRecord),
-    ) -> Result<(), InvalidRecord> {
+    fn generate(&mut self, entry: &ZoneLine<'_>, each: EachRecord<'_>) -> Result<(), InvalidRecord> {
         let failed = |what: String| InvalidRecord { line: entry.line, what };
         let [_, range, rest @ ..] = entry.tokens.as_slice() else {
             return Err(failed("$GENERATE takes a range and a record".to_owned()));
@@ -167,7 +185,7 @@ impl ZoneReader<'_> {
             let words = words.ok_or_else(|| failed("modifier of $GENERATE".to_owned()))?;
             let tokens = words.iter().zip(rest).map(|(word, token)| ZoneToken { text: word, ..*token });
             let entry = ZoneLine { line: entry.line, indented: false, tokens: tokens.collect() };
-            each(self.record(&entry).map_err(failed)?);
+            self.record(&entry).and_then(&mut *each).map_err(failed)?;
         }
         Ok(())
     }
@@ -200,8 +218,15 @@ impl ZoneReader<'_> {
                 return Err(format!("{:?} is not a type, a class or a TTL", token.text));
             }
         };
-        let ttl = ttl.or(self.ttl).unwrap_or(DEFAULT_TTL);
-        self.ttl.get_or_insert(ttl);
+        let ttl = match (ttl, self.ttl) {
+            (Some(ttl), ImplicitTtl::Directive(_)) => ttl,
+            (Some(ttl), _) => {
+                self.ttl = ImplicitTtl::LastRecord(ttl);
+                ttl
+            }
+            (None, ImplicitTtl::LastRecord(ttl) | ImplicitTtl::Directive(ttl)) => ttl,
+            (None, ImplicitTtl::Default) => DEFAULT_TTL,
+        };
         let rdata = rdata::read(rtype, rest, &self.origin)
             .map_err(|what| format!("data of {}: {what}", Type(rtype)))?;
         Ok(TextRecord { owner, rtype, class: class.unwrap_or(class::IN), ttl, rdata })

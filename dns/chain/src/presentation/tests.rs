@@ -96,7 +96,11 @@ $INCLUDE more other.test.
         _ => Err("no such file".to_owned()),
     };
     let mut lines = Vec::new();
-    zone(text, &"example.org.".parse().unwrap(), &include, &mut |record| lines.push(shown(&record))).unwrap();
+    let mut push = |record: TextRecord| {
+        lines.push(shown(&record));
+        Ok(())
+    };
+    zone(text, &"example.org.".parse().unwrap(), &include, &mut push).unwrap();
     let lines: Vec<String> =
         lines.iter().map(|line| line.split(' ').take(4).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(
@@ -111,13 +115,52 @@ $INCLUDE more other.test.
             "x.other.test. 5 IN A",
         ]
     );
-    let error = zone("\n$INCLUDE none", &Name::ROOT, &include, &mut |_| ()).unwrap_err();
+    let error = zone("\n$INCLUDE none", &Name::ROOT, &include, &mut |_| Ok(())).unwrap_err();
     assert_eq!(error.to_string(), "line 2: none: no such file");
-    let error = zone("$GENERATE 0-4294967295 a A 10.0.0.1", &Name::ROOT, &include, &mut |_| ()).unwrap_err();
+    let error =
+        zone("$GENERATE 0-4294967295 a A 10.0.0.1", &Name::ROOT, &include, &mut |_| Ok(())).unwrap_err();
     assert!(error.what.contains("range"), "{error}");
     let own = |_: &str| Ok("$INCLUDE self".to_owned());
-    let error = zone("$INCLUDE self", &Name::ROOT, &own, &mut |_| ()).unwrap_err();
+    let error = zone("$INCLUDE self", &Name::ROOT, &own, &mut |_| Ok(())).unwrap_err();
     assert!(error.what.contains("more than 7 times"), "{error}");
+}
+
+#[test]
+fn a_record_without_a_ttl_has_that_of_the_last_record_or_directive() {
+    let text = "a A 10.0.0.1\na 60 A 10.0.0.1\na A 10.0.0.1\na 70 A 10.0.0.1\na A 10.0.0.1\n$TTL 5\na A 10.0.0.1\na 80 A 10.0.0.1\na A 10.0.0.1\n";
+    let mut ttls = Vec::new();
+    let mut push = |record: TextRecord| {
+        ttls.push(record.ttl);
+        Ok(())
+    };
+    zone(text, &Name::ROOT, &|_| Err(String::new()), &mut push).unwrap();
+    assert_eq!(ttls, [3600, 60, 60, 70, 70, 5, 80, 5]);
+}
+
+/// A few short lines cannot make a zone file that takes minutes to read.
+#[test]
+fn the_included_files_of_a_zone_file_are_limited_in_all() {
+    let reads = std::cell::Cell::new(0);
+    let include = |file: &str| {
+        reads.set(reads.get() + 1);
+        let depth: usize = file.parse().map_err(|_| String::new())?;
+        Ok(format!("$INCLUDE {}\n", depth + 1).repeat(if depth < 6 { 10 } else { 0 }))
+    };
+    let error = zone("$INCLUDE 0", &Name::ROOT, &include, &mut |_| Ok(())).unwrap_err();
+    assert!(error.what.contains("more than 256 files"), "{error}");
+    assert_eq!(reads.get(), 256);
+}
+
+#[test]
+fn reading_ends_with_the_first_record_that_is_refused() {
+    let mut records = 0;
+    let mut each = |_| {
+        records += 1;
+        if records < 3 { Ok(()) } else { Err("too many".to_owned()) }
+    };
+    let text = "a A 10.0.0.1\n$GENERATE 1-65000 h$ A 10.0.0.1\nb is never read\n";
+    let error = zone(text, &Name::ROOT, &|_| Err(String::new()), &mut each).unwrap_err();
+    assert_eq!((error.to_string().as_str(), records), ("line 2: too many", 3));
 }
 
 /// Reading a text that was changed at random ends, with a result or an error.
@@ -139,6 +182,6 @@ fn a_damaged_zone_file_is_never_a_panic() {
             }
         }
         let text = String::from_utf8_lossy(&bytes);
-        let _ = zone(&text, &Name::ROOT, &|_| Err(String::new()), &mut |_| ());
+        let _ = zone(&text, &Name::ROOT, &|_| Err(String::new()), &mut |_| Ok(()));
     }
 }

@@ -3,7 +3,7 @@
 use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Name, Owner, Query, Reply, Section};
 
-use super::zone::{NameRecords, RecordSet, ZoneData};
+use super::zone::{NameRecords, RecordSet, ZoneData, has_glue, target};
 
 /// Aliases that are followed within a zone, as in CoreDNS.
 const MAX_ALIASES: usize = 8;
@@ -200,7 +200,7 @@ impl<'a> ReplyBuilder<'a> {
             return;
         }
         self.push_apex_servers();
-        if matches!(set.rtype, rtype::MX | rtype::SRV | rtype::HTTPS | 64) {
+        if set.rtype != rtype::NS && has_glue(set.rtype) {
             self.push_glue(set);
         }
     }
@@ -233,18 +233,11 @@ impl<'a> ReplyBuilder<'a> {
 
     /// Adds the addresses of the targets that are within the zone, each once.
     fn push_glue(&mut self, set: &RecordSet) {
-        let before = match set.rtype {
-            rtype::SRV => 6,
-            rtype::NS => 0,
-            _ => 2,
-        };
-        for (at, record) in set.records.iter().enumerate() {
-            let target = |rdata: &[u8]| rdata.get(before..).and_then(Name::from_wire).map(Name::lower);
-            let Some(name) = target(&record.rdata).filter(|name| name.is_within(&self.zone.origin)) else {
+        for record in set.records.iter().filter(|record| !record.repeats_target) {
+            let name = target(set.rtype, &record.rdata).filter(|name| name.is_within(&self.zone.origin));
+            let Some((name, node)) = name.and_then(|name| Some((name, self.zone.node(name.wire())?))) else {
                 continue;
             };
-            let is_repeated = set.records[..at].iter().any(|known| target(&known.rdata) == Some(name));
-            let Some(node) = self.zone.node(name.wire()).filter(|_| !is_repeated) else { continue };
             for rtype in [rtype::A, rtype::AAAA] {
                 if let Some(addresses) = node.set(rtype) {
                     self.push_signed(Section::Additional, &name, node, addresses);

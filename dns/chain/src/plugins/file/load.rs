@@ -1,5 +1,6 @@
 //! Reads a zone file.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -10,7 +11,7 @@ use dns_wire::codes::{class, rtype};
 use super::zone::ZoneData;
 use crate::presentation;
 
-/// The largest file, and the most records of a zone: far above what a zone of a cluster has.
+/// The most bytes of a file and those that it includes, and the most records of a zone: far above what a zone of a cluster has.
 const MAX_BYTES: u64 = 256 << 20;
 const MAX_RECORDS: usize = 4_000_000;
 
@@ -32,20 +33,23 @@ impl fmt::Display for LoadError {
 
 /// The zone in a file.
 pub(in crate::plugins) fn load(path: &Path, origin: &Name) -> Result<ZoneData, LoadError> {
-    let text = text(path)?;
+    let left = Cell::new(MAX_BYTES);
+    let text = text(path, &left)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let include = |file: &str| self::text(&folder.join(file)).map_err(|error| error.to_string());
+    let include = |file: &str| self::text(&folder.join(file), &left).map_err(|error| error.to_string());
     parse(&text, origin, &include, MAX_RECORDS)
 }
 
-fn text(path: &Path) -> Result<String, LoadError> {
+/// The text of a file, whose length is taken from what is left.
+fn text(path: &Path, left: &Cell<u64>) -> Result<String, LoadError> {
     let metadata = std::fs::metadata(path).map_err(|error| LoadError::Missing(error.to_string()))?;
     if !metadata.is_file() {
         return Err(LoadError::Invalid("not a regular file".to_owned()));
     }
-    if metadata.len() > MAX_BYTES {
-        return Err(LoadError::Invalid(format!("more than {MAX_BYTES} bytes")));
-    }
+    let Some(rest) = left.get().checked_sub(metadata.len()) else {
+        return Err(LoadError::Invalid(format!("more than {MAX_BYTES} bytes in all")));
+    };
+    left.set(rest);
     std::fs::read_to_string(path).map_err(|error| match error.kind() {
         ErrorKind::InvalidData => LoadError::Invalid("not UTF-8".to_owned()),
         _ => LoadError::Missing(error.to_string()),
@@ -58,34 +62,34 @@ fn parse(
     include: presentation::Include<'_>,
     most: usize,
 ) -> Result<ZoneData, LoadError> {
-    let (mut zone, mut count, mut wrong) = (ZoneData::new(origin.lower()), 0, None);
-    let mut outside = 0;
+    let (mut zone, mut count, mut outside) = (ZoneData::new(origin.lower()), 0, 0);
     let read = presentation::zone(text, origin, include, &mut |record| {
         count += 1;
+        if count > most {
+            return Err(format!("more than {most} records"));
+        }
         let owner = record.owner.lower();
         if !owner.is_within(origin) {
             // Glue of other zones is of no use here; CoreDNS's zone ignores it as well.
             outside += 1;
-        } else if record.class != class::IN {
-            wrong.get_or_insert(format!("a record of {owner} is not of class IN"));
-        } else if record.rtype == rtype::SOA && owner != zone.origin {
-            wrong.get_or_insert(format!("the SOA record belongs to {owner}, not to {origin}"));
-        } else if count > most {
-            wrong.get_or_insert(format!("more than {most} records"));
-        } else {
-            if record.rtype == rtype::SOA {
-                // The serial is the first number behind the two names (RFC 1035 §3.3.13).
-                let numbers = record.rdata.len().saturating_sub(20);
-                let serial = record.rdata.get(numbers..numbers + 4).and_then(|serial| serial.try_into().ok());
-                zone.serial = serial.map_or(0, u32::from_be_bytes);
-            }
-            zone.insert(&owner, record.rtype, record.ttl, &record.rdata);
+            return Ok(());
         }
+        if record.class != class::IN {
+            return Err(format!("a record of {owner} is not of class IN"));
+        }
+        if record.rtype == rtype::SOA {
+            if owner != zone.origin {
+                return Err(format!("the SOA record belongs to {owner}, not to {origin}"));
+            }
+            // The serial is the first number behind the two names (RFC 1035 §3.3.13).
+            let numbers = record.rdata.len().saturating_sub(20);
+            let serial = record.rdata.get(numbers..numbers + 4).and_then(|serial| serial.try_into().ok());
+            zone.serial = serial.map_or(0, u32::from_be_bytes);
+        }
+        zone.insert(&owner, record.rtype, record.ttl, &record.rdata)
     });
     read.map_err(|error| LoadError::Invalid(error.to_string()))?;
-    if let Some(wrong) = wrong {
-        return Err(LoadError::Invalid(wrong));
-    }
+    zone.complete().map_err(LoadError::Invalid)?;
     if !zone.has_soa() {
         let what = if outside > 0 {
             format!("no SOA record of {origin}, and {outside} records of other names")
@@ -115,9 +119,41 @@ mod tests {
             let error = parse(text, &origin, &|_| Err(String::new()), 2).err().map(|error| error.to_string());
             assert!(error.as_ref().is_some_and(|error| error.contains(wanted)), "{text}: {error:?}");
         }
+        // Nothing behind the last record that fits is read.
+        let error = parse(
+            "@ SOA n h 1 2 3 4 5\n$GENERATE 1-9 a$ A 10.0.0.$\nb A x\n",
+            &origin,
+            &|_| Err(String::new()),
+            5,
+        );
+        let error = error.err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some("line 2: more than 5 records"));
         let zone = parse("@ SOA n h 7 2 3 4 5\na.b A 10.0.0.1\n", &origin, &|_| Err(String::new()), 2);
         let zone = zone.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((zone.serial, zone.len()), (7, 2));
         assert!(zone.node(b"\x01b\x07example\x03org\0").is_some(), "a name above others exists");
+    }
+
+    /// Reading a name with very many records takes time in proportion to their number, whatever their order.
+    #[test]
+    fn records_of_a_name_and_its_types_are_limited_and_repeated_ones_count_once() {
+        let origin: Name = "example.org.".parse().unwrap();
+        let parsed = |text: &str| {
+            let text = format!("@ SOA n h 1 2 3 4 5\n{text}");
+            let zone = parse(&text, &origin, &|_| Err(String::new()), MAX_RECORDS);
+            zone.map(|zone| zone.len()).map_err(|error| error.to_string())
+        };
+        let addresses = |count: u32| -> String {
+            (0..count).map(|at| format!("a A {}\n", std::net::Ipv4Addr::from(at))).collect()
+        };
+        assert_eq!(parsed(&addresses(4096).repeat(20)), Ok(1 + 4096));
+        let error = parsed(&addresses(50_000)).unwrap_err();
+        assert_eq!(error, "a.example.org. has more than 4096 records of type A");
+        let types = |count: u32| -> String {
+            (0..count).map(|at| format!("a TYPE{} \\# 1 00\n", 1000 + at)).collect()
+        };
+        assert_eq!(parsed(&types(256)), Ok(1 + 256));
+        let error = parsed(&types(257)).unwrap_err();
+        assert_eq!(error, "line 258: a.example.org. has records of more than 256 types");
     }
 }

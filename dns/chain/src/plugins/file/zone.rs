@@ -1,13 +1,19 @@
 //! The records of a zone by name, and the zones that a plugin serves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use arc_swap::ArcSwapOption;
 use dns_wire::codes::rtype;
 use dns_wire::{Name, Query};
 use foldhash::fast::RandomState;
 
+use crate::codes::Type;
 use crate::names::Zones;
+
+/// The most types of a name. Each query looks through them.
+const MAX_TYPES: usize = 256;
+/// The most records of a name and type: as many addresses as the longest message (64 KiB) has room for.
+const MAX_SET: usize = 4096;
 
 /// The records of a zone.
 pub(in crate::plugins) struct ZoneData {
@@ -31,6 +37,8 @@ pub(in crate::plugins) struct RecordSet {
 
 pub(in crate::plugins) struct StoredRecord {
     pub ttl: u32,
+    /// Whether an earlier record of the set has the same target (see `target`).
+    pub repeats_target: bool,
     pub rdata: Box<[u8]>,
 }
 
@@ -42,6 +50,14 @@ impl NameRecords {
     }
 }
 
+impl RecordSet {
+    /// For each record whether none before it has the same data.
+    fn first_ones(&self) -> Vec<bool> {
+        let mut known = HashSet::<&[u8], RandomState>::default();
+        self.records.iter().map(|record| known.insert(&record.rdata)).collect()
+    }
+}
+
 impl ZoneData {
     pub(in crate::plugins) fn new(origin: Name) -> Self {
         let mut nodes = HashMap::<Box<[u8]>, NameRecords, RandomState>::default();
@@ -49,8 +65,14 @@ impl ZoneData {
         Self { origin, serial: 0, nodes }
     }
 
-    /// Adds a record whose owner is within the zone. A repeated record counts once.
-    pub(in crate::plugins) fn insert(&mut self, owner: &Name, rtype: u16, ttl: u32, rdata: &[u8]) {
+    /// Adds a record whose owner is within the zone. Afterwards the zone needs [`complete`](Self::complete).
+    pub(in crate::plugins) fn insert(
+        &mut self,
+        owner: &Name,
+        rtype: u16,
+        ttl: u32,
+        rdata: &[u8],
+    ) -> Result<(), String> {
         let wire = *owner;
         let mut above = wire.wire();
         // Every name between the zone and the owner exists (RFC 4592 §2.2.2).
@@ -59,12 +81,38 @@ impl ZoneData {
             above = &above[1 + usize::from(above[0])..];
         }
         let node = self.nodes.entry(owner.wire().into()).or_default();
-        let record = StoredRecord { ttl, rdata: rdata.into() };
+        let record = StoredRecord { ttl, repeats_target: false, rdata: rdata.into() };
+        let types = node.sets.len();
         match node.sets.iter_mut().find(|set| set.rtype == rtype) {
-            Some(set) if set.records.iter().any(|known| known.rdata == record.rdata) => {}
             Some(set) => set.records.push(record),
+            None if types == MAX_TYPES => {
+                return Err(format!("{owner} has records of more than {MAX_TYPES} types"));
+            }
             None => node.sets.push(RecordSet { rtype, records: vec![record] }),
         }
+        Ok(())
+    }
+
+    /// Removes repeated records, and finds repeated targets, once all records are there.
+    pub(in crate::plugins) fn complete(&mut self) -> Result<(), String> {
+        let sets =
+            self.nodes.iter_mut().flat_map(|(name, node)| node.sets.iter_mut().map(move |set| (name, set)));
+        for (name, set) in sets.filter(|(_, set)| set.records.len() > 1) {
+            let mut is_first = set.first_ones().into_iter();
+            set.records.retain(|_| is_first.next().unwrap_or_default());
+            if set.records.len() > MAX_SET {
+                let owner = Name::from_wire(name).unwrap_or(Name::ROOT);
+                return Err(format!("{owner} has more than {MAX_SET} records of type {}", Type(set.rtype)));
+            }
+            if has_glue(set.rtype) {
+                let mut targets = HashSet::<Name, RandomState>::default();
+                for record in &mut set.records {
+                    record.repeats_target =
+                        target(set.rtype, &record.rdata).is_some_and(|name| !targets.insert(name));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The node of a name in lower case.
@@ -86,6 +134,22 @@ impl ZoneData {
     pub(in crate::plugins) fn has_soa(&self) -> bool {
         self.apex().is_some_and(|apex| apex.set(rtype::SOA).is_some())
     }
+}
+
+/// Whether the addresses of a record's target are sent along with it: SVCB is 64.
+pub(super) fn has_glue(rtype: u16) -> bool {
+    matches!(rtype, rtype::NS | rtype::MX | rtype::SRV | rtype::HTTPS | 64)
+}
+
+/// The name in the data of a record of such a type, in lower case.
+// Hot: 0 allocations.
+pub(super) fn target(rtype: u16, rdata: &[u8]) -> Option<Name> {
+    let before = match rtype {
+        rtype::SRV => 6,
+        rtype::NS => 0,
+        _ => 2,
+    };
+    rdata.get(before..).and_then(Name::from_wire).map(Name::lower)
 }
 
 /// A zone as it is served. Its records are replaced when the file has changed.
