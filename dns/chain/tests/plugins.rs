@@ -287,6 +287,9 @@ async fn dns64_makes_addresses_for_names_without_any() {
         template IN AAAA {\nmatch ^v4[.]\nauthority \". 300 SOA a. b. 1 2 3 4 5\"\nfallthrough\n}
         template IN AAAA {\nmatch ^v6[.]\nanswer \"{{ .Name }} 60 IN AAAA fd00::1\"\nfallthrough\n}
         template IN A {\nmatch ^v6[.]\nanswer \"{{ .Name }} 60 IN A 192.0.2.1\"\nfallthrough\n}
+        template IN A {\nmatch ^failing[.]\nrcode SERVFAIL\nfallthrough\n}
+        template IN A {\nmatch ^refused[.]\nrcode REFUSED\nfallthrough\n}
+        template IN AAAA {\nmatch ^(failing|refused)[.]\nauthority \". 300 SOA a. b. 1 2 3 4 5\"\nfallthrough\n}
         template ANY ANY {\nrcode NXDOMAIN\nauthority \". 300 SOA a. b. 1 2 3 4 5\"\n}";
     let (usual, all, v4) = (
         format!("dns64\n{upstream}"),
@@ -317,6 +320,9 @@ async fn dns64_makes_addresses_for_names_without_any() {
             [&["v6. 60 IN AAAA 2001:db8:c000:201::"], &[], &[]],
         ),
         (&usual, from_client("none.", "AAAA", "fd00::9"), "NXDOMAIN", [&[], &[soa], &[]]),
+        // A failed lookup of the A records is no denial of addresses.
+        (&usual, from_client("failing.", "AAAA", "fd00::9"), "SERVFAIL", [&[], &[], &[]]),
+        (&usual, from_client("refused.", "AAAA", "fd00::9"), "REFUSED", [&[], &[], &[]]),
     ])
     .await;
 }
@@ -369,6 +375,47 @@ async fn metadata_reaches_templates_and_rewrites() {
         ),
     ])
     .await;
+}
+
+/// A rewritten name and the names below it are turned back, as owners and in the data of records.
+#[tokio::test]
+async fn names_below_a_rewritten_one_are_turned_back_too() {
+    let next = "template ANY ANY {\nanswer \"{{ .Name }} 60 IN MX 1 x.{{ .Name }}\"\nanswer \"{{ .Name }} 60 IN PTR x.{{ .Name }}\"\nadditional \"x.{{ .Name }} 60 IN A 192.0.2.1\"\nadditional \"xb.test. 60 IN A 192.0.2.1\"\n}";
+    for rule in [
+        "name a.test. b.test.",
+        "name prefix a. b. answer auto",
+        "name substring a. b. answer auto",
+        "name regex ^a[.](.*)[.]$ b.{1} answer auto",
+    ] {
+        check(&[(
+            &format!("rewrite {rule}\n{next}"),
+            Question::new("a.test.", "MX"),
+            "NOERROR",
+            [
+                &["a.test. 60 IN MX 1 x.a.test.", "a.test. 60 IN PTR x.a.test."],
+                &[],
+                &["x.a.test. 60 IN A 192.0.2.1", "xb.test. 60 IN A 192.0.2.1"],
+            ],
+        )])
+        .await;
+    }
+}
+
+/// `prefix old` is no whole label, and the target of a pattern is no whole name.
+#[tokio::test]
+async fn texts_of_cname_rules_get_no_final_dot() {
+    let next = "template IN CNAME {\nmatch ^a[.]$\nanswer \"a. 60 IN CNAME oldest.test.\"\nfallthrough\n}\ntemplate ANY ANY {\nrcode NXDOMAIN\n}";
+    for rule in
+        ["prefix old new", "substring olde newe", "regex ^old(.*)$ new{1}", "exact OLDEST.test newest.test"]
+    {
+        check(&[(
+            &format!("rewrite cname {rule}\n{next}"),
+            Question::new("a.", "CNAME"),
+            "NOERROR",
+            [&["a. 60 IN CNAME newest.test."], &[], &[]],
+        )])
+        .await;
+    }
 }
 
 /// A plugin above `rewrite` sees the client's question, also when the query fails.

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use ipnet::Ipv6Net;
 use telemetry::metrics::{Counter, Family, Registry};
 
-use crate::plugin::{After, Answer, Hooks, Plugin, Runner};
+use crate::plugin::{After, Answer, Hooks, Plugin, QueryFailure, Runner};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 
@@ -85,11 +85,12 @@ impl Plugin for Dns64 {
         Box::pin(async move {
             let name = request.query.to_name();
             let mut found = Answer::default();
-            let Some(query) = runner.resolve(request, &name, rtype::A, &mut found).await else { return };
-            if found.failure.is_some() {
-                // Without the A records the answer stays as it is.
-                return;
-            }
+            let resolved = runner.resolve(request, &name, rtype::A, &mut found).await;
+            // As in CoreDNS the client gets the response code of a failed lookup: an answer without records would deny the name.
+            let Some(query) = resolved.filter(|_| !found.dropped) else {
+                let why = "plugin/dns64: the lookup of the A records has no answer";
+                return answer.fail(QueryFailure::new(rcode::SERVFAIL, why));
+            };
             let soa = answer.reply.section(Section::Authority).find(|record| record.rtype == rtype::SOA);
             let most = soa.map_or(MAX_TTL, |soa| soa.ttl);
             let mut made = Reply::default();

@@ -12,17 +12,15 @@ mod reply;
 mod rule;
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use dns_wire::Name;
 use dns_wire::codes::rcode;
 use futures_util::future::BoxFuture;
 
 use crate::plugin::{After, Answer, Flow, Hooks, Plugin, QueryFailure, Runner};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
-use outcome::{AppliedRules, RuleOutcome, RuleQuestion};
+use outcome::{AppliedRules, NameText, RuleOutcome, RuleQuestion};
 use rule::RewriteRule;
 
 /// See the module.
@@ -58,11 +56,11 @@ impl Plugin for Rewrite {
         let mut question = RuleQuestion::of(&request.query);
         let mut applied = Vec::new();
         let failed = NAME_TEXT.with_borrow_mut(|text| {
-            set_text(text, &question.name);
+            let mut text = NameText::new(text);
             for (index, rule) in self.rules.iter().enumerate() {
-                match rule.apply(index, request, &mut question, text, &mut applied) {
+                match rule.apply(index, request, &mut question, &mut text, &mut applied) {
                     RuleOutcome::Ignored => continue,
-                    RuleOutcome::Renamed => set_text(text, &question.name),
+                    RuleOutcome::Renamed => text.clear(),
                     RuleOutcome::Applied => {}
                     RuleOutcome::InvalidName(name) => return Some(name),
                 }
@@ -126,12 +124,6 @@ impl Plugin for Rewrite {
             reply::apply(&self.rules, applied, &request.query, answer);
         })
     }
-}
-
-fn set_text(text: &mut String, name: &Name) {
-    text.clear();
-    // Writing into a String cannot fail.
-    let _ = write!(text, "{}", name.lower());
 }
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {

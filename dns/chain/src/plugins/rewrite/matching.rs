@@ -55,9 +55,21 @@ impl MatchKind {
 impl TextRewrite {
     /// Texts are in lower case and end in a dot, unless `from` is a pattern.
     pub(super) fn new(kind: MatchKind, from: &str, to: &str) -> Result<Self, String> {
-        let to = absolute(to);
+        let from = if kind == MatchKind::Regex { from.to_owned() } else { absolute(from) };
+        Self::of_texts(kind, from, absolute(to))
+    }
+
+    /// For `cname`, whose texts get a final dot only if they are whole names (coredns, plugin/rewrite/cname_target.go).
+    pub(super) fn of_targets(kind: MatchKind, from: &str, to: &str) -> Result<Self, String> {
+        match kind {
+            MatchKind::Exact => Self::new(kind, from, to),
+            MatchKind::Regex => Self::of_texts(kind, from.to_owned(), to.to_lowercase()),
+            _ => Self::of_texts(kind, from.to_lowercase(), to.to_lowercase()),
+        }
+    }
+
+    fn of_texts(kind: MatchKind, from: String, to: String) -> Result<Self, String> {
         if kind != MatchKind::Regex {
-            let from = absolute(from);
             return Ok(match kind {
                 MatchKind::Exact => Self::Exact { from, to },
                 MatchKind::Prefix => Self::Prefix { from, to },
@@ -65,7 +77,8 @@ impl TextRewrite {
                 _ => Self::Substring { from, to },
             });
         }
-        let pattern = Regex::new(from).map_err(|error| format!("invalid regex pattern {from:?}: {error}"))?;
+        let pattern =
+            Regex::new(&from).map_err(|error| format!("invalid regex pattern {from:?}: {error}"))?;
         let groups = pattern.captures_len();
         if let Some(missing) = referred_groups(&to).find(|group| *group >= groups) {
             return Err(format!("{to:?} refers to group {missing}, and the pattern has {}", groups - 1));
@@ -105,10 +118,9 @@ impl TextRewrite {
         }
     }
 
-    /// The rewrite back, where the texts themselves tell it.
+    /// The rewrite back, if it follows from the texts alone: of `suffix`, as in CoreDNS.
     pub(super) fn reversed(&self) -> Option<Self> {
         match self {
-            Self::Prefix { from, to } => Some(Self::Prefix { from: to.clone(), to: from.clone() }),
             Self::Suffix { from, to } => Some(Self::Suffix { from: to.clone(), to: from.clone() }),
             _ => None,
         }

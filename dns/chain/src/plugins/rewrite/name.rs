@@ -3,7 +3,7 @@
 use dns_wire::Name;
 
 use super::matching::{MatchKind, TextRewrite};
-use super::outcome::{Applied, RuleOutcome, RuleQuestion};
+use super::outcome::{Applied, NameText, RuleOutcome, RuleQuestion};
 use crate::request::Request;
 
 /// A rule for the queried name.
@@ -29,7 +29,7 @@ impl NameRule {
         (kind, from, to): (MatchKind, &str, &str),
         has_metadata: bool,
         auto: bool,
-        mut answers: Vec<AnswerRule>,
+        answers: Vec<AnswerRule>,
     ) -> Result<Self, String> {
         let rewrite = TextRewrite::new(kind, from, to)?;
         let exact = match &rewrite {
@@ -38,9 +38,11 @@ impl NameRule {
         };
         let reversed = || rewrite.reversed().filter(|_| auto);
         let is_reversible = reversed().is_some();
-        for in_data in [false, true] {
-            answers.extend(reversed().map(|rewrite| AnswerRule { in_data, rewrite }));
-        }
+        // The rules run from the last to the first: those of the Corefile see the names before they are turned back.
+        let turned_back = [false, true]
+            .into_iter()
+            .filter_map(|in_data| Some(AnswerRule { in_data, rewrite: reversed()? }));
+        let answers = turned_back.chain(answers).collect();
         let auto = (auto || kind == MatchKind::Exact) && !is_reversible;
         Ok(Self { exact, rewrite, has_metadata, auto, answers })
     }
@@ -51,17 +53,19 @@ impl NameRule {
         index: usize,
         request: &Request,
         question: &mut RuleQuestion,
-        text: &str,
+        text: &mut NameText<'_>,
         applied: &mut Vec<Applied>,
     ) -> RuleOutcome {
         let matches = match &self.exact {
             Some(name) => question.name.wire().eq_ignore_ascii_case(name.wire()),
-            None => self.rewrite.matches(text),
+            None => self.rewrite.matches(text.of(&question.name)),
         };
         if !matches {
             return RuleOutcome::Ignored;
         }
-        let Some(mut renamed) = self.rewrite.apply(text) else { return RuleOutcome::Ignored };
+        let Some(mut renamed) = self.rewrite.apply(text.of(&question.name)) else {
+            return RuleOutcome::Ignored;
+        };
         if self.has_metadata {
             match with_metadata(&renamed, request) {
                 Some(expanded) => renamed = expanded,

@@ -27,7 +27,7 @@ pub(super) const OPTIONS: &[PluginOption] = &[
     PluginOption {
         syntax: "name [exact|prefix|suffix|substring|regex] FROM TO [metadata] [answer auto] [answer name RE TO] [answer value RE TO]",
         default: "exact",
-        about: "The queried name. In TO of a regex `{1}` is a group, and with the word `metadata` `{PLUGIN/LABEL}` is metadata. `answer auto` turns the names of the answers back, which `exact` does by itself; `answer name` and `answer value` replace owners, and names in the data of SRV, MX, CNAME, NS, DNAME, NAPTR and SOA.",
+        about: "The queried name. In TO of a regex `{1}` is a group, and with the word `metadata` `{PLUGIN/LABEL}` is metadata. `answer auto` turns the names of the answers back, which `exact` does by itself; `answer name` and `answer value` replace owners, and names in the data of SRV, MX, CNAME, NS, DNAME, NAPTR, SOA and PTR.",
     },
     PluginOption {
         syntax: "answer name|value RE TO",
@@ -107,7 +107,8 @@ pub(super) fn read(directive: &Directive) -> Result<RewriteRule, ConfigError> {
         }
         "cname" => {
             let (kind, [from, to]) = reader.kind("FROM TO")?;
-            RuleChange::Cname(reader.rewrite(kind, from, to)?)
+            let rewrite = TextRewrite::of_targets(kind, from, to);
+            RuleChange::Cname(rewrite.map_err(|what| from.error(what, RuleReader::WANTED))?)
         }
         "answer" => {
             return Err(field.error("response rewrites must begin with a name rule", "name before answer"));
@@ -128,6 +129,8 @@ struct RuleReader<'a> {
 }
 
 impl<'a> RuleReader<'a> {
+    const WANTED: &'static str = "a name, or a pattern and its groups";
+
     fn wrong_count(&self, wanted: &str) -> ConfigError {
         let what = format!("{} rules do not take {} arguments", self.field, self.args.len());
         self.field.error(what, format!("{} {wanted}", self.field))
@@ -167,8 +170,7 @@ impl<'a> RuleReader<'a> {
     /// A rewrite; as its own replacement a pattern refers to no group.
     fn rewrite(&self, kind: MatchKind, from: &Word, to: &Word) -> Result<TextRewrite, ConfigError> {
         let to = if std::ptr::eq(from, to) { "" } else { &**to };
-        TextRewrite::new(kind, from, to)
-            .map_err(|what| from.error(what, "a name, or a pattern and its groups"))
+        TextRewrite::new(kind, from, to).map_err(|what| from.error(what, Self::WANTED))
     }
 
     fn name(&self) -> Result<RuleChange, ConfigError> {
@@ -226,9 +228,7 @@ impl<'a> RuleReader<'a> {
             rest = after;
         }
         let rule = NameRule::new((kind, from, to), has_metadata, auto, answers);
-        rule.map(Box::new)
-            .map(RuleChange::Name)
-            .map_err(|what| from.error(what, "a name, or a pattern and its groups"))
+        rule.map(Box::new).map(RuleChange::Name).map_err(|what| from.error(what, Self::WANTED))
     }
 
     fn ttl(&self) -> Result<RuleChange, ConfigError> {

@@ -1,5 +1,7 @@
 //! The outcome of rules: the question so far, and what is left to do for its answer.
 
+use std::fmt::Write as _;
+
 use dns_wire::{Name, Query};
 
 /// The rules that were applied to a query, in order, attached to it until its answer comes back.
@@ -22,6 +24,31 @@ pub(super) struct RuleQuestion {
     pub name: Name,
     pub qtype: u16,
     pub qclass: u16,
+}
+
+/// The queried name as text in lower case, made for the first rule that looks at it.
+pub(super) struct NameText<'b>(&'b mut String);
+
+impl<'b> NameText<'b> {
+    pub(super) fn new(buffer: &'b mut String) -> Self {
+        buffer.clear();
+        Self(buffer)
+    }
+
+    /// The text of a name, which is the same one until [`clear`](Self::clear). No name has an empty text.
+    // Hot: 0 allocations once the buffer has grown.
+    pub(super) fn of(&mut self, name: &Name) -> &str {
+        if self.0.is_empty() {
+            // Writing into a String cannot fail.
+            let _ = write!(self.0, "{}", name.lower());
+        }
+        self.0
+    }
+
+    /// Another name follows.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 /// The result of a rule.

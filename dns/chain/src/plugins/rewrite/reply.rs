@@ -14,7 +14,7 @@ pub(super) fn apply(rules: &[RewriteRule], applied: &[Applied], query: &Query, a
         match applied {
             Applied::Remap(names) => {
                 let [from, to] = &**names;
-                let remap = |name: &Name| (name.lower() == *from).then_some(*to);
+                let remap = |name: &Name| remapped(name, from, to);
                 rename_owners(reply, query, remap);
                 rename_targets(reply, query, remap);
             }
@@ -55,6 +55,17 @@ pub(super) fn apply(rules: &[RewriteRule], applied: &[Applied], query: &Query, a
     }
 }
 
+/// The name with `to` in place of `from`, if it is `from` or below it (coredns, plugin/rewrite/name.go, remapStringRewriter).
+fn remapped(name: &Name, from: &Name, to: &Name) -> Option<Name> {
+    let wire = name.wire();
+    let labels = wire.len().checked_sub(from.wire().len()).filter(|_| name.is_within(from))?;
+    // Every name is below the root, which CoreDNS replaces itself only.
+    if labels > 0 && *from == Name::ROOT {
+        return None;
+    }
+    Name::from_wire(&[&wire[..labels], to.wire()].concat())
+}
+
 fn rename_owners(reply: &mut Reply, query: &Query, renamed: impl Fn(&Name) -> Option<Name>) {
     for at in 0..reply.records().len() {
         let owner = reply.owner(&reply.records()[at], query);
@@ -70,7 +81,14 @@ fn rename_targets(reply: &mut Reply, query: &Query, renamed: impl Fn(&Name) -> O
         let record = reply.records()[at];
         let is_rewritten = matches!(
             record.rtype,
-            rtype::SRV | rtype::MX | rtype::CNAME | rtype::NS | rtype::DNAME | rtype::NAPTR | rtype::SOA
+            rtype::SRV
+                | rtype::MX
+                | rtype::CNAME
+                | rtype::NS
+                | rtype::DNAME
+                | rtype::NAPTR
+                | rtype::SOA
+                | rtype::PTR
         );
         let target = reply.target(&record, query).filter(|_| is_rewritten);
         if let Some(name) = target.and_then(|target| renamed(&target)) {

@@ -3,7 +3,7 @@
 use super::edns::EdnsRule;
 use super::matching::TextRewrite;
 use super::name::NameRule;
-use super::outcome::{Applied, RuleOutcome, RuleQuestion};
+use super::outcome::{Applied, NameText, RuleOutcome, RuleQuestion};
 use crate::request::Request;
 
 /// A rule, and whether no further one is looked at once it has been applied.
@@ -41,13 +41,13 @@ pub(super) enum RuleChange {
 }
 
 impl RewriteRule {
-    /// Applies the rule to a question with this name as text.
+    /// Applies the rule to a question, with its name as text.
     pub(super) fn apply(
         &self,
         index: usize,
         request: &mut Request,
         question: &mut RuleQuestion,
-        text: &str,
+        text: &mut NameText<'_>,
         applied: &mut Vec<Applied>,
     ) -> RuleOutcome {
         let is_applied = match &self.change {
@@ -56,7 +56,7 @@ impl RewriteRule {
             RuleChange::Class { from, to } => replace(&mut question.qclass, *from, *to),
             RuleChange::Edns(rule) => rule.apply(request, applied),
             RuleChange::Ttl { names, .. } | RuleChange::Rcode { names, .. } => {
-                let matches = names.matches(text);
+                let matches = names.matches(text.of(&question.name));
                 applied.extend(matches.then_some(Applied::RewriteRule(index)));
                 matches
             }
