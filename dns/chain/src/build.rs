@@ -130,7 +130,7 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
     let waiting = Some(context.limits.waiting.reserve(waiting.saturating_add(WAITING_RESERVE)));
     let listeners = listeners.into_iter().map(|(listen, ListenerZones { at, settings, zones })| {
         let server = listen.label(Scheme::Dns);
-        let dropped = QueryMetrics::new(&context.metrics, [&server, "dropped", ""], names());
+        let dropped = QueryMetrics::new(&context.metrics, [&server, "dropped", ""], PLUGINS.len());
         let routes = ZoneRoutes::new(zones, dropped, context.runtime.clone(), context.limits.clone());
         DnsListener { listen, at, routes: Arc::new(routes.with_settings(settings)) }
     });
@@ -210,16 +210,18 @@ fn chain(
             continue;
         }
         let (linked, offered) = (Arc::clone(&linked), Arc::clone(&offered));
-        let names = names();
-        let mut setup = Setup { block, names, directives, context, linked, lifecycle, settings, offered };
+        let plugins = PLUGINS.len();
+        let mut setup = Setup { block, plugins, directives, context, linked, lifecycle, settings, offered };
         match (entry.setup)(&mut setup) {
             Ok(plugins) => links.extend(plugins.into_iter().map(|plugin| (place, plugin))),
             Err(found) => errors.extend(found),
         }
     }
     links.sort_by_key(|(place, _)| *place);
-    let links: Vec<_> =
-        links.into_iter().map(|(place, plugin)| Link::new(PLUGINS[place].name, plugin)).collect();
+    let links: Vec<_> = links
+        .into_iter()
+        .map(|(place, plugin)| Link::new(PLUGINS[place].name, plugin).at_place(place))
+        .collect();
     let mut linked_names: Vec<&'static str> = links.iter().map(|link| link.name).collect();
     linked_names.dedup();
     let _: Result<(), _> = linked.set(linked_names);

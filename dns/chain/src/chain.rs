@@ -24,6 +24,8 @@ pub struct Link {
     pub name: &'static str,
     /// The plugin.
     pub plugin: Arc<dyn Plugin>,
+    /// Its place in the registry, if it is there.
+    place: Option<usize>,
     /// See [`Answer::from_memory`].
     in_memory: bool,
 }
@@ -65,7 +67,13 @@ impl Link {
     /// A plugin under its name.
     pub fn new(name: &'static str, plugin: Arc<dyn Plugin>) -> Self {
         let in_memory = plugin.in_memory();
-        Self { name, plugin, in_memory }
+        Self { name, plugin, place: None, in_memory }
+    }
+
+    /// Sets the place of the plugin in the registry.
+    #[must_use]
+    pub(crate) fn at_place(self, place: usize) -> Self {
+        Self { place: Some(place), ..self }
     }
 }
 
@@ -129,7 +137,7 @@ impl Chain {
                 return Step::Done(at);
             }
         };
-        answer.by = link.name;
+        (answer.by, answer.by_place) = (link.name, link.place);
         answer.from_memory = link.in_memory && step == Step::Done(at);
         step
     }

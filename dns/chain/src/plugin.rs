@@ -100,6 +100,8 @@ pub struct Answer {
     pub reply: Reply,
     /// The plugin that answered, for the `plugin` label; `""` if none did.
     pub by: &'static str,
+    /// The place of that plugin in the registry, for its counters.
+    pub(crate) by_place: Option<usize>,
     /// Why the reply is an error reply, if a plugin could not answer.
     pub failure: Option<QueryFailure>,
     /// Whether the answering plugin holds its records in memory, so that caching them would save no time.
@@ -113,6 +115,7 @@ impl Answer {
     pub fn clear(&mut self) {
         self.reply.clear();
         self.by = "";
+        self.by_place = None;
         self.failure = None;
         self.from_memory = false;
         self.dropped = false;

@@ -25,14 +25,17 @@ const SIZES: &[f64] =
 pub struct QueryMetrics {
     /// Server, zone and view.
     labels: [String; 3],
-    names: &'static [&'static str],
     families: Families,
     duration: Histogram,
     requests: Box<[OnceLock<Counter>]>,
-    responses: Box<[OnceLock<Counter>]>,
+    /// By place of the answering plugin, after those of no plugin. The counters of a plugin exist from its first answer on.
+    responses: Box<[OnceLock<ByRcode>]>,
     dnssec: OnceLock<Counter>,
     sizes: [[OnceLock<Histogram>; 2]; 2],
 }
+
+/// The counters of a plugin's answers; the last one is for all higher response codes.
+type ByRcode = Box<[OnceLock<Counter>]>;
 
 struct Families {
     requests: Family<Counter, 6>,
@@ -43,9 +46,9 @@ struct Families {
 }
 
 impl QueryMetrics {
-    /// The metrics of a server, zone and view; the zone is `"dropped"` for queries outside all zones. `names` are the plugins
-    /// that may answer.
-    pub fn new(metrics: &Registry, [server, zone, view]: [&str; 3], names: &'static [&'static str]) -> Self {
+    /// The metrics of a server, zone and view; the zone is `"dropped"` for queries outside all zones. `plugins` is the number of
+    /// plugins that may answer.
+    pub fn new(metrics: &Registry, [server, zone, view]: [&str; 3], plugins: usize) -> Self {
         let families = Families {
             requests: metrics.counters(
                 "coredns_dns_requests_total",
@@ -83,14 +86,12 @@ impl QueryMetrics {
                 &exponential(0.00025, 2.0, 16),
             )
             .with([server, zone, view]);
-        let cells = |count| (0..count).map(|_| OnceLock::new()).collect();
         Self {
             labels: [server, zone, view].map(str::to_owned),
-            names,
             families,
             duration,
             requests: cells(PROTOCOLS.len() * FAMILIES.len() * KINDS),
-            responses: cells((RCODES + 1) * (names.len() + 1)),
+            responses: cells(plugins + 1),
             dnssec: OnceLock::new(),
             sizes: Default::default(),
         }
@@ -125,12 +126,16 @@ impl QueryMetrics {
     }
 
     fn count_response(&self, answer: &Answer) {
-        let by = self.names.iter().position(|name| *name == answer.by).map_or(0, |at| at + 1);
+        let by = answer.by_place.map_or(0, |place| place + 1).min(self.responses.len() - 1);
         let ([server, zone, view], rcode) = (self.labels.each_ref().map(String::as_str), answer.reply.rcode);
         let new = || self.families.responses.with([server, zone, view, Rcode(rcode).label(), answer.by]);
-        let cell = &self.responses[by * (RCODES + 1) + usize::from(rcode).min(RCODES)];
-        cell.get_or_init(new).inc();
+        let by_rcode = self.responses[by].get_or_init(|| cells(RCODES + 1));
+        by_rcode[usize::from(rcode).min(RCODES)].get_or_init(new).inc();
     }
+}
+
+fn cells<T>(count: usize) -> Box<[OnceLock<T>]> {
+    (0..count).map(|_| OnceLock::new()).collect()
 }
 
 // Hot: a linear search in eighteen numbers, the most common ones first.
@@ -158,9 +163,9 @@ mod tests {
     #[test]
     fn unknown_types_and_codes_share_a_label() {
         let registry = Registry::new();
-        let metrics = QueryMetrics::new(&registry, ["dns://:53", ".", ""], &["forward"]);
+        let metrics = QueryMetrics::new(&registry, ["dns://:53", ".", ""], 1);
         let mut request = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
-        let mut answer = Answer { by: "forward", ..Answer::default() };
+        let mut answer = Answer { by: "forward", by_place: Some(0), ..Answer::default() };
         for number in 0..4096 {
             request.query = Query::new(1, &dns_wire::Name::ROOT, 10_000 + number);
             answer.reply.rcode = number;

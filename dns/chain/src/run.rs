@@ -110,7 +110,8 @@ impl PendingQuery {
         let end = end.unwrap_or_else(|_elapsed| {
             let (Step::Done(at) | Step::Refresh(at) | Step::Wait(at) | Step::Finish { at, .. }) = *step;
             let why = format!("no answer within {}", config::value::shown(limit));
-            (answer.by, answer.dropped, answer.from_memory) = ("", false, false);
+            (answer.by, answer.by_place) = ("", None);
+            (answer.dropped, answer.from_memory) = (false, false);
             answer.fail(QueryFailure::new(rcode::SERVFAIL, why));
             run.chain.reply_at_once(request, answer, at);
             step.end()

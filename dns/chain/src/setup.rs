@@ -283,8 +283,8 @@ pub struct ReloadOptions {
 pub struct Setup<'a> {
     /// The server block.
     pub block: &'a ServerBlock,
-    /// The names of all plugins.
-    pub names: &'static [&'static str],
+    /// The number of all plugins.
+    pub plugins: usize,
     /// The directives of the plugin's name, at least one.
     pub directives: Vec<&'a Directive>,
     /// Parts of the process that plugins use.

@@ -287,7 +287,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_dropped_listener_ends_its_tasks() {
         let runtime = tokio::runtime::Handle::current();
-        let dropped = QueryMetrics::new(&Registry::new(), ["dns://:0", "dropped", ""], &[]);
+        let dropped = QueryMetrics::new(&Registry::new(), ["dns://:0", "dropped", ""], 0);
         let routes = Arc::new(ZoneRoutes::new(
             Vec::new(),
             dropped,

@@ -41,7 +41,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     ],
     early: false,
     metrics: |metrics| {
-        QueryMetrics::new(metrics, [""; 3], &[]);
+        QueryMetrics::new(metrics, [""; 3], 0);
         enabled(metrics);
         build_info(metrics);
     },
@@ -146,7 +146,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     build_info(&metrics).with([setup.context.version, REVISION, COMPILER]).set(1.0);
 
     let of_key =
-        |key: &ServedKey| QueryMetrics::new(&metrics, [&key.server, &key.zone, &key.view], setup.names);
+        |key: &ServedKey| QueryMetrics::new(&metrics, [&key.server, &key.zone, &key.view], setup.plugins);
     let query_metrics = setup.served_keys().iter().map(of_key).collect();
     let admin = setup.context.admin.clone();
     let file = file.map(|file| file.text.clone());

@@ -69,7 +69,7 @@ impl Plugin for Refreshing {
 fn routes(waiting: usize, plugins: Vec<Arc<dyn Plugin>>) -> Arc<ZoneRoutes> {
     let metrics = Registry::new();
     let chain = Arc::new(Chain::new(plugins.into_iter().map(|plugin| Link::new("test", plugin)).collect()));
-    let dropped = QueryMetrics::new(&metrics, ["dns://:53", "dropped", ""], &[]);
+    let dropped = QueryMetrics::new(&metrics, ["dns://:53", "dropped", ""], 0);
     let limits = ChainLimits::with(&metrics, waiting, 0);
     let zones = vec![(Name::ROOT, ZoneRoute { chain, key: 0, filter: None })];
     Arc::new(ZoneRoutes::new(zones, dropped, Handle::current(), limits))

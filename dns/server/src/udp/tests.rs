@@ -37,7 +37,7 @@ impl Plugin for Panics {
 async fn a_panic_affects_only_one_query_and_is_counted() {
     let runtime = tokio::runtime::Handle::current();
     let chain = Arc::new(Chain::new(vec![Link::new("whoami", Arc::new(Panics))]));
-    let dropped = QueryMetrics::new(&Registry::new(), ["dns://:0", "dropped", ""], &[]);
+    let dropped = QueryMetrics::new(&Registry::new(), ["dns://:0", "dropped", ""], 0);
     let limits = ChainLimits::new(&Registry::new());
     let route = ZoneRoute { chain, key: 0, filter: None };
     let routes = ZoneRoutes::new(vec![(Name::ROOT, route)], dropped, runtime.clone(), limits);
