@@ -149,7 +149,7 @@ impl<'a> ProxyRequest<'a> {
         };
         let settings = client.worker.settings();
         let identity = &settings.identity;
-        let port = exchange.forwarded_port();
+        let port = client.worker.forwarded_port(exchange);
         let scheme = exchange.access_scheme();
         let is_of_connection =
             port.is_none() && Rc::ptr_eq(&guard.client, &client.peer_ip) && scheme == client.scheme.as_str();
@@ -163,15 +163,7 @@ impl<'a> ProxyRequest<'a> {
             full_forwarded_for: (identity.forwarded_headers && identity.full_forwarded_for)
                 .then(|| exchange.connected_ip()),
             forwarded_for: &identity.forwarded_for,
-            port: match port {
-                Some(port)
-                    if port.parse::<u16>().is_ok_and(|port| client.worker.public_port(port) == 443) =>
-                {
-                    "443"
-                }
-                Some(port) => port,
-                None => digits.format(client.port),
-            },
+            port: port.unwrap_or_else(|| digits.format(client.port)),
             scheme,
             connection_lines: is_of_connection.then(|| client.forwarded_lines()),
             body: *length,

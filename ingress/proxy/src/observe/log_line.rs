@@ -23,6 +23,8 @@ static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) struct LogLine<'a> {
     pub(crate) record: &'a AccessRecord,
     pub(crate) connection: LoggedConnection<'a>,
+    /// `X-Forwarded-Port`, if a trusted peer reports it.
+    pub(crate) forwarded_port: Option<&'a str>,
     pub(crate) clock: &'a Clock,
     pub(crate) elapsed: Duration,
 }
@@ -34,7 +36,7 @@ pub(crate) struct LoggedConnection<'a> {
     pub(crate) requests: u32,
     pub(crate) client: SocketAddr,
     pub(crate) scheme: RequestScheme,
-    /// The port for `X-Forwarded-Port`.
+    /// The port for `X-Forwarded-Port`, unless a trusted peer reports another one.
     pub(crate) port: u16,
     pub(crate) tls: Option<&'a TlsDetails>,
 }
@@ -62,7 +64,7 @@ impl LogLine<'_> {
     }
 
     fn value(&self, variable: &LogVariable, escape: LogEscape, out: &mut Vec<u8>) {
-        let Self { record, connection, clock, elapsed } = self;
+        let Self { record, connection, clock, elapsed, .. } = self;
         let (exchange, route) = (record.exchange.as_ref(), record.route.as_deref());
         let text = match variable {
             LogVariable::RequestLine => Some(&*record.line),
@@ -152,7 +154,10 @@ impl LogLine<'_> {
             },
             LogVariable::Connection => return format::number(out, connection.number),
             LogVariable::ConnectionRequests => return format::number(out, connection.requests.into()),
-            LogVariable::Port => return format::number(out, connection.port.into()),
+            LogVariable::Port => match self.forwarded_port {
+                Some(port) => Some(port.as_bytes()),
+                None => return format::number(out, connection.port.into()),
+            },
             LogVariable::ProcessId => return format::number(out, std::process::id().into()),
             LogVariable::RequestLength => return format::number(out, record.head_bytes + record.body_bytes),
             LogVariable::Status => return format::number(out, record.status.into()),

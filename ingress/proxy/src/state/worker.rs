@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use ingress_routes::{Pool, PoolKey, ProxySettings, RouteTable, ServerSettings};
+use ingress_routes::{Exchange, Pool, PoolKey, ProxySettings, RouteTable, ServerSettings};
 use ingress_wire::head_writer::HeadWriter;
 use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::HeadLimits;
@@ -244,6 +244,12 @@ impl Worker {
         if self.options.https.iter().any(|address| address.port() == port) { 443 } else { port }
     }
 
+    /// `X-Forwarded-Port` of a request, if a trusted peer reports it.
+    pub(crate) fn forwarded_port<'e>(&self, exchange: &'e Exchange) -> Option<&'e str> {
+        let port = exchange.forwarded_port()?;
+        Some(if port.parse().is_ok_and(|port| self.public_port(port) == 443) { "443" } else { port })
+    }
+
     /// Closes the connection to an endpoint that has been idle longest, else one to an authentication server; false if none is idle.
     pub(crate) fn close_idle_upstream(&self) -> bool {
         self.connection_pool.close_oldest()
@@ -303,7 +309,10 @@ impl Worker {
                 lines.write_line(|out| match &settings.log_format {
                     None => record.write(out, |out| self.clock.write_local_time(out), elapsed),
                     Some(format) => {
-                        LogLine { record: &record, connection, clock: &self.clock, elapsed }
+                        let forwarded_port =
+                            record.exchange.as_ref().and_then(|exchange| self.forwarded_port(exchange));
+                        let clock = &self.clock;
+                        LogLine { record: &record, connection, forwarded_port, clock, elapsed }
                             .write(format, out);
                     }
                 });

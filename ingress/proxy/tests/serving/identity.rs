@@ -75,6 +75,22 @@ fn forwarded_headers_of_trusted_peers_name_the_client() {
 }
 
 #[test]
+fn the_access_log_has_the_host_and_port_that_trusted_peers_report() {
+    let script = ScriptedEndpoint::always(OK);
+    let mut world = TestCluster::serving_with(one_worker(), &[script.address]);
+    let format = ("log-format-upstream", "$http_host $best_http_host $pass_port");
+    let (on, far) = (("use-forwarded-headers", "true"), ("proxy-real-ip-cidr", "10.0.0.0/8"));
+    for keys in [&[format][..], &[format, on, far], &[format, on]] {
+        world.configure(keys);
+        world.ask(
+            "GET / HTTP/1.1\nHost: shop.example\nX-Forwarded-Host: outer.example:81\nX-Forwarded-Port: 1234\n\n",
+        );
+    }
+    let here = format!("shop.example shop.example {}", world.http.port());
+    assert_eq!(world.log(3), [&here, &here, "shop.example outer.example:81 1234"]);
+}
+
+#[test]
 fn another_header_may_name_the_client() {
     let script = ScriptedEndpoint::always(OK);
     let mut world = TestCluster::serving(&[script.address]);

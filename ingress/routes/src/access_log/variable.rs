@@ -167,7 +167,6 @@ fn header_name(name: &str) -> Option<HeaderName> {
 fn named(name: &str) -> Option<LogVariable> {
     Some(match name {
         "args" | "query_string" => LogVariable::Args,
-        "best_http_host" => LogVariable::Request(RequestVariable::HttpHost),
         "binary_remote_addr" => LogVariable::BinaryRemoteAddress,
         "body_bytes_sent" => LogVariable::BodyBytesSent,
         "bytes_sent" => LogVariable::BytesSent,
@@ -238,6 +237,7 @@ mod tests {
             ("http_x_forwarded_for", header("x-forwarded-for")),
             ("http_header3", header("header3")),
             ("http_host", LogVariable::Request(RequestVariable::HttpHost)),
+            ("best_http_host", LogVariable::Request(RequestVariable::BestHost)),
             ("scheme", LogVariable::Request(RequestVariable::RequestScheme)),
             ("cookie_Session", LogVariable::Request(RequestVariable::Cookie("session".into()))),
             ("arg_q", LogVariable::Request(RequestVariable::Argument("q".into()))),

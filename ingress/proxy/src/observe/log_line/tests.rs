@@ -18,7 +18,8 @@ fn line(record: &AccessRecord, format: &str, escape: LogEscape) -> String {
         port: 80,
         tls: None,
     };
-    let line = LogLine { record, connection, clock: &clock, elapsed: Duration::from_millis(2) };
+    let elapsed = Duration::from_millis(2);
+    let line = LogLine { record, connection, forwarded_port: None, clock: &clock, elapsed };
     let mut out = Vec::new();
     line.write(&format, &mut out);
     String::from_utf8_lossy(&out).into_owned()
