@@ -268,8 +268,9 @@ impl<'t> RouteMatch<'t> {
         }
     }
 
-    /// Does the rewrite phase, in nginx's order: the 403 of the blocklist, `app-root` of the host, the redirect to a missing slash, the
-    /// 503 of a closed route, the filters of the route. After [`FilterOutcome::Continue`] the phases of the route's [`Plan`] follow.
+    /// Does the rewrite phase, in nginx's order: the 403 of the blocklist, `app-root` of the host, the 413 of a body that is announced as
+    /// too long, the redirect to a missing slash, the 503 of a closed route, the filters of the route. After
+    /// [`FilterOutcome::Continue`] the phases of the route's [`Plan`] follow.
     ///
     /// [`Plan`]: crate::plan::Plan
     pub fn rewrite(&self, exchange: &mut Exchange) -> FilterOutcome {
@@ -302,13 +303,15 @@ impl<'t> RouteMatch<'t> {
         {
             return outcome;
         }
+        let status = |status| FilterOutcome::Respond(DirectResponse::status(status));
         match self.path_match {
+            PathMatch::StepLimit(_) => status(StatusCode::INTERNAL_SERVER_ERROR),
+            PathMatch::Route(route) | PathMatch::MissingSlash(route) if route.refuses_body(exchange) => {
+                status(StatusCode::PAYLOAD_TOO_LARGE)
+            }
             PathMatch::Route(route) => route.rewrite(exchange),
             PathMatch::MissingSlash(route) => {
                 FilterOutcome::Respond(with_slash(exchange, route.plan.relative_redirects))
-            }
-            PathMatch::StepLimit(_) => {
-                FilterOutcome::Respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR))
             }
         }
     }

@@ -107,10 +107,8 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         {
             guard.silent = true;
             (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::OK)))
-        } else if too_large(length, route.plan.proxy.body_size) {
-            (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::PAYLOAD_TOO_LARGE)))
         } else {
-            // Certificates come first, as in nginx.
+            // nginx checks certificates before it chooses a host.
             let refusal = client_certificate::check(client, &found, &mut exchange);
             let outcome = refusal.map_or_else(|| found.rewrite(&mut exchange), FilterOutcome::Respond);
             (route, outcome)
@@ -133,11 +131,6 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         }
     }
     request.run().await
-}
-
-/// Whether the announced length exceeds the limit: such a request is refused before anything is sent.
-fn too_large(length: BodyLength, limit: u64) -> bool {
-    limit != 0 && matches!(length, BodyLength::Known(length) if length > limit)
 }
 
 fn request_body(

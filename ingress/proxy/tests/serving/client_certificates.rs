@@ -130,6 +130,16 @@ fn modes_pages_and_subjects_decide_about_requests() {
 }
 
 #[test]
+fn a_certificate_is_required_before_the_length_of_a_body_is_checked() {
+    let (ca, script) = (TestAuthority::new("Test CA"), ScriptedEndpoint::always(OK));
+    let world = world(&[SECRET, ("proxy-body-size", "4")], &ca, &script);
+    for (config, status) in [(anonymous(), 400), (with(&ca.client("ann")), 413)] {
+        let mut client = TlsClient::connect(&world, &config, "shop.example");
+        assert_eq!(client.get("shop.example", "Content-Length: 5\n").status, status);
+    }
+}
+
+#[test]
 fn a_connection_for_another_host_is_misdirected() {
     let (ca, script) = (TestAuthority::new("Test CA"), ScriptedEndpoint::always(OK));
     let mut world = world(&[SECRET, ("server-alias", "alias.example")], &ca, &script);

@@ -15,6 +15,7 @@ mod error_pages;
 mod forwarding;
 mod heads;
 mod identity;
+mod order;
 mod retries;
 mod settings;
 mod smuggling;

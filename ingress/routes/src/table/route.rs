@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cluster::{CompactString, Key, PathType, PortRef};
 use http::{HeaderName, StatusCode, header};
+use ingress_wire::framing::MessageFraming;
 
 use crate::exchange::Exchange;
 use crate::pattern::StepBudget;
@@ -68,6 +69,13 @@ impl StepLimitMark {
 static ACCEPT: HeaderName = header::ACCEPT;
 
 impl Route {
+    /// Whether the body of a request is announced as longer than `proxy-body-size` allows. Such a request is refused before anything is
+    /// sent.
+    pub(super) fn refuses_body(&self, exchange: &Exchange) -> bool {
+        let limit = self.plan.proxy.body_size;
+        limit != 0 && matches!(exchange.request.framing(), MessageFraming::Length(length) if length > limit)
+    }
+
     /// The 503 of a closed route, then each filter of the rewrite phase in turn.
     pub(super) fn rewrite(&self, exchange: &mut Exchange) -> FilterOutcome {
         if self.denied.is_some() {
