@@ -21,7 +21,10 @@ pub(crate) fn check(
         None => Arc::new(ClientCertificate::default()),
         Some(tls) => match tls.certificate(rules, exchange.host()) {
             Some(certificate) => certificate,
-            None => return Some(DirectResponse::status(StatusCode::MISDIRECTED_REQUEST)),
+            None => {
+                exchange.client_certificate = Some(Arc::default());
+                return Some(DirectResponse::status(StatusCode::MISDIRECTED_REQUEST));
+            }
         },
     };
     let response = rules.refusal(&certificate).map(|refusal| match refusal {

@@ -135,6 +135,7 @@ impl<'a> ProxyRequest<'a> {
         if let RequestPurpose::ErrorPage { status, .. } = &self.purpose {
             root = root_with_query(target);
             target = &root;
+            self.remove_fields_of_route(exchange, &mut edits);
             route.describe_error(exchange, *status, &mut edits);
             edits.set("X-Original-URI", given.target());
         } else {
@@ -179,6 +180,16 @@ impl<'a> ProxyRequest<'a> {
         match self.upstream_options().and_then(|options| options.fastcgi.as_ref()) {
             None => head,
             Some(options) => self.fastcgi_head(options, exchange, &head),
+        }
+    }
+
+    /// Removes the client's fields that the endpoints of the route do not get either: a password that was checked here, forged fields about
+    /// a certificate or a user. As in ingress-nginx, the page of an error is requested without the fields that the route adds.
+    fn remove_fields_of_route<'e>(&'e self, exchange: &'e Exchange, edits: &mut HeadEdits<'e>) {
+        let mut of_route = HeadEdits::default();
+        self.route.plan.edit_request_head(exchange, &mut of_route);
+        for name in of_route.replaced_names().filter(|name| !request_head::is_own(name)) {
+            edits.remove(name);
         }
     }
 

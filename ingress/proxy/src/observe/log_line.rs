@@ -103,13 +103,14 @@ impl LogLine<'_> {
             },
             LogVariable::LocationPath => Some(route.map_or("", |route| &route.path).as_bytes()),
             LogVariable::ServerName => Some(route.map_or("_", |route| &route.host).as_bytes()),
-            LogVariable::Tls(TlsVariable::ClientVerify)
-                if exchange.is_some_and(|exchange| exchange.client_certificate.is_some()) =>
-            {
+            LogVariable::Tls(variable) => {
                 let certificate = exchange.and_then(|exchange| exchange.client_certificate.as_ref());
-                certificate.map(|certificate| certificate.verify.as_bytes())
+                let verify = certificate.map(|certificate| &*certificate.verify);
+                let verify = verify.filter(|verify| {
+                    *variable == TlsVariable::ClientVerify && !verify.is_empty()
+                });
+                verify.or_else(|| connection.tls_value(*variable)).map(str::as_bytes)
             }
-            LogVariable::Tls(variable) => connection.tls_value(*variable).map(str::as_bytes),
             LogVariable::Request(RequestVariable::RequestScheme) => {
                 Some(connection.scheme.as_str().as_bytes())
             }

@@ -230,6 +230,11 @@ fn may_be_added(name: &str) -> bool {
     is_token && KnownHeader::of(name.as_bytes()).is_none_or(|known| !OWN.has(known))
 }
 
+/// Whether the proxy writes the field of this name itself, or no field of it is forwarded.
+pub(crate) fn is_own(name: &str) -> bool {
+    KnownHeader::of(name.as_bytes()).is_some_and(|known| NOT_FORWARDED.has(known))
+}
+
 /// Whether a trailer is forwarded. The rules are those of the client's fields, because some servers merge trailers into them (RFC 9110
 /// §6.5.1).
 pub(crate) fn passes(name: &[u8]) -> bool {

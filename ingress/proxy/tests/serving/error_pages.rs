@@ -22,6 +22,17 @@ fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\nHost: shop.example\n\n")
 }
 
+/// The Secret `users` with the user `ann`.
+fn users() -> Object {
+    let secret = Secret {
+        key: Key::new("default", "users"),
+        certificate: Box::default(),
+        private_key: Box::default(),
+        other: [("auth".into(), b"ann:{PLAIN}bar\n".as_slice().into())].into(),
+    };
+    Object::Secret(secret.into())
+}
+
 #[test]
 fn the_default_backend_responds_instead_of_an_endpoint() {
     let (endpoint, errors) = (ScriptedEndpoint::always(UNAVAILABLE), ScriptedEndpoint::always(TEAPOT));
@@ -101,17 +112,37 @@ fn a_page_for_401_keeps_the_challenge() {
     let errors = ScriptedEndpoint::always("HTTP/1.1 401 Unauthorized\nContent-Length: 5\n\nlogin");
     let auth = [("auth-type", "basic"), ("auth-secret", "users"), ("auth-realm", "shop")];
     let mut world = with_pages(&endpoint, &errors, &auth);
-    let secret = Secret {
-        key: Key::new("default", "users"),
-        certificate: Box::default(),
-        private_key: Box::default(),
-        other: [("auth".into(), b"ann:{PLAIN}bar\n".as_slice().into())].into(),
-    };
-    world.apply(Object::Secret(secret.into()));
+    world.apply(users());
     let response = world.ask(&get("/"));
     assert_eq!((response.status, &*response.body), (401, "login"), "{}", response.head);
     assert_eq!(response.header("www-authenticate"), Some("Basic realm=\"shop\""));
     assert!(endpoint.has_no_request());
+}
+
+#[test]
+fn the_default_backend_does_not_get_the_fields_that_the_route_removes_or_sets() {
+    let (endpoint, errors) = (ScriptedEndpoint::always(UNAVAILABLE), ScriptedEndpoint::always(TEAPOT));
+    let server = ScriptedEndpoint::always("HTTP/1.1 200 OK\nX-User: ann\nContent-Length: 0\n\n");
+    let url = format!("http://{}/", server.address);
+    let certificates = [("auth-tls-secret", "default/ca"), ("ssl-redirect", "false")];
+    let basic = [("auth-type", "basic"), ("auth-secret", "users")];
+    let external = [("auth-url", &*url), ("auth-response-headers", "X-User"), ("upstream-vhost", "internal")];
+    let mut world = with_pages(&endpoint, &errors, &[&certificates[..], &basic, &external].concat());
+    world.authorities("ca", &net::testing::TestAuthority::new("Test CA").pem());
+    world.apply(users());
+    let request = "GET / HTTP/1.1\nHost: shop.example\nAuthorization: Basic YW5uOmJhcg==\nX-User: root\n\
+                   ssl-client-verify: SUCCESS\nssl-client-subject-dn: CN=root\nX-Other: kept\n\n";
+    assert_eq!(world.ask(request).status, 418);
+    assert_eq!(endpoint.seen().header("x-user"), Some("ann"));
+    let seen = errors.seen();
+    for name in ["authorization", "x-user", "ssl-client-verify", "ssl-client-subject-dn"] {
+        assert_eq!(seen.header(name), None, "{name}");
+    }
+    for (name, value) in
+        [("x-code", "503"), ("x-other", "kept"), ("host", "shop.example"), ("x-forwarded-for", "127.0.0.1")]
+    {
+        assert_eq!(seen.header(name), Some(value), "{name}");
+    }
 }
 
 #[test]

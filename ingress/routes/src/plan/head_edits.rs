@@ -79,6 +79,14 @@ impl<'r> HeadEdits<'r> {
         self.replaced
     }
 
+    /// The names of the fields that are removed or replaced, in order.
+    pub fn replaced_names(&self) -> impl Iterator<Item = &'r str> {
+        self.edits.iter().filter_map(|edit| match edit {
+            HeadEdit::Set(name, _) | HeadEdit::Remove(name) => Some(*name),
+            HeadEdit::Append(..) => None,
+        })
+    }
+
     /// Whether the fields of a name are removed or replaced.
     pub fn replace(&self, name: &[u8]) -> bool {
         match KnownHeader::of(name) {
@@ -153,6 +161,7 @@ mod tests {
         let added: Vec<_> = edits.added().map(|(name, _)| name).collect();
         assert_eq!(added, ["X-A", "x-a", "bad name", "X-D"]);
         assert!(edits.replace(b"x-b") && !edits.replace(b"x-d"));
+        assert_eq!(edits.replaced_names().collect::<Vec<_>>(), ["X-A", "X-B", "x-c"]);
         assert_eq!((edits.value(b"x-A"), edits.value(b"x-c")), (Some(&b"5"[..]), None));
         edits.apply(&mut headers);
         let fields: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
