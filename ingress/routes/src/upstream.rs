@@ -144,10 +144,8 @@ impl Upstream {
         if self.primary.is_bound(exchange) {
             return None;
         }
-        let has_endpoints =
-            |target: &UpstreamTarget| pools.get(&target.pool).is_some_and(|pool| !pool.is_empty());
         // Without endpoints of the primary the response is 503, even if a header chooses the canary.
-        if !has_endpoints(&self.primary) || !has_endpoints(&canary.target) {
+        if !self.primary.has_endpoints(pools) || !canary.target.has_endpoints(pools) {
             return None;
         }
         if canary.target.is_bound(exchange)
@@ -174,6 +172,11 @@ impl UpstreamTarget {
     /// The first port of a Service that is a default backend. `name` is that of logs.
     pub fn default_backend(service: Key, name: CompactString) -> Self {
         Self { name, pool: PoolKey::first_port(service), sticky: None }
+    }
+
+    /// Whether it has endpoints, or a host that may be resolved to some. Hot: no allocation.
+    pub fn has_endpoints(&self, pools: &Pools) -> bool {
+        pools.get(&self.pool).is_some_and(|pool| !pool.is_empty())
     }
 
     /// The target without a canary.

@@ -123,6 +123,11 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         return request.respond(&response).await;
     }
     if !route.plan.is_open() {
+        // As in nginx, limits do not count such a request and authentication servers are not asked. A route without limits and access
+        // rules finds out when it chooses an endpoint.
+        if route.is_without_endpoints(&worker.views.pools.load()) {
+            return request.respond(&DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE)).await;
+        }
         let request_id = request.guard.request_id.clone();
         if let Some(exchange) = &mut request.guard.exchange
             && let Some(response) = access::check(client, &route, exchange, request_id).await

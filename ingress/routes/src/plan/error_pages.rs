@@ -42,16 +42,12 @@ impl ErrorPages {
     /// `None`: neither Service has endpoints.
     pub fn target(&self, pools: &Pools) -> Option<&UpstreamTarget> {
         let own = self.own.as_ref().filter(|_| self.is_own_list);
-        own.into_iter().chain(&self.global).find(|target| has_endpoints(target, pools))
+        own.into_iter().chain(&self.global).find(|target| target.has_endpoints(pools))
     }
 
     /// The target that gets the requests of an upstream without endpoints.
     pub fn substitute(&self, upstream: &UpstreamTarget, pools: &Pools) -> Option<&UpstreamTarget> {
         let own = self.own.as_ref()?;
-        (!has_endpoints(upstream, pools) && has_endpoints(own, pools)).then_some(own)
+        (!upstream.has_endpoints(pools) && own.has_endpoints(pools)).then_some(own)
     }
-}
-
-fn has_endpoints(target: &UpstreamTarget, pools: &Pools) -> bool {
-    pools.get(&target.pool).is_some_and(|pool| !pool.is_empty())
 }

@@ -12,6 +12,7 @@ use crate::pattern::StepBudget;
 use crate::plan::Plan;
 use crate::plan::filter::{DirectResponse, FilterOutcome};
 use crate::plan::head_edits::HeadEdits;
+use crate::pools::Pools;
 use crate::problem::{Effect, RoutingProblem};
 use crate::upstream::{DEFAULT_UPSTREAM, Upstream};
 
@@ -82,6 +83,16 @@ impl Route {
             return FilterOutcome::Respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE));
         }
         self.plan.rewrite(exchange)
+    }
+
+    /// Whether neither the upstream nor the default backend of the Ingress has endpoints: every request gets 503. That is not known of a
+    /// route with several backends before one of them is chosen, and the built-in page replaces the default backend of all Ingresses.
+    /// Hot: no allocation.
+    pub fn is_without_endpoints(&self, pools: &Pools) -> bool {
+        let Some(Upstream { primary, split: None, .. }) = &self.upstream else { return false };
+        primary.name != DEFAULT_UPSTREAM
+            && !primary.has_endpoints(pools)
+            && self.plan.error_pages.as_ref().is_none_or(|pages| pages.substitute(primary, pools).is_none())
     }
 
     /// The problem of a route whose pattern was matched when a request had used up its steps. `now` is the Unix time.
