@@ -6,4 +6,4 @@ mod variable;
 
 pub use self::format::{LineFormat, LogEscape};
 pub use self::skipped::SkippedUrls;
-pub use self::variable::{LogVariable, ResponseField, ResponseSide, TlsVariable};
+pub use self::variable::{LogVariable, ProxyHeaderVariable, ResponseField, ResponseSide, TlsVariable};

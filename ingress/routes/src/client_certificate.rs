@@ -7,9 +7,8 @@
 mod authority;
 mod distinguished_name;
 mod refusal;
+mod variable;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use regex::Regex;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -17,6 +16,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 pub use self::authority::ClientAuthority;
 use self::refusal::CertificateError;
 pub use self::refusal::ClientRefusal;
+pub use self::variable::CertificateVariable;
+use self::variable::escaped_pem;
 
 /// The longest certificate of a client, in bytes. It is sent to endpoints with every request, at three times this length.
 const MAX_CERTIFICATE: usize = 16 << 10;
@@ -169,26 +170,6 @@ impl ClientCertificate {
             ("ssl-client-cert", &self.escaped),
         ]
     }
-}
-
-/// A certificate in PEM, percent-encoded (nginx's `$ssl_client_escaped_cert`).
-fn escaped_pem(der: &[u8]) -> String {
-    let encoded = STANDARD.encode(der);
-    let mut out = String::with_capacity(encoded.len() * 5 / 4 + 100);
-    out.push_str("-----BEGIN%20CERTIFICATE-----%0A");
-    for (at, byte) in encoded.bytes().enumerate() {
-        if at > 0 && at % 64 == 0 {
-            out.push_str("%0A");
-        }
-        match byte {
-            b'+' => out.push_str("%2B"),
-            b'/' => out.push_str("%2F"),
-            b'=' => out.push_str("%3D"),
-            _ => out.push(byte.into()),
-        }
-    }
-    out.push_str("%0A-----END%20CERTIFICATE-----%0A");
-    out
 }
 
 #[cfg(test)]

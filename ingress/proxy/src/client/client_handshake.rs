@@ -52,6 +52,11 @@ impl ClientHandshake {
         Some(certificate)
     }
 
+    /// The certificate of the client in DER, whether it was verified or not.
+    pub(crate) fn der(&self) -> Option<&[u8]> {
+        self.chain.first().map(|certificate| &**certificate)
+    }
+
     fn is_negotiated(&self, rules: &ClientCertificateRules, host: &str) -> bool {
         match &self.asked {
             _ if !rules.asks() => true,

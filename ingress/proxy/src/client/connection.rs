@@ -95,7 +95,9 @@ impl ClientConnection {
             client: self.client,
             scheme: self.scheme,
             port: self.port,
+            proxied: self.proxied.as_ref(),
             tls: self.tls.as_deref(),
+            certificate: self.client_handshake.as_ref().and_then(|handshake| handshake.der()),
         }
     }
 

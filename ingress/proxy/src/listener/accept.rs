@@ -135,7 +135,7 @@ async fn serve(
         scheme,
         tls: None,
         client_handshake: None,
-        port: proxied.map_or(listener.port, |proxied| worker.public_port(proxied.port)),
+        port: proxied.map_or(listener.port, |proxied| worker.public_port(proxied.destination.port())),
         http1: None,
         stream_timer: None.into(),
         requests: Cell::default(),

@@ -82,7 +82,7 @@ async fn receive(stream: &mut TcpStream) -> Result<Option<ProxiedConnection>, Pr
         match header.map(|header| header.addresses) {
             None => {}
             Some(ProxiedAddresses::Tcp { source, destination }) => {
-                return Ok(Some(ProxiedConnection { source, port: destination.port() }));
+                return Ok(Some(ProxiedConnection { source, destination }));
             }
             Some(ProxiedAddresses::Local | ProxiedAddresses::Unknown | ProxiedAddresses::Unix { .. }) => {
                 return Ok(None);

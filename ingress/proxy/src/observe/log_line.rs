@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cluster::PortRef;
 use http::HeaderName;
 use http::header::{self, COOKIE};
-use ingress_routes::access_log::{ResponseField, TlsVariable};
+use ingress_routes::access_log::{ProxyHeaderVariable, ResponseField, TlsVariable};
 use ingress_routes::template::CompiledPart;
 use ingress_routes::variables::RequestVariable;
-use ingress_routes::{LineFormat, LogEscape, LogVariable, RequestScheme, path};
+use ingress_routes::{LineFormat, LogEscape, LogVariable, ProxiedConnection, RequestScheme, path};
 
 use crate::io::clock::Clock;
 use crate::observe::access_log::{AccessRecord, Attempt};
@@ -38,7 +38,10 @@ pub(crate) struct LoggedConnection<'a> {
     pub(crate) scheme: RequestScheme,
     /// The port for `X-Forwarded-Port`, unless a trusted peer reports another one.
     pub(crate) port: u16,
+    pub(crate) proxied: Option<&'a ProxiedConnection>,
     pub(crate) tls: Option<&'a TlsDetails>,
+    /// The certificate of the client in DER.
+    pub(crate) certificate: Option<&'a [u8]>,
 }
 
 impl<'a> LoggedConnection<'a> {
@@ -48,7 +51,8 @@ impl<'a> LoggedConnection<'a> {
 }
 
 impl LogLine<'_> {
-    /// Writes the line. Hot: allocates only for `$uri` if the path is not ASCII, or was encoded and rewritten.
+    /// Writes the line. Hot: allocates only for `$uri` if the path is not ASCII, or was encoded and rewritten, and for what the PROXY
+    /// header and the certificate of the client say.
     pub(crate) fn write(&self, format: &LineFormat, out: &mut Vec<u8>) {
         for part in format.parts() {
             match part {
@@ -113,6 +117,15 @@ impl LogLine<'_> {
             }
             LogVariable::Request(RequestVariable::RequestScheme) => {
                 Some(connection.scheme.as_str().as_bytes())
+            }
+            LogVariable::Certificate(variable) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let text = connection.certificate.and_then(|der| variable.value(der, now));
+                return format::value(out, escape, text.as_deref().map(str::as_bytes));
+            }
+            LogVariable::ProxyHeader(variable) => {
+                let text = connection.proxied.map(|proxied| proxy_header_value(proxied, *variable));
+                return format::value(out, escape, text.as_deref().map(str::as_bytes));
             }
             LogVariable::Constant(text) => Some(text.as_bytes()),
             LogVariable::Absent => None,
@@ -225,6 +238,15 @@ impl LogLine<'_> {
             return format::value(out, escape, None);
         }
         self.record.write_attempts(out, write);
+    }
+}
+
+fn proxy_header_value(proxied: &ProxiedConnection, variable: ProxyHeaderVariable) -> String {
+    match variable {
+        ProxyHeaderVariable::SourceAddress => proxied.source.ip().to_string(),
+        ProxyHeaderVariable::SourcePort => proxied.source.port().to_string(),
+        ProxyHeaderVariable::DestinationAddress => proxied.destination.ip().to_string(),
+        ProxyHeaderVariable::DestinationPort => proxied.destination.port().to_string(),
     }
 }
 

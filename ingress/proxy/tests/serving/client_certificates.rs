@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use ingress_routes::client_certificate::CertificateVariable;
 use net::testing::{ClientKey, TestAuthority, client, client_as};
 use rustls::{ClientConfig, HandshakeKind};
 use tokio_rustls::TlsConnector;
@@ -127,6 +128,39 @@ fn modes_pages_and_subjects_decide_about_requests() {
             );
         }
     }
+}
+
+#[test]
+fn the_access_log_tells_about_the_certificate() {
+    let (ca, stranger) = (TestAuthority::new("Test CA"), TestAuthority::new("Other CA"));
+    let script = ScriptedEndpoint::always(OK);
+    let mut world = world(&[SECRET], &ca, &script);
+    let format = "$ssl_client_verify $ssl_client_fingerprint $ssl_client_escaped_cert [$ssl_client_v_start] $ssl_client_v_remain";
+    world.configure(&[("log-format-upstream", format)]);
+    let mut lines = 0;
+    for (client, verify, status) in [
+        (ca.client("ann"), "SUCCESS ", 200),
+        (stranger.client("eve"), "FAILED:unable to verify the first certificate ", 400),
+    ] {
+        let response = TlsClient::connect(&world, &with(&client), "shop.example").get("shop.example", "");
+        assert_eq!(response.status, status);
+        lines += 1;
+        let line = world.log(lines).remove(lines - 1);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let value = |variable: CertificateVariable| variable.value(&client.chain[0], now).unwrap();
+        let wanted = format!(
+            "{verify}{} {} [{}] {}",
+            value(CertificateVariable::Fingerprint),
+            value(CertificateVariable::EscapedPem),
+            value(CertificateVariable::NotBefore),
+            value(CertificateVariable::DaysLeft)
+        );
+        assert_eq!(line, wanted);
+    }
+    TlsClient::connect(&world, &anonymous(), "shop.example").get("shop.example", "");
+    assert_eq!(world.log(3)[2], "NONE - - [-] -");
+    world.ask("GET / HTTP/1.1\nHost: open.example\n\n");
+    assert_eq!(world.log(4)[3], "- - - [-] -");
 }
 
 #[test]

@@ -154,6 +154,26 @@ fn a_proxy_header_names_the_client_of_all_requests_of_a_connection() {
 }
 
 #[test]
+fn the_access_log_has_the_addresses_of_the_proxy_header() {
+    let script = ScriptedEndpoint::always(OK);
+    let mut world = TestCluster::serving_with(one_worker(), &[script.address]);
+    let format = "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr $proxy_protocol_server_port";
+    world.configure(&[("use-proxy-protocol", "true"), ("log-format-upstream", format)]);
+    let mut lines = Vec::new();
+    for (header, line) in [
+        ("PROXY TCP4 192.168.0.1 192.168.0.11 56324 1234", "192.168.0.1 56324 192.168.0.11 1234"),
+        ("PROXY TCP6 2001:db8::1 2001:db8::2 56324 443", "2001:db8::1 56324 2001:db8::2 443"),
+        ("PROXY UNKNOWN", "- - - -"),
+    ] {
+        let mut client = world.client();
+        client.send(&format!("{header}\n{GET}"));
+        assert_eq!(client.response().status, 200);
+        lines.push(line);
+        assert_eq!(world.log(lines.len()), lines);
+    }
+}
+
+#[test]
 fn a_proxy_header_comes_before_the_tls_handshake() {
     let script = ScriptedEndpoint::always(OK);
     let mut world = TestCluster::serving(&[script.address]);

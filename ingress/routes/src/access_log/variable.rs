@@ -3,6 +3,7 @@
 use http::HeaderName;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 
+use crate::client_certificate::CertificateVariable;
 use crate::variables::RequestVariable;
 
 /// A variable whose value is known when a request has ended.
@@ -92,11 +93,15 @@ pub enum LogVariable {
     ServerName,
     /// `$ssl_*` about the connection.
     Tls(TlsVariable),
+    /// `$ssl_client_*` about the certificate of the client.
+    Certificate(CertificateVariable),
+    /// `$proxy_protocol_*`.
+    ProxyHeader(ProxyHeaderVariable),
     /// `$upstream_http_name` and `$sent_http_name`.
     ResponseField(ResponseField),
     /// A variable that has this text for every request, since no request has what it is about: `$pipe`.
     Constant(&'static str),
-    /// A variable that no request has: `$upstream_cache_status` without a cache, client certificates, the PROXY protocol.
+    /// A variable that no request has: `$upstream_cache_status`, since there is no cache.
     Absent,
 }
 
@@ -115,6 +120,19 @@ pub enum TlsVariable {
     SessionReused,
     /// `$ssl_client_verify`.
     ClientVerify,
+}
+
+/// A part of the PROXY header of a connection. It has no value without such a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeaderVariable {
+    /// `$proxy_protocol_addr`: the client.
+    SourceAddress,
+    /// `$proxy_protocol_port`.
+    SourcePort,
+    /// `$proxy_protocol_server_addr`: what it connected to.
+    DestinationAddress,
+    /// `$proxy_protocol_server_port`.
+    DestinationPort,
 }
 
 /// A field of a response's head. It is kept until the end of the request if the format of the log has it.
@@ -188,7 +206,10 @@ fn named(name: &str) -> Option<LogVariable> {
         "proxy_add_x_forwarded_for" => LogVariable::ForwardedFor,
         "proxy_alternative_upstream_name" => LogVariable::CanaryName,
         "proxy_host" | "proxy_upstream_name" => LogVariable::UpstreamName,
-        "proxy_protocol_addr" | "proxy_protocol_port" | "proxy_protocol_server_addr" | "proxy_protocol_server_port" | "ssl_client_cert" | "ssl_client_escaped_cert" | "ssl_client_fingerprint" | "ssl_client_raw_cert" | "ssl_client_serial" | "ssl_client_v_end" | "ssl_client_v_remain" | "ssl_client_v_start" | "upstream_cache_status" => LogVariable::Absent,
+        "proxy_protocol_addr" => LogVariable::ProxyHeader(ProxyHeaderVariable::SourceAddress),
+        "proxy_protocol_port" => LogVariable::ProxyHeader(ProxyHeaderVariable::SourcePort),
+        "proxy_protocol_server_addr" => LogVariable::ProxyHeader(ProxyHeaderVariable::DestinationAddress),
+        "proxy_protocol_server_port" => LogVariable::ProxyHeader(ProxyHeaderVariable::DestinationPort),
         "remote_addr" => LogVariable::RemoteAddress,
         "remote_port" => LogVariable::RemotePort,
         "remote_user" => LogVariable::RemoteUser,
@@ -201,8 +222,16 @@ fn named(name: &str) -> Option<LogVariable> {
         "service_name" => LogVariable::ServiceName,
         "service_port" => LogVariable::ServicePort,
         "ssl_cipher" => LogVariable::Tls(TlsVariable::Cipher),
+        "ssl_client_cert" => LogVariable::Certificate(CertificateVariable::IndentedPem),
+        "ssl_client_escaped_cert" => LogVariable::Certificate(CertificateVariable::EscapedPem),
+        "ssl_client_fingerprint" => LogVariable::Certificate(CertificateVariable::Fingerprint),
         "ssl_client_i_dn" => LogVariable::Request(RequestVariable::ClientIssuer),
+        "ssl_client_raw_cert" => LogVariable::Certificate(CertificateVariable::Pem),
         "ssl_client_s_dn" => LogVariable::Request(RequestVariable::ClientSubject),
+        "ssl_client_serial" => LogVariable::Certificate(CertificateVariable::Serial),
+        "ssl_client_v_end" => LogVariable::Certificate(CertificateVariable::NotAfter),
+        "ssl_client_v_remain" => LogVariable::Certificate(CertificateVariable::DaysLeft),
+        "ssl_client_v_start" => LogVariable::Certificate(CertificateVariable::NotBefore),
         "ssl_client_verify" => LogVariable::Tls(TlsVariable::ClientVerify),
         "ssl_curve" => LogVariable::Tls(TlsVariable::Curve),
         "ssl_protocol" => LogVariable::Tls(TlsVariable::Protocol),
@@ -213,6 +242,7 @@ fn named(name: &str) -> Option<LogVariable> {
         "time_local" => LogVariable::LocalTime,
         "upstream_addr" => LogVariable::UpstreamAddress,
         "upstream_response_length" => LogVariable::UpstreamLength,
+        "upstream_cache_status" => LogVariable::Absent,
         "upstream_connect_time" => LogVariable::UpstreamConnectTime,
         "upstream_header_time" => LogVariable::UpstreamHeaderTime,
         "upstream_response_time" => LogVariable::UpstreamResponseTime,

@@ -19,8 +19,8 @@ static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port"
 pub struct ProxiedConnection {
     /// The client.
     pub source: SocketAddr,
-    /// The port that it connected to.
-    pub port: u16,
+    /// What it connected to.
+    pub destination: SocketAddr,
 }
 
 /// What is known about the client. Without an entry the connection decides.
@@ -62,7 +62,7 @@ impl Exchange {
             self.identity.authority = self.forwarded_host();
             self.identity.port = self.forwarded(&X_FORWARDED_PORT, is_port);
         }
-        if proxied.is_some_and(|proxied| proxied.port == 443) {
+        if proxied.is_some_and(|proxied| proxied.destination.port() == 443) {
             self.identity.scheme = Some(RequestScheme::Https.as_str().into());
         }
     }
@@ -160,8 +160,9 @@ mod tests {
     fn client(settings: &IdentitySettings, proxied: Option<&str>, values: &[&str]) -> String {
         let headers: Vec<_> = values.iter().map(|value| ("x-forwarded-for", *value)).collect();
         let mut exchange = get("a.example/", &headers);
-        let proxied =
-            proxied.map(|source| ProxiedConnection { source: source.parse().expect("an address"), port: 80 });
+        let destination = SocketAddr::from(([192, 0, 2, 1], 80));
+        let proxied = proxied
+            .map(|source| ProxiedConnection { source: source.parse().expect("an address"), destination });
         exchange.identify(settings, proxied);
         exchange.client_ip().to_string()
     }
@@ -262,7 +263,8 @@ mod tests {
     fn port_443_in_the_proxy_header_means_https() {
         let mut exchange = get("a.example/", &[("x-forwarded-proto", "http")]);
         let source = "203.0.113.5:4000".parse().expect("an address");
-        exchange.identify(&trusting(&["0.0.0.0/0"]), Some(ProxiedConnection { source, port: 443 }));
+        let destination = SocketAddr::from(([192, 0, 2, 1], 443));
+        exchange.identify(&trusting(&["0.0.0.0/0"]), Some(ProxiedConnection { source, destination }));
         assert_eq!((exchange.access_scheme(), exchange.scheme), ("https", RequestScheme::Http));
     }
 }

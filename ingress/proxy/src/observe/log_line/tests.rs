@@ -16,7 +16,9 @@ fn line(record: &AccessRecord, format: &str, escape: LogEscape) -> String {
         client: peer,
         scheme: RequestScheme::Http,
         port: 80,
+        proxied: None,
         tls: None,
+        certificate: None,
     };
     let elapsed = Duration::from_millis(2);
     let line = LogLine { record, connection, forwarded_port: None, clock: &clock, elapsed };
@@ -95,6 +97,7 @@ fn variables_have_the_values_of_nginx() {
         ("$upstream_connect_time|$upstream_header_time", "0.000, 0.000|-, 0.007"),
         ("$namespace|$ingress_name|$service_name|$service_port|$location_path", "||||"),
         ("$proxy_upstream_name|$proxy_alternative_upstream_name|$server_name", "upstream-default-backend||_"),
+        ("$proxy_protocol_addr|$proxy_protocol_server_port|$ssl_client_serial", "-|-|-"),
         ("$ssl_protocol|$ssl_client_verify|$upstream_cache_status|$sent_http_etag", "-|-|-|-"),
         ("$req_id|$pipe", "123456789abcdef0123456789abcdef0|."),
     ] {
