@@ -110,9 +110,8 @@ impl LogLine<'_> {
             LogVariable::Tls(variable) => {
                 let certificate = exchange.and_then(|exchange| exchange.client_certificate.as_ref());
                 let verify = certificate.map(|certificate| &*certificate.verify);
-                let verify = verify.filter(|verify| {
-                    *variable == TlsVariable::ClientVerify && !verify.is_empty()
-                });
+                let verify =
+                    verify.filter(|verify| *variable == TlsVariable::ClientVerify && !verify.is_empty());
                 verify.or_else(|| connection.tls_value(*variable)).map(str::as_bytes)
             }
             LogVariable::Request(RequestVariable::RequestScheme) => {

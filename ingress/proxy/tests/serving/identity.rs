@@ -157,7 +157,8 @@ fn a_proxy_header_names_the_client_of_all_requests_of_a_connection() {
 fn the_access_log_has_the_addresses_of_the_proxy_header() {
     let script = ScriptedEndpoint::always(OK);
     let mut world = TestCluster::serving_with(one_worker(), &[script.address]);
-    let format = "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr $proxy_protocol_server_port";
+    let format =
+        "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr $proxy_protocol_server_port";
     world.configure(&[("use-proxy-protocol", "true"), ("log-format-upstream", format)]);
     let mut lines = Vec::new();
     for (header, line) in [
