@@ -27,7 +27,8 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: "allow-cross-namespace-resources",
             values: "true, false; default false",
-            doc: "auth-secret and auth-proxy-set-headers may name objects of other namespaces; custom-headers may not",
+            doc: "auth-secret, auth-proxy-set-headers, auth-tls-secret, proxy-ssl-secret, fastcgi-params-configmap and custom-headers may \
+                  name objects of other namespaces",
         },
     ],
     phases: &[Phase::Access],

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cluster::{ConfigMap, Key};
 use http::{HeaderName, HeaderValue};
 
+use super::authentication::namespace_error;
 use super::template::{RuleText, Template};
 use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
@@ -23,7 +24,8 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     annotations: &[Annotation {
         name: "custom-headers",
         values: "namespace/name or the name of a ConfigMap in the namespace of the Ingress",
-        doc: "Headers of all responses, in place of those of the endpoint.",
+        doc: "Headers of all responses, in place of those of the endpoint. A ConfigMap of another namespace needs the key \
+              allow-cross-namespace-resources.",
     }],
     keys: &[
         FamilyKey {
@@ -67,9 +69,13 @@ const OF_THE_CONNECTION: &[&str] = &[
     "upgrade",
 ];
 
-/// The headers of an Ingress: names and values, sorted by name.
+/// The headers of an Ingress.
 #[derive(Clone, Debug, PartialEq)]
-struct CustomHeaders(Arc<[(String, String)]>);
+struct CustomHeaders {
+    config_map: Key,
+    /// Names and values, sorted by name.
+    headers: Arc<[(String, String)]>,
+}
 
 /// The keys of the ConfigMap.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -116,7 +122,7 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
             Some(error) => entry_problem(reader, CUSTOM, config_map, name, error, Effect::Closed),
         }
     }
-    settings.values.set(CustomHeaders(headers.into()));
+    settings.values.set(CustomHeaders { config_map: config_map.key.clone(), headers: headers.into() });
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
@@ -136,10 +142,6 @@ fn config_map<'i>(
     let named = reader.text(key).and_then(|value| reader.object_key(value));
     let named: Key =
         reader.value(key, "the name of a ConfigMap, or its namespace/name", effect, |_| named)?;
-    if key == CUSTOM && named.namespace != reader.namespace() {
-        reader.problem(key, format!("ConfigMap {named} is in another namespace"), effect);
-        return None;
-    }
     let found = reader.config_map(&named);
     if found.is_none() {
         reader.problem(key, format!("ConfigMap {named} does not exist"), effect);
@@ -202,7 +204,11 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     if let Some(headers) = global.responses.of_rule(rule) {
         plan.response_head.push(Box::new(headers));
     }
-    let Some(CustomHeaders(headers)) = settings.values.get::<CustomHeaders>() else { return };
+    let Some(CustomHeaders { config_map, headers }) = settings.values.get() else { return };
+    if let Some(what) = namespace_error(rule, "ConfigMap", config_map) {
+        plan.closed = Some((CUSTOM, what));
+        return;
+    }
     let is_allowed = |name: &str| global.allowed.iter().any(|known| known.eq_ignore_ascii_case(name));
     if let Some((name, _)) = headers.iter().find(|(name, _)| !is_allowed(name)) {
         plan.closed = Some((CUSTOM, format!("{name:?} is not listed in the key {ALLOWED} of the ConfigMap")));
@@ -316,7 +322,14 @@ spec: {rules: [{host: c.example, paths: [[/, Prefix, web]]}]}
         cluster.configure(&[("global-allowed-response-headers", "x-other")]);
         assert_eq!(cluster.get("a.example/"), "503", "the allowed names are followed");
         cluster.apply([config_map(Key::new("other", "mine"), &[("X-Other", "1")])]);
-        assert_eq!(cluster.get("b.example/"), "503", "a ConfigMap of another namespace is not read");
+        assert_eq!(cluster.get("b.example/"), "503", "a ConfigMap of another namespace needs a key");
+        let problems = cluster.problems().join("\n");
+        assert!(problems.contains("ConfigMap other/mine is in another namespace"), "{problems}");
+        let allowed = ("allow-cross-namespace-resources", "true");
+        cluster.configure(&[("global-allowed-response-headers", "x-other"), allowed]);
+        assert_eq!(response(&cluster, "b.example/"), ["x-app: inner", "x-other: 1"]);
+        cluster.configure(&[allowed]);
+        assert_eq!(cluster.get("b.example/"), "503", "names must be allowed as before");
     }
 
     #[test]
