@@ -264,7 +264,7 @@ pub(crate) fn plan(settings: &Settings, rule: &Rule<'_>) -> Plan {
 }
 
 pub(crate) use self::app_root::AppRoot;
-pub(crate) use self::auth_tls::AuthTls;
+pub(crate) use self::auth_tls::{AuthTls, HOSTS_CLOSED};
 pub(crate) use self::authentication::foreign_error;
 pub(crate) use self::blocklist::Blocklist;
 pub(crate) use self::host_names::{HostNames, counterpart, counterpart_plan};

@@ -9,7 +9,9 @@ mod distinguished_name;
 mod refusal;
 mod variable;
 
-use regex::Regex;
+use std::borrow::Cow;
+use std::time::Duration;
+
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -18,6 +20,7 @@ use self::refusal::CertificateError;
 pub use self::refusal::ClientRefusal;
 pub use self::variable::CertificateVariable;
 use self::variable::escaped_pem;
+use crate::pattern::{Pattern, StepBudget};
 
 /// The longest certificate of a client, in bytes. It is sent to endpoints with every request, at three times this length.
 const MAX_CERTIFICATE: usize = 16 << 10;
@@ -51,17 +54,7 @@ pub struct ClientCertificateRules {
     /// `auth-tls-pass-certificate-to-upstream`.
     pub passes_certificate: bool,
     /// `auth-tls-match-cn`.
-    pub subject: Option<SubjectPattern>,
-}
-
-/// `auth-tls-match-cn`.
-#[derive(Clone, Debug)]
-pub struct SubjectPattern(pub(crate) Regex);
-
-impl PartialEq for SubjectPattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
-    }
+    pub subject: Option<Pattern>,
 }
 
 /// What is known about the certificate of a client by the rules of a host.
@@ -74,8 +67,12 @@ pub struct ClientCertificate {
     pub subject: String,
     /// `$ssl_client_i_dn`.
     pub issuer: String,
+    /// The certificate in DER; empty if there is none, or if the client is refused because of it.
+    der: Box<[u8]>,
     /// `$ssl_client_escaped_cert`, if endpoints get it.
     escaped: String,
+    /// `auth-tls-match-cn` is found in the subject. True without the annotation.
+    is_subject_allowed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +103,7 @@ impl ClientCertificateRules {
             return ClientCertificate {
                 status: CertificateStatus::Missing,
                 verify: "NONE".into(),
-                ..ClientCertificate::default()
+                ..self.without_tls()
             };
         };
         let result = match leaf.len() > MAX_CERTIFICATE || chain.len() > MAX_CHAIN {
@@ -135,13 +132,27 @@ impl ClientCertificateRules {
                 ..ClientCertificate::default()
             };
         };
+        let subject = distinguished_name::text(parsed.subject());
         ClientCertificate {
             status,
             verify,
-            subject: distinguished_name::text(parsed.subject()),
+            is_subject_allowed: self.allows_subject(&subject),
+            subject,
             issuer: distinguished_name::text(parsed.issuer()),
+            der: Box::from(&**leaf),
             escaped: if self.passes_certificate { escaped_pem(leaf) } else { String::new() },
         }
+    }
+
+    /// What is known about a client without TLS.
+    pub fn without_tls(&self) -> ClientCertificate {
+        ClientCertificate { is_subject_allowed: self.allows_subject(""), ..ClientCertificate::default() }
+    }
+
+    /// Whether `auth-tls-match-cn` allows a subject. A pattern that needs too many steps for it does not.
+    fn allows_subject(&self, subject: &str) -> bool {
+        let Some(pattern) = &self.subject else { return true };
+        pattern.is_match(subject, &mut StepBudget::default()).unwrap_or(false)
     }
 
     /// Why a request of a client with this certificate is not served.
@@ -154,12 +165,21 @@ impl ClientCertificateRules {
         if let Some(refusal) = refusal {
             return Some(self.error_page.as_deref().map_or(refusal, ClientRefusal::ErrorPage));
         }
-        let is_match = |SubjectPattern(pattern): &SubjectPattern| pattern.is_match(&certificate.subject);
-        (!self.subject.as_ref().is_none_or(is_match)).then_some(ClientRefusal::Unauthorized)
+        (!certificate.is_subject_allowed).then_some(ClientRefusal::Unauthorized)
     }
 }
 
 impl ClientCertificate {
+    /// The value of one of nginx's variables about the certificate at a Unix time; `None` without a certificate. Parses it, or makes its
+    /// PEM, at each call: few configurations use these variables.
+    pub fn variable(&self, variable: CertificateVariable, now: Duration) -> Option<Cow<'_, str>> {
+        match variable {
+            _ if self.der.is_empty() => None,
+            CertificateVariable::EscapedPem if !self.escaped.is_empty() => Some(Cow::Borrowed(&self.escaped)),
+            variable => variable.value(&self.der, now).map(Cow::Owned),
+        }
+    }
+
     /// The fields about the certificate that endpoints and authentication servers get. A field with an empty value is removed: the
     /// client has sent it.
     pub fn fields(&self) -> [(&'static str, &str); 4] {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::HeaderName;
 
+use crate::client_certificate::CertificateVariable;
 use crate::credentials::Credentials;
 use crate::exchange::Exchange;
 use crate::path::encode_component;
@@ -45,6 +46,8 @@ pub enum RequestVariable {
     ClientSubject,
     /// `$ssl_client_i_dn`: its issuer.
     ClientIssuer,
+    /// `$ssl_client_escaped_cert` and others.
+    ClientCertificate(CertificateVariable),
     /// `$remote_user`: the user name of basic authentication, verified or not.
     RemoteUser,
     /// `$request_id`, `$req_id`: `X-Request-ID`.
@@ -86,6 +89,9 @@ impl RequestVariable {
             "ssl_client_s_dn" => Self::ClientSubject,
             "ssl_client_i_dn" => Self::ClientIssuer,
             _ => {
+                if let Some(variable) = CertificateVariable::parse(name) {
+                    return Some(Self::ClientCertificate(variable));
+                }
                 let (kind, name) = name.split_once('_').filter(|(_, name)| !name.is_empty())?;
                 match kind {
                     "arg" => Self::Argument(name.into()),
@@ -147,6 +153,9 @@ impl RequestVariable {
             Self::ClientIssuer => {
                 exchange.client_certificate.as_ref().map(|certificate| &*certificate.issuer)
             }
+            Self::ClientCertificate(variable) => {
+                return exchange.client_certificate.as_ref()?.variable(*variable, exchange.began);
+            }
             Self::Header(name) => exchange.header(name),
             Self::Cookie(name) => exchange.cookie_ignoring_case(name),
         };
@@ -206,11 +215,16 @@ mod tests {
             ("http_none", ""),
             ("cookie_session", "s1"),
             ("cookie_none", ""),
+            ("ssl_client_verify", ""),
+            ("ssl_client_escaped_cert", ""),
+            ("ssl_client_serial", ""),
         ] {
             let variable = RequestVariable::parse(name).expect(name);
             assert_eq!(variable.value(&exchange), value, "{name}");
         }
-        for unknown in ["", "x", "arg_", "http_", "cookie_", "server_port", "request_ids", "1"] {
+        for unknown in
+            ["", "x", "arg_", "http_", "cookie_", "server_port", "request_ids", "ssl_client_x", "1"]
+        {
             assert_eq!(RequestVariable::parse(unknown), None, "{unknown}");
         }
     }

@@ -1,4 +1,4 @@
-//! What the TLS handshake of a client has told about the client.
+//! The server name and the certificates that a client sent in its TLS handshake.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use ingress_routes::{ClientCertificate, ClientRefusal, DirectResponse, Exchange, RouteMatch};
+use ingress_routes::{ClientRefusal, DirectResponse, Exchange, RouteMatch};
 
 use crate::client::connection::ClientConnection;
 use crate::client::pages;
@@ -18,7 +18,7 @@ pub(crate) fn check(
     let rules = found.client_auth()?;
     let certificate = match &client.client_handshake {
         // As in nginx, the rules do not apply without TLS. What the client says about a certificate is removed.
-        None => Arc::new(ClientCertificate::default()),
+        None => Arc::new(rules.without_tls()),
         Some(tls) => match tls.certificate(rules, exchange.host()) {
             Some(certificate) => certificate,
             None => {

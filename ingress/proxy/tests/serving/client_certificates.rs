@@ -45,7 +45,8 @@ fn a_verified_certificate_is_required_and_endpoints_learn_about_it() {
     let (ca, stranger) = (TestAuthority::new("Test CA"), TestAuthority::new("Other CA"));
     let script = ScriptedEndpoint::always(OK);
     let pass = ("auth-tls-pass-certificate-to-upstream", "true");
-    let world = world(&[SECRET, pass], &ca, &script);
+    let variable = ("upstream-vhost", "$ssl_client_fingerprint.example");
+    let world = world(&[SECRET, pass, variable], &ca, &script);
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let response =
             TlsClient::connect(&world, &client(&[version], &[]), "shop.example").get("shop.example", "");
@@ -71,6 +72,9 @@ fn a_verified_certificate_is_required_and_endpoints_learn_about_it() {
             assert!(head.contains("\nssl-client-subject-dn: CN=ann\n"), "{head}");
             assert!(head.contains("\nssl-client-issuer-dn: CN=Test CA\n"), "{head}");
             assert!(head.contains("\nssl-client-cert: -----BEGIN%20CERTIFICATE-----%0A"), "{head}");
+            let host = head.lines().find_map(|line| line.strip_prefix("Host: ")?.strip_suffix(".example"));
+            let is_sha1 = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            assert!(host.is_some_and(is_sha1), "{head}");
             assert!(!head.contains("NONE") && !head.contains("forged") && !head.contains("root"), "{head}");
         }
     }

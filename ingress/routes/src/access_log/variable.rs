@@ -99,7 +99,7 @@ pub enum LogVariable {
     ProxyHeader(ProxyHeaderVariable),
     /// `$upstream_http_name` and `$sent_http_name`.
     ResponseField(ResponseField),
-    /// A variable that has this text for every request, since no request has what it is about: `$pipe`.
+    /// A variable with the same value for every request: `$pipe` is always `.`, because pipelined requests are not marked.
     Constant(&'static str),
     /// A variable that no request has: `$upstream_cache_status`, since there is no cache.
     Absent,

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use cluster::Key;
-use regex::{Regex, RegexBuilder};
 
 use super::{Annotation, AnnotationFamily, Phase, SettingReader, Settings};
-use crate::client_certificate::{ClientAuthority, ClientCertificateRules, SubjectPattern, VerifyClient};
+use crate::client_certificate::{ClientAuthority, ClientCertificateRules, VerifyClient};
+use crate::pattern::Pattern;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "client certificates",
     doc: "Certificates of clients, for whole hosts over https: the first Ingress of a host that has `auth-tls-secret` decides. Endpoints and \
           authentication servers get `ssl-client-verify` (SUCCESS, NONE or FAILED:reason), `ssl-client-subject-dn` and \
-          `ssl-client-issuer-dn`, and never what the client sends as these. The Secret is followed; while it cannot be used, every \
-          request to the hosts gets 403. A request on a connection that was opened for another host, with other certificate authorities, \
+          `ssl-client-issuer-dn`, and never what the client sends as these. The Secret is followed; while that of the first Ingress \
+          cannot be used, every request to the host gets 403. A request on a connection that was opened for another host, with other certificate authorities, \
           gets 421.",
     annotations: &[
         Annotation {
@@ -61,14 +61,15 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     ..AnnotationFamily::NONE
 };
 
+/// The consequence of an invalid annotation.
+pub(crate) const HOSTS_CLOSED: &str =
+    "every request to its hosts gets 403, except hosts where an earlier Ingress has auth-tls-secret";
 const SECRET: &str = "auth-tls-secret";
 const VERIFY: &str = "auth-tls-verify-client";
 const DEPTH: &str = "auth-tls-verify-depth";
 const PAGE: &str = "auth-tls-error-page";
 const PASS: &str = "auth-tls-pass-certificate-to-upstream";
 const MATCH: &str = "auth-tls-match-cn";
-/// The largest compiled pattern, in bytes.
-const PATTERN_SIZE: usize = 1 << 20;
 
 /// The annotations of an Ingress.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +99,7 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     };
     let rule = rule.map_err(|(name, what)| {
         // The effect is wider than that of a closed Ingress: other Ingresses may have the same hosts.
-        reader.problem(name, format!("{what}; every request to its hosts gets 403"), Effect::ClosesOthers);
+        reader.problem(name, format!("{what}; {HOSTS_CLOSED}"), Effect::ClosesOthers);
         format!("{name}: {what}")
     });
     settings.values.set(AuthTls { secret, rule });
@@ -143,14 +144,11 @@ fn error_page(value: &str) -> Option<String> {
     (is_http && url.host().is_some_and(|host| !host.is_empty())).then(|| value.to_owned())
 }
 
-fn pattern(value: &str) -> Result<SubjectPattern, String> {
+fn pattern(value: &str) -> Result<Pattern, String> {
     if !value.starts_with("CN=") || value.contains(['\r', '\n']) {
         return Err(format!("{value:?} should be a regular expression that begins with CN="));
     }
-    let compiled: Result<Regex, _> = RegexBuilder::new(value).size_limit(PATTERN_SIZE).build();
-    compiled
-        .map(SubjectPattern)
-        .map_err(|_| format!("{value:?} should be a regular expression without look-around"))
+    Pattern::new(value, false).map_err(|error| format!("{value:?} should be a regular expression ({error})"))
 }
 
 #[cfg(test)]

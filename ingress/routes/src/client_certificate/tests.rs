@@ -218,17 +218,32 @@ fn requests_are_refused_by_the_mode_and_the_subject() {
     let page =
         ClientCertificateRules { error_page: Some("https://a/".into()), ..rules(&secret, VerifyClient::On) };
     assert_eq!(page.refusal(&page.check(&[], NOW)), Some(ClientRefusal::ErrorPage("https://a/")));
-    let subject = |pattern: &str| Some(SubjectPattern(Regex::new(pattern).unwrap()));
-    for (pattern, is_match) in [("CN=cl", true), ("CN=lient", false), ("CN=client$", true)] {
+    let subject = |pattern: &str| Some(Pattern::new(pattern, false).unwrap());
+    for (pattern, is_match) in [
+        ("CN=cl", true),
+        ("CN=CL", false),
+        ("CN=lient", false),
+        ("CN=client$", true),
+        ("CN=(?!admin)", true),
+        ("CN=(?!client)", false),
+        // It needs more steps than there are.
+        (r"CN=(?:(?=\w)\w+)+$", false),
+    ] {
+        let chain = match pattern.contains(r"\w") {
+            false => chains[1].clone(),
+            true => vec![leaf_with(&ca, |params| {
+                params.distinguished_name = rcgen::DistinguishedName::new();
+                params.distinguished_name.push(DnType::CommonName, format!("{}!", "a".repeat(60)));
+            })],
+        };
         let rules = ClientCertificateRules { subject: subject(pattern), ..rules(&secret, VerifyClient::On) };
-        let refusal = rules.refusal(&rules.check(&chains[1], NOW));
+        let refusal = rules.refusal(&rules.check(&chain, NOW));
         assert_eq!(refusal, (!is_match).then_some(ClientRefusal::Unauthorized), "{pattern}");
-        assert_eq!(
-            rules.refusal(&ClientCertificate::default()),
-            Some(ClientRefusal::Unauthorized),
-            "without TLS"
-        );
+        assert_eq!(rules.refusal(&rules.without_tls()), Some(ClientRefusal::Unauthorized), "without TLS");
     }
+    let rules =
+        ClientCertificateRules { subject: subject("CN=client|^$"), ..rules(&secret, VerifyClient::Off) };
+    assert_eq!((rules.refusal(&rules.check(&[], NOW)), rules.refusal(&rules.without_tls())), (NONE, NONE));
 }
 
 #[test]
@@ -259,6 +274,40 @@ fn fields_tell_about_the_certificate() {
     assert_eq!(CertificateDer::from_pem_slice(text.as_bytes()).unwrap(), client);
     let long = CertificateDer::from(vec![0; MAX_CERTIFICATE + 1]);
     assert_eq!(result(&rules, &[long]), "FAILED:certificate too long");
+}
+
+#[test]
+fn variables_tell_about_the_certificate() {
+    use sha1::Digest;
+    let ca = root("CA");
+    let client = leaf(&ca);
+    let rules = rules(&secret(&[&ca], &[]), VerifyClient::On);
+    let certificate = rules.check(std::slice::from_ref(&client), NOW);
+    let now = Duration::from_secs(NOW.as_secs());
+    let value = |certificate: &ClientCertificate, name: &str| {
+        let variable = CertificateVariable::parse(name).expect(name);
+        certificate.variable(variable, now).map(Cow::into_owned)
+    };
+    for (name, wanted) in [
+        ("ssl_client_fingerprint", hex::encode(sha1::Sha1::digest(&client))),
+        ("ssl_client_serial", "07".to_owned()),
+        ("ssl_client_v_start", "Jan  1 00:00:00 2020 GMT".to_owned()),
+        ("ssl_client_v_end", "Jan  1 00:00:00 2040 GMT".to_owned()),
+        ("ssl_client_v_remain", "5113".to_owned()),
+    ] {
+        assert_eq!(value(&certificate, name), Some(wanted), "{name}");
+    }
+    use rustls::pki_types::pem::PemObject;
+    let raw = value(&certificate, "ssl_client_raw_cert").unwrap();
+    assert_eq!(CertificateDer::from_pem_slice(raw.as_bytes()).unwrap(), client);
+    let folded = value(&certificate, "ssl_client_cert").unwrap();
+    assert_eq!(folded.replace("\n\t", "\n") + "\n", raw);
+    let passing = ClientCertificateRules { passes_certificate: true, ..rules };
+    let escaped = value(&certificate, "ssl_client_escaped_cert");
+    assert_eq!(escaped.as_deref(), Some(crate::path::encode_component(&raw).as_str()));
+    assert_eq!(value(&passing.check(&[client], NOW), "ssl_client_escaped_cert"), escaped);
+    assert_eq!(value(&passing.check(&[], NOW), "ssl_client_serial"), None, "no certificate");
+    assert_eq!(CertificateVariable::parse("ssl_client_none"), None);
 }
 
 #[test]

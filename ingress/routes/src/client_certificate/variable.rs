@@ -1,4 +1,4 @@
-//! What the access log says about the certificate of a client (nginx's `$ssl_client_*`).
+//! Properties of a client's certificate: nginx's variables `$ssl_client_*`.
 
 use std::time::Duration;
 
@@ -32,6 +32,21 @@ pub enum CertificateVariable {
 }
 
 impl CertificateVariable {
+    /// The variable of a name without its dollar sign.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Some(match name.strip_prefix("ssl_client_")? {
+            "raw_cert" => Self::Pem,
+            "cert" => Self::IndentedPem,
+            "escaped_cert" => Self::EscapedPem,
+            "serial" => Self::Serial,
+            "fingerprint" => Self::Fingerprint,
+            "v_start" => Self::NotBefore,
+            "v_end" => Self::NotAfter,
+            "v_remain" => Self::DaysLeft,
+            _ => return None,
+        })
+    }
+
     /// The value for a certificate in DER at a Unix time. `None` if the certificate is too long or cannot be read.
     pub fn value(self, der: &[u8], now: Duration) -> Option<String> {
         if der.len() > MAX_CERTIFICATE {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ingress_list::IngressList;
 use super::location::BuildContext;
-use crate::annotations::{AuthTls, HostConnections, foreign_error};
+use crate::annotations::{AuthTls, HOSTS_CLOSED, HostConnections, foreign_error};
 use crate::client_certificate::ClientCertificateRules;
 use crate::problem::{Effect, RoutingProblem};
 
@@ -58,16 +58,19 @@ impl HostTls {
             let foreign = secret
                 .as_ref()
                 .and_then(|secret| foreign_error(context.globals.values(), ingress, "Secret", secret));
+            let is_foreign = foreign.is_some();
             if let Some(what) = foreign {
-                host.is_closed = true;
                 let field = format!("{}/auth-tls-secret", context.options.annotations_prefix);
-                let what = format!("{what}; every request to its hosts gets 403");
+                let what = format!("{what}; {HOSTS_CLOSED}");
                 problems.push(RoutingProblem::of_ingress(ingress, field, what, Effect::ClosesOthers));
+            }
+            // The first Ingress decides, whatever is wrong with the Secret of another one.
+            if host.is_closed || settings.client_auth.is_some() {
                 continue;
             }
             match rule {
-                Ok(rule) => drop(settings.client_auth.get_or_insert_with(|| rule.clone())),
-                Err(_) => host.is_closed = true,
+                Ok(rule) if !is_foreign => settings.client_auth = Some(rule.clone()),
+                _ => host.is_closed = true,
             }
         }
         let first = members.first(|traits| traits.makes_hosts);

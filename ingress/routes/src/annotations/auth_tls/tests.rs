@@ -68,7 +68,7 @@ fn invalid_values_take_the_strictest_or_close_the_host() {
         ("auth-tls-pass-certificate-to-upstream", "on", false),
         ("auth-tls-match-cn", "client", true),
         ("auth-tls-match-cn", "CN=(", true),
-        ("auth-tls-match-cn", "CN=(?!a)", true),
+        ("auth-tls-match-cn", "CN=(?!a", true),
         ("auth-tls-secret", "ca", true),
         ("auth-tls-secret", "a/b/c", true),
     ] {
@@ -114,4 +114,41 @@ spec: {rules: [{host: shop.example, paths: [[/two, Prefix, two]]}]}
     assert_eq!(table.server_tls(Some("www.shop.example")), (None, true));
     assert_eq!(table.server_tls(Some("unknown.example")), (None, false));
     assert_eq!(table.server_tls(None), (None, false));
+}
+
+#[test]
+fn a_bad_secret_of_a_later_ingress_closes_nothing() {
+    for (first, second, is_closed) in [
+        ("default/ca", "default/missing", false),
+        ("default/ca", "vault/ca", false),
+        ("default/missing", "default/ca", true),
+        ("vault/ca", "default/ca", true),
+    ] {
+        let mut world = TestCluster::configured(&format!(
+            "
+metadata: {{name: z-first, annotations: {{auth-tls-secret: {first}, auth-tls-verify-depth: '3'}}}}
+spec: {{rules: [{{host: shop.example, paths: [[/, Prefix, web]]}}]}}
+---
+metadata: {{name: second, annotations: {{auth-tls-secret: {second}}}}}
+spec: {{rules: [{{host: shop.example, paths: [[/two, Prefix, two]]}}, {{host: own.example, paths: [[/, Prefix, web]]}}]}}
+"
+        ));
+        world.configure(&[]);
+        world.apply([secret("default", &authority()), secret("vault", &authority())]);
+        let case = format!("{first}, {second}");
+        let problems = world.problems();
+        let ingress = if is_closed { "default/z-first" } else { "default/second" };
+        assert!(
+            problems.iter().any(|text| text.contains(ingress) && text.contains("auth-tls-secret")),
+            "{case}: {problems:?}"
+        );
+        for path in ["/", "/two"] {
+            let is_403 = world.get(&format!("shop.example{path}")) == "403";
+            assert_eq!(is_403, is_closed, "{case}: {path}");
+        }
+        assert_eq!(world.get("own.example/") == "403", !is_closed, "{case}: a host of its own");
+        let table = world.table.load();
+        let rules = table.find("shop.example", "/").client_auth().map(|rules| rules.depth);
+        assert_eq!(rules, (!is_closed).then_some(3), "{case}");
+    }
 }
