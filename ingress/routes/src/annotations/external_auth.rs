@@ -15,6 +15,7 @@ use self::rule::{AuthCookies, AuthHeaders, ExternalAuthRule, SignInPage};
 use self::snippet::header_lines;
 use super::authentication::{is_exempt, namespace_error};
 use super::custom_headers;
+use super::ingress_filter::{RISK_LEVEL, RiskLevel};
 use super::template::Template;
 use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::external_name::{ExternalNameError, ExternalTarget};
@@ -30,8 +31,9 @@ use crate::unsupported::parse_bool;
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "external auth",
     doc: "A request without a body to another server decides about each request: 2xx lets it pass, 401 and 403 are answered, \
-          everything else, no answer included, is answered 500. Values may have variables of nginx in them. An invalid value \
-          closes the routes (503). The annotations apply if auth-url is set; otherwise the keys apply, which are those of the \
+          everything else, no answer included, is answered 500. Values may have variables of nginx in them. An invalid auth-url, \
+          auth-method, auth-response-headers, auth-proxy-set-headers or auth-snippet closes the routes (503); of other annotations and \
+          keys the default is used. The annotations apply if auth-url is set; otherwise the keys apply, which are those of the \
           ConfigMap with the same names after `global-`.",
     annotations: &[
         Annotation {
@@ -299,7 +301,8 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let are_allowed = reader.text("allow-snippet-annotations").and_then(parse_bool) == Some(true);
-    if are_allowed && reader.text("annotations-risk-level") == Some("Critical") {
+    let level = reader.text(RISK_LEVEL).and_then(RiskLevel::parse);
+    if are_allowed && level == Some(RiskLevel::Critical) {
         values.set(SnippetsAllowed);
     }
     if let Some(mut auth) = read_auth(reader, &GLOBAL) {

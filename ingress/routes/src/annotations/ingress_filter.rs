@@ -12,7 +12,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     doc: "Which Ingresses are left out because of an annotation, as if they did not exist.",
     keys: &[
         FamilyKey {
-            name: "annotations-risk-level",
+            name: RISK_LEVEL,
             values: "Low, Medium, High, Critical; default High",
             doc: "an Ingress with an annotation that ingress-nginx rates as riskier is left out; High and Critical leave none out, \
                   because annotations with nginx text close their routes",
@@ -30,13 +30,30 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     ..AnnotationFamily::NONE
 };
 
+/// The key with a [`RiskLevel`].
+pub(super) const RISK_LEVEL: &str = "annotations-risk-level";
+
 /// The highest allowed rating of annotations.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum RiskLevel {
+pub(super) enum RiskLevel {
     Low,
     Medium,
     #[default]
     High,
+    Critical,
+}
+
+impl RiskLevel {
+    /// The level of a name in any letter case.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        let levels = [
+            ("Low", Self::Low),
+            ("Medium", Self::Medium),
+            ("High", Self::High),
+            ("Critical", Self::Critical),
+        ];
+        levels.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, level)| level)
+    }
 }
 
 /// The keys of the ConfigMap.
@@ -48,18 +65,9 @@ struct IngressFilter {
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
-    const LEVEL: &str = "annotations-risk-level";
     const LEVELS: &str = "Low, Medium, High or Critical";
-    let has_level = reader.text(LEVEL).is_some();
-    let level = reader.value(LEVEL, LEVELS, Effect::Differs, |value| {
-        let named = |name: &str| value.eq_ignore_ascii_case(name);
-        match () {
-            () if named("Low") => Some(RiskLevel::Low),
-            () if named("Medium") => Some(RiskLevel::Medium),
-            () if named("High") || named("Critical") => Some(RiskLevel::High),
-            () => None,
-        }
-    });
+    let has_level = reader.text(RISK_LEVEL).is_some();
+    let level = reader.value(RISK_LEVEL, LEVELS, Effect::Differs, RiskLevel::parse);
     // As in ingress-nginx, an unknown level counts as Low.
     let level = level.unwrap_or(if has_level { RiskLevel::Low } else { RiskLevel::default() });
     let words = reader.text("annotation-value-word-blocklist").unwrap_or_default().split(',');
@@ -90,7 +98,7 @@ fn is_riskier(name: &str, level: RiskLevel) -> bool {
     match level {
         RiskLevel::Low => MEDIUM_RISK.contains(&name) || HIGH_RISK.contains(&name),
         RiskLevel::Medium => HIGH_RISK.contains(&name),
-        RiskLevel::High => false,
+        RiskLevel::High | RiskLevel::Critical => false,
     }
 }
 
@@ -189,6 +197,7 @@ spec: {rules: [{host: high.example, paths: [[/, Prefix, web]]}]}
             (level, "", &all[..]),
             (level, "Critical", &all),
             (level, "High", &all),
+            (level, "critical", &all),
             (level, "medium", &["plain", "medium"]),
             (level, "Low", &["plain"]),
             (level, "None", &["plain"]),

@@ -215,14 +215,14 @@ impl AccessRule for ExternalAuthRule {
 
     fn resume(&self, exchange: &mut Exchange, response: &SubrequestResponse) -> AccessOutcome {
         let status = response.status;
+        // With `auth-always-set-cookie` its cookies reach the client whatever the status is.
+        exchange.values.set(AuthAnswer(response.headers.clone()));
         if status.is_success() {
-            exchange.values.set(AuthAnswer(response.headers.clone()));
             return AccessOutcome::Allow;
         }
         if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return AccessOutcome::Refuse(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR));
         }
-        exchange.values.set(AuthAnswer(response.headers.clone()));
         let mut refusal = DirectResponse::status(status);
         if status == StatusCode::UNAUTHORIZED {
             for challenge in response.headers.get_all(WWW_AUTHENTICATE) {

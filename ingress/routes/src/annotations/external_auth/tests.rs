@@ -219,16 +219,21 @@ fn endpoints_get_the_headers_of_the_server_and_never_those_of_the_client() {
 #[test]
 fn cookies_of_the_server_reach_the_client() {
     let cluster = cluster();
-    let cookies = |url: &str, status: u16| -> Vec<String> {
+    // After a response of the server with one status, in a response to the client with another.
+    let cookies = |url: &str, of_server: u16, status: u16| -> Vec<String> {
         let mut exchange = get(url, &[]);
-        decided(&cluster, &mut exchange, 200, &[("set-cookie", "a=1"), ("set-cookie", "b=2")]);
+        decided(&cluster, &mut exchange, of_server, &[("set-cookie", "a=1"), ("set-cookie", "b=2")]);
         let head = edited_response(&cluster, &exchange, status, &[("set-cookie", "own=1")]);
         head.get_all("set-cookie").iter().map(|value| value.to_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(cookies("plain.example/", 200), ["own=1", "a=1", "b=2"]);
-    assert_eq!(cookies("plain.example/", 302), ["own=1", "a=1", "b=2"]);
-    assert_eq!(cookies("plain.example/", 503), ["own=1"]);
-    assert_eq!(cookies("full.example/a", 503), ["own=1", "a=1", "b=2"]);
+    assert_eq!(cookies("plain.example/", 200, 200), ["own=1", "a=1", "b=2"]);
+    assert_eq!(cookies("plain.example/", 200, 302), ["own=1", "a=1", "b=2"]);
+    assert_eq!(cookies("plain.example/", 200, 503), ["own=1"]);
+    assert_eq!(cookies("full.example/a", 200, 503), ["own=1", "a=1", "b=2"]);
+    for (of_server, status) in [(401, 401), (403, 403), (302, 500), (418, 500), (503, 500)] {
+        assert_eq!(cookies("plain.example/", of_server, status), ["own=1"], "{of_server}");
+        assert_eq!(cookies("full.example/a", of_server, status), ["own=1", "a=1", "b=2"], "{of_server}");
+    }
 }
 
 #[test]
@@ -355,6 +360,8 @@ spec: {rules: [{host: b.example, paths: [[/, Prefix, web]]}]}";
             "{problems:?}"
         );
     }
+    cluster.configure(&[keys[0], ("annotations-risk-level", "critical")]);
+    assert_eq!(cluster.get("a.example/"), "fetch http://auth.example/", "the letter case does not matter");
     cluster.configure(&keys);
     let sent = text(&asked(&cluster, &mut get("a.example:81/", &[("x-forwarded-host", "forged")])));
     assert!(sent.contains(&"x-forwarded-host: a.example:81".to_owned()), "{sent:?}");
