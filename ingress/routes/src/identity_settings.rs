@@ -16,7 +16,7 @@ pub struct IdentitySettings {
     pub proxy_header_timeout: Duration,
     /// `use-forwarded-headers`: trusted peers report address, scheme, host and port of the client.
     pub forwarded_headers: bool,
-    /// `enable-real-ip`: trusted peers report the address only.
+    /// `enable-real-ip`: trusted peers report the address only. Without effect with `proxy_protocol`.
     pub real_ip: bool,
     /// `forwarded-for-header`: the field with the addresses.
     pub forwarded_for: HeaderName,

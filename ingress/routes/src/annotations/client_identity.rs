@@ -36,7 +36,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: "enable-real-ip",
             values: "true, false; default false",
-            doc: "believes the address in X-Forwarded-For of trusted peers, and nothing else; without effect behind PROXY headers",
+            doc: "believes the address in X-Forwarded-For of trusted peers, and nothing else; without effect with use-proxy-protocol",
         },
         FamilyKey {
             name: "forwarded-for-header",

@@ -44,10 +44,12 @@ impl ClientIdentity {
 impl Exchange {
     /// Finds out who the client is. Hot: without PROXY protocol and trusted headers only two comparisons.
     pub fn identify(&mut self, settings: &IdentitySettings, proxied: Option<ProxiedConnection>) {
-        let IdentitySettings { forwarded_headers, real_ip, .. } = *settings;
+        let IdentitySettings { forwarded_headers, real_ip, proxy_protocol, .. } = *settings;
         let mut client = settings.connection_client(self.peer, proxied.map(|proxied| proxied.source));
-        // As in nginx the addresses of a header come before the one in the PROXY header only with `use-forwarded-headers`.
-        let reads_addresses = forwarded_headers || real_ip && proxied.is_none();
+        // As in nginx the addresses of a field come before the one in the PROXY header only with `use-forwarded-headers`. A PROXY header
+        // may have no address (UNKNOWN, LOCAL), and a connection from before a change of `use-proxy-protocol` may have one nevertheless.
+        let is_behind_proxy = proxy_protocol || proxied.is_some();
+        let reads_addresses = forwarded_headers || real_ip && !is_behind_proxy;
         // Whatever a header says, it was added or checked by this peer.
         let is_trusted = (forwarded_headers || reads_addresses)
             && settings.trusts(self.peer)
@@ -212,6 +214,16 @@ mod tests {
         ] {
             let client = client(settings, Some("203.0.113.5:4000"), values);
             assert_eq!(client, wanted, "{settings:?} {values:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_header_without_an_address_does_not_make_the_field_believed() {
+        let real_ip = IdentitySettings { real_ip: true, ..IdentitySettings::default() };
+        let proxied = IdentitySettings { proxy_protocol: true, ..real_ip.clone() };
+        let both = IdentitySettings { forwarded_headers: true, ..proxied.clone() };
+        for (settings, wanted) in [(&real_ip, "1.2.3.4"), (&proxied, "192.0.2.7"), (&both, "1.2.3.4")] {
+            assert_eq!(client(settings, None, &["1.2.3.4"]), wanted, "{settings:?}");
         }
     }
 
