@@ -42,7 +42,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: "custom-http-errors",
             values: "statuses from 300 to 599, separated by commas",
-            doc: "the default backend makes the responses with these statuses",
+            doc: "the default backend makes the responses with these statuses; invalid entries are reported and left out",
         },
         FamilyKey {
             name: "disable-proxy-intercept-errors",
@@ -93,21 +93,37 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
-    const STATUSES: &str = "statuses from 300 to 599, separated by commas";
-    let statuses =
-        reader.value("custom-http-errors", STATUSES, Effect::DefaultUsed, |value| statuses(value, 300));
+    let statuses = global_statuses(reader);
     let is_disabled = reader.flag("disable-proxy-intercept-errors").unwrap_or_default();
-    values.set(ErrorPageKeys { statuses: statuses.unwrap_or_default(), of_endpoints: !is_disabled });
+    values.set(ErrorPageKeys { statuses, of_endpoints: !is_disabled });
 }
 
-/// A list of statuses from `least` to 599.
+/// The list of the ConfigMap. As in ingress-nginx, invalid entries are left out of it.
+fn global_statuses(reader: &mut SettingReader<'_>) -> Statuses {
+    const KEY: &str = "custom-http-errors";
+    let text = reader.text(KEY).unwrap_or_default();
+    let (valid, invalid): (Vec<_>, Vec<_>) = items(text).partition(|item| status(item, 300).is_some());
+    reader.invalid_items(KEY, &invalid, "a status from 300 to 599", Effect::LeftOut);
+    sorted(valid.into_iter().filter_map(|item| status(item, 300)).collect())
+}
+
+/// A list of statuses from `least` to 599; `None` if an entry is invalid.
 fn statuses(value: &str, least: u16) -> Option<Statuses> {
-    let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
-    let status = |item: &str| item.parse().ok().filter(|status| (least..600).contains(status));
-    let mut statuses = items.map(status).collect::<Option<Vec<u16>>>()?;
+    items(value).map(|item| status(item, least)).collect::<Option<_>>().map(sorted)
+}
+
+fn items(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+fn status(item: &str, least: u16) -> Option<u16> {
+    item.parse().ok().filter(|status| (least..600).contains(status))
+}
+
+fn sorted(mut statuses: Vec<u16>) -> Statuses {
     statuses.sort_unstable();
     statuses.dedup();
-    Some(statuses.into())
+    statuses.into()
 }
 
 fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
@@ -242,6 +258,23 @@ mod tests {
             let pages = route.plan.error_pages.as_ref();
             let substitute = pages.and_then(|pages| pages.substitute(upstream, &pools));
             assert_eq!(substitute.is_some(), has_one, "{annotation} {services}");
+        }
+    }
+
+    #[test]
+    fn invalid_entries_of_the_key_are_left_out() {
+        let mut cluster = cluster("", ALL);
+        for (value, page_of_404, invalid) in [
+            ("404, 503", "upstream-default-backend", ""),
+            ("404, 4xx, 503, 600", "upstream-default-backend", "\"4xx\" (and 1 more) should be a status"),
+            ("4xx", "none", "\"4xx\" should be a status"),
+            (",", "none", ""),
+        ] {
+            cluster.configure(&[("custom-http-errors", value)]);
+            assert_eq!(page(&cluster, 404, true), page_of_404, "{value}");
+            let problems = cluster.problems();
+            assert_eq!(problems.len(), usize::from(!invalid.is_empty()), "{value}: {problems:?}");
+            assert!(problems.iter().all(|text| text.contains(invalid)), "{value}: {problems:?}");
         }
     }
 

@@ -27,19 +27,11 @@ pub(super) fn networks(
             None => invalid.push(item),
         }
     }
-    let Some(first) = invalid.first() else {
-        if networks.is_empty() {
-            reader.problem(name, format!("{text:?} has no entry; it should have {WANTED}"), without);
-            return None;
-        }
-        return Some(networks.into());
-    };
+    if networks.is_empty() && invalid.is_empty() {
+        reader.problem(name, format!("{text:?} has no entry; it should have {WANTED}"), without);
+    }
     let effect = if networks.is_empty() { without } else { Effect::LeftOut };
-    let more = match invalid.len() - 1 {
-        0 => String::new(),
-        more => format!(" (and {more} more)"),
-    };
-    reader.problem(name, format!("{first:?}{more} should be {WANTED}"), effect);
+    reader.invalid_items(name, &invalid, WANTED, effect);
     (!networks.is_empty()).then(|| networks.into())
 }
 

@@ -146,6 +146,13 @@ impl<'i> SettingReader<'i> {
         seconds.map(|seconds: u32| Duration::from_secs(seconds.into()))
     }
 
+    /// Reports the invalid items of a list as one problem, if there are any. `wanted` is what an item should be.
+    pub(super) fn invalid_items(&mut self, name: &str, invalid: &[&str], wanted: &str, effect: Effect) {
+        let Some((first, others)) = invalid.split_first() else { return };
+        let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+        self.problem(name, format!("{first:?}{more} should be {wanted}"), effect);
+    }
+
     /// Reports a problem with an annotation or key.
     pub fn problem(&mut self, name: &str, what: String, effect: Effect) {
         let field = if self.prefix.is_empty() { name.to_owned() } else { format!("{}/{name}", self.prefix) };
