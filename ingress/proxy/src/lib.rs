@@ -1,7 +1,7 @@
 //! Serves HTTP from the views: listeners, routes, connections to endpoints, the access log.
 //!
 //! A request passes `listener` → `client` → `exchange` → `upstream`. Each worker is a thread with its own runtime: a
-//! request never changes threads, and takes no lock unless its route has passwords or cached authentication. This crate decides nothing about routes; that is `ingress-routes`.
+//! request never changes threads, and takes no lock unless its route has limits, passwords or cached authentication. This crate decides nothing about routes; that is `ingress-routes`.
 
 mod brotli;
 mod io;

@@ -1,7 +1,7 @@
 //! Global settings: the ConfigMap of `--configmap`, and the routes that it closes.
 //!
-//! Few keys are supported yet. An unsupported key that protects something closes the routes that it would protect, so that
-//! they are never served unprotected; all others are reported with their consequence.
+//! An unsupported key that protects something closes the routes that it would protect, so that they are never served unprotected; all
+//! others are reported with their consequence.
 
 mod keys;
 

@@ -37,8 +37,8 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: "large-client-header-buffers",
             values: "a number and a size; default 4 8k",
-            doc: "a line of a head may have the size (414 or 400), a head the number times the size, 1 MiB at most; for new \
-                  connections",
+            doc: "the size is the longest line of a request head, and the number times the size is the longest head, at most 1 MiB; a \
+                  longer request line gets 414, a longer header line or head 400; for new connections",
         },
         FamilyKey {
             name: "use-http2",

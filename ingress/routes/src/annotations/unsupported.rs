@@ -15,8 +15,8 @@ const NO_TRACES: &str = "no traces are sent";
 
 /// The annotations of ingress-nginx 1.15 that are not supported yet, in the order of its documentation.
 ///
-/// Annotations that control access (authentication, client certificates, address lists, limits, the firewall, and raw nginx
-/// text, which may contain any of these) close the routes of their Ingress. With all others the routes are served.
+/// Annotations that control access (the firewall, and raw nginx text, which may contain access rules) close the routes of their Ingress.
+/// With all others the routes are served.
 #[rustfmt::skip]
 pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     // Load balancing and upstream.
@@ -28,11 +28,8 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     differs("mirror-target", OnlyEmpty, NO_MIRROR),
     cosmetic("mirror-host", OnlyEmpty, NO_MIRROR),
     cosmetic("mirror-request-body", OnlyEmpty, NO_MIRROR),
-    // Rewrite and redirect.
-    // TLS on the client side.
     // External authentication.
     cosmetic("auth-keepalive-share-vars", False, "there is no nginx whose variables could be shared"),
-    // Headers and CORS.
     // Proxy behaviour.
     cosmetic("proxy-buffering", Words(&["off"]), STREAMED),
     cosmetic("proxy-buffers-number", OnlyEmpty, STREAMED),

@@ -55,7 +55,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 
 /// The annotations of an Ingress.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct UpstreamHead {
+struct UpstreamHeadSettings {
     host: Option<Template>,
     prefix: Option<String>,
     connection: Option<&'static str>,
@@ -73,7 +73,7 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     let default = Effect::DefaultUsed;
     let is_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
     let path = |value: &str| value.bytes().all(is_path).then(|| value.to_owned());
-    let head = UpstreamHead {
+    let head = UpstreamHeadSettings {
         host: reader.value("upstream-vhost", HOST, default, host),
         prefix: reader.value("x-forwarded-prefix", "a path of letters, digits and -._~", default, path),
         connection: reader.value("connection-proxy-header", "keep-alive or close", default, |value| {
@@ -84,7 +84,7 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
             }
         }),
     };
-    if head != UpstreamHead::default() {
+    if head != UpstreamHeadSettings::default() {
         settings.values.set(head);
     }
 }
@@ -112,7 +112,7 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
             plan.request_head.push(Box::new(OriginalHost(name.clone())));
         }
     }
-    let Some(head) = settings.values.get::<UpstreamHead>() else { return };
+    let Some(head) = settings.values.get::<UpstreamHeadSettings>() else { return };
     if let Some(host) = &head.host {
         plan.request_head.push(Box::new(UpstreamHost(host.of_rule(rule, None))));
     }

@@ -1,8 +1,8 @@
 //! The keys of ingress-nginx's ConfigMap, each with its support here.
 //!
-//! An unsupported key closes routes if it protects them. These keys do: keys that control access (authentication, address
-//! lists, blocked agents, the firewall, raw nginx text that may contain any of these), the transport of requests (`ssl-protocols`) and the listening addresses (`bind-address`). Limits of
-//! size, time and speed do not control access: these keys are only reported.
+//! An unsupported key closes routes if it protects them. These keys do: keys that control access (the firewall, and raw nginx text, which
+//! may contain access rules), the transport of requests (`ssl-protocols`) and the listening addresses (`bind-address`). All others are
+//! only reported.
 
 use crate::annotations::FAMILIES;
 use crate::unsupported::NeutralValues::{self, False, NotPositive, OnlyEmpty, That, True, Words};
