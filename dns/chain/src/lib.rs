@@ -35,6 +35,9 @@ pub mod plugins;
 
 mod build;
 
+#[cfg(test)]
+mod testing;
+
 pub use build::{DnsListener, Servers, build, directives};
 pub use chain::{Chain, Link};
 pub use extensions::Extensions;

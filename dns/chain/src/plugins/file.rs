@@ -250,24 +250,7 @@ mod tests {
 
     use super::*;
     use crate::request::Transport;
-
-    struct NoRunner;
-
-    impl Runner for NoRunner {
-        fn query_below<'a>(&'a self, _: &'a mut Request, _: &'a mut Answer) -> BoxFuture<'a, ()> {
-            Box::pin(std::future::ready(()))
-        }
-
-        fn resolve<'a>(
-            &'a self,
-            _: &'a Request,
-            _: &'a Name,
-            _: u16,
-            _: &'a mut Answer,
-        ) -> BoxFuture<'a, Option<Query>> {
-            Box::pin(std::future::ready(None))
-        }
-    }
+    use crate::testing::NoRunner;
 
     /// The file changes between the query and the resolution of the target.
     #[test]

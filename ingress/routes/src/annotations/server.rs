@@ -160,19 +160,11 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
 
 #[cfg(test)]
 mod tests {
-    use cluster::{ConfigMap, Key, Snapshot};
-
     use super::*;
+    use crate::testing::server_settings;
 
-    /// The settings that a ConfigMap gives, and its problems.
     fn read(data: &[(&str, &str)]) -> (ServerSettings, Vec<String>) {
-        let data = data.iter().map(|(name, value)| ((*name).into(), (*value).to_owned())).collect();
-        let config_map = ConfigMap { key: Key::new("ingress", "controller"), data };
-        let (cluster, mut values) = <(Snapshot, FamilyValues)>::default();
-        let mut reader = SettingReader::of_config_map(&config_map, &cluster);
-        read_keys(&mut reader, &mut values);
-        let problems = reader.done().problems.iter().map(ToString::to_string).collect();
-        (values.get::<Arc<ServerSettings>>().unwrap().as_ref().clone(), problems)
+        server_settings(read_keys, data)
     }
 
     #[test]

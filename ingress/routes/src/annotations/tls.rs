@@ -151,19 +151,13 @@ fn ticket_key(reader: &mut SettingReader<'_>) -> Option<TicketKey> {
 mod tests {
     use std::time::Duration;
 
-    use cluster::{ConfigMap, Key, Snapshot};
-
     use super::*;
     use crate::settings::TlsSettings;
+    use crate::testing::server_settings;
 
     fn read(data: &[(&str, &str)]) -> (TlsSettings, Vec<String>) {
-        let data = data.iter().map(|(name, value)| ((*name).into(), (*value).to_owned())).collect();
-        let config_map = ConfigMap { key: Key::new("ingress", "controller"), data };
-        let (cluster, mut values) = <(Snapshot, FamilyValues)>::default();
-        let mut reader = SettingReader::of_config_map(&config_map, &cluster);
-        read_keys(&mut reader, &mut values);
-        let problems = reader.done().problems.iter().map(ToString::to_string).collect();
-        ((*values.get::<Arc<ServerSettings>>().unwrap().tls).clone(), problems)
+        let (settings, problems) = server_settings(read_keys, data);
+        ((*settings.tls).clone(), problems)
     }
 
     #[test]

@@ -1,12 +1,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use cluster::{Cache, Current, Event, Key, Namespace, Object, ServiceKind};
-use dns_wire::{Name, Query};
+use dns_wire::Query;
 use dns_zone::{NodeIndex, NodeNames, PodIndex, PodNamespaces, Zone, ZoneIndex, ZoneOptions};
 use futures_util::FutureExt;
 
 use super::*;
 use crate::request::Transport;
+use crate::testing::NoRunner;
 
 #[derive(Default)]
 struct FakeCluster(Mutex<Cache>);
@@ -22,25 +23,6 @@ impl ClusterSource for FakeCluster {
 
     fn pods(&self, _: &ApiConnection) -> Result<Current<PodNamespaces>, String> {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(PodIndex))
-    }
-}
-
-/// Resolves nothing.
-struct NoRunner;
-
-impl Runner for NoRunner {
-    fn query_below<'a>(&'a self, _: &'a mut Request, _: &'a mut Answer) -> BoxFuture<'a, ()> {
-        Box::pin(std::future::ready(()))
-    }
-
-    fn resolve<'a>(
-        &'a self,
-        _: &'a Request,
-        _: &'a Name,
-        _: u16,
-        _: &'a mut Answer,
-    ) -> BoxFuture<'a, Option<Query>> {
-        Box::pin(std::future::ready(None))
     }
 }
 
