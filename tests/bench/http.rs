@@ -26,8 +26,8 @@ use crate::table::Table;
 use crate::testbed::Testbed;
 
 use load::Load;
-use message::Page;
-use stream::TlsSettings;
+use message::BackendPage;
+use stream::LoadTls;
 
 /// Client connections, each with one request in flight.
 const CONNECTIONS: usize = 64;
@@ -36,7 +36,7 @@ const CONNECTIONS: usize = 64;
 const WARM_UP: Duration = Duration::from_millis(200);
 
 /// Starts a proxy in front of the backend, or returns why it cannot be measured.
-type Start = fn(&Testbed, u16, Option<&TlsSettings>) -> Result<Server, String>;
+type Start = fn(&Testbed, u16, Option<&LoadTls>) -> Result<Server, String>;
 
 /// The proxies in the order of the tables. The first is the baseline.
 const PROXIES: &[(&str, Start)] = &[
@@ -73,7 +73,7 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
         ],
     );
     let backend = backend::start(testbed, Ipv4Addr::LOCALHOST)?;
-    let mut proxies = start(testbed, &backend, None, Page::Item, &mut table)?;
+    let mut proxies = start(testbed, &backend, None, BackendPage::Item, &mut table)?;
     for _ in 0..rounds {
         for proxy in &mut proxies {
             proxy.measure_keep_alive(length);
@@ -108,8 +108,8 @@ pub(crate) fn compare_tls(testbed: &Testbed, rounds: usize, length: Duration) ->
             "× nginx as ingress-nginx",
         ],
     );
-    let (backend, tls) = (backend::start(testbed, Ipv4Addr::LOCALHOST)?, TlsSettings::new()?);
-    let mut proxies = start(testbed, &backend, Some(&tls), Page::Item, &mut table)?;
+    let (backend, tls) = (backend::start(testbed, Ipv4Addr::LOCALHOST)?, LoadTls::new()?);
+    let mut proxies = start(testbed, &backend, Some(&tls), BackendPage::Item, &mut table)?;
     for _ in 0..rounds {
         for proxy in &mut proxies {
             proxy.measure_keep_alive(length);
@@ -144,8 +144,8 @@ impl Proxy<'_> {
 fn start<'a>(
     testbed: &Testbed,
     backend: &Server,
-    tls: Option<&'a TlsSettings>,
-    page: Page,
+    tls: Option<&'a LoadTls>,
+    page: BackendPage,
     table: &mut Table,
 ) -> Result<Vec<Proxy<'a>>, String> {
     let mut proxies = Vec::new();
@@ -162,7 +162,7 @@ fn start<'a>(
     Ok(proxies)
 }
 
-fn ready(mut server: Server, tls: Option<&TlsSettings>) -> Result<Server, String> {
+fn ready(mut server: Server, tls: Option<&LoadTls>) -> Result<Server, String> {
     server.process.wait_until(|| load::exchange(server.address, tls).is_ok_and(|correct| correct))?;
     Ok(server)
 }

@@ -10,7 +10,7 @@ use dns_chain::codes::Rcode;
 use dns_wire::Section;
 use dns_wire::codes::{rcode, rtype};
 use serde_json::Value;
-use support::{Question, Received, Routes, check, parsed, routes};
+use support::{Question, Received, TestRoutes, check, parsed, routes};
 
 /// Rows that differ on purpose, each with the reason.
 const DIFFERENCES: &[(&str, &str)] = &[];
@@ -29,7 +29,7 @@ fn lines(value: &Value) -> Vec<&str> {
 }
 
 /// The Corefile of a configuration, with its files in a folder.
-async fn serve(config: &Value, folder: &Path) -> Routes {
+async fn serve(config: &Value, folder: &Path) -> TestRoutes {
     for (name, content) in config["files"].as_object().into_iter().flatten() {
         std::fs::write(folder.join(name), text(content)).unwrap();
     }
@@ -89,7 +89,7 @@ fn problems(case: &Value, received: &Received) -> Vec<String> {
 /// Runs all rows of a table, and returns how many there are.
 async fn run(name: &str) -> (usize, usize) {
     let (table, folder) = (table(name), tempfile::tempdir().unwrap());
-    let mut served: HashMap<&str, Routes> = HashMap::new();
+    let mut served: HashMap<&str, TestRoutes> = HashMap::new();
     let mut wrong = Vec::new();
     let cases = table["cases"].as_array().unwrap();
     for case in cases {

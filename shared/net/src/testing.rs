@@ -47,7 +47,7 @@ pub fn client(versions: &[&'static SupportedProtocolVersion], alpn: &[&[u8]]) ->
 pub struct TestAuthority(CertifiedIssuer<'static, KeyPair>);
 
 /// A client's certificate with its key.
-pub struct ClientKey {
+pub struct ClientCredentials {
     /// The certificate.
     pub chain: Vec<CertificateDer<'static>>,
     /// Its key.
@@ -70,10 +70,10 @@ impl TestAuthority {
     }
 
     /// A certificate for a client with a common name.
-    pub fn client(&self, name: &str) -> ClientKey {
+    pub fn client(&self, name: &str) -> ClientCredentials {
         let key = KeyPair::generate().expect("key generation does not fail");
         let certificate = named(name).signed_by(&key, &self.0).expect("the parameters are valid");
-        ClientKey {
+        ClientCredentials {
             chain: vec![certificate.der().clone()],
             key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
         }
@@ -91,7 +91,7 @@ fn named(name: &str) -> CertificateParams {
 pub fn client_as(
     versions: &[&'static SupportedProtocolVersion],
     alpn: &[&[u8]],
-    client: &ClientKey,
+    client: &ClientCredentials,
 ) -> Arc<ClientConfig> {
     let builder = unverified_builder(versions);
     let config = builder.with_client_auth_cert(client.chain.clone(), client.key.clone_key());

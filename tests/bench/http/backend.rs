@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
 use crate::epoll::Epoll;
-use crate::http::message::Page;
+use crate::http::message::BackendPage;
 use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, free_port};
@@ -87,7 +87,7 @@ impl Connection {
                 self.echoes = true;
                 SWITCHING
             } else {
-                pages.response(Page::requested(head))
+                pages.response(BackendPage::requested(head))
             };
             if self.stream.write_all(response).is_err() {
                 return false;
@@ -107,17 +107,18 @@ struct Pages {
 
 impl Default for Pages {
     fn default() -> Self {
-        let [item, kibibyte, mebibyte] = [Page::Item, Page::Kibibyte, Page::Mebibyte].map(Page::response);
+        let [item, kibibyte, mebibyte] =
+            [BackendPage::Item, BackendPage::Kibibyte, BackendPage::Mebibyte].map(BackendPage::response);
         Self { item, kibibyte, mebibyte }
     }
 }
 
 impl Pages {
-    fn response(&self, page: Page) -> &[u8] {
+    fn response(&self, page: BackendPage) -> &[u8] {
         match page {
-            Page::Item => &self.item,
-            Page::Kibibyte => &self.kibibyte,
-            Page::Mebibyte => &self.mebibyte,
+            BackendPage::Item => &self.item,
+            BackendPage::Kibibyte => &self.kibibyte,
+            BackendPage::Mebibyte => &self.mebibyte,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::http::message::Page;
+use crate::http::message::BackendPage;
 use crate::http::{PROXIES, WARM_UP, add_notes, backend, load::Load, micros, nginx, portolan, ratio, ready};
 use crate::samples::Samples;
 use crate::table::Table;
@@ -23,7 +23,7 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
     for (name, start) in PROXIES.iter().filter(|(name, _)| *name != portolan::ANNOTATED) {
         match start(testbed, backend.address.port(), None).and_then(|server| ready(server, None)) {
             Ok(server) => {
-                let load = Load::new(server.address, CONNECTIONS, None, Page::Mebibyte)?;
+                let load = Load::new(server.address, CONNECTIONS, None, BackendPage::Mebibyte)?;
                 proxies.push((*name, server, load, Samples::default()));
             }
             Err(reason) => table.note(format!("{name} was not measured: {reason}")),

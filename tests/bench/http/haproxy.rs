@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::http::stream::TlsSettings;
+use crate::http::stream::LoadTls;
 use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, find, free_port, write};
@@ -11,12 +11,12 @@ use crate::testbed::{Testbed, find, free_port, write};
 pub(crate) const NAME: &str = "HAProxy";
 
 /// Starts `haproxy` in the foreground.
-pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) -> Result<Server, String> {
+pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&LoadTls>) -> Result<Server, String> {
     let program = find("haproxy", "HAPROXY").ok_or("haproxy is not installed (Debian package haproxy)")?;
     let (folder, port) = (testbed.folder("haproxy")?, free_port()?);
     let file = folder.join("haproxy.cfg");
     let mut ssl = String::new();
-    if let Some(TlsSettings { certificate, .. }) = tls {
+    if let Some(LoadTls { certificate, .. }) = tls {
         let pem = folder.join("tls.pem");
         write(&pem, &format!("{}{}", certificate.certificate, certificate.key))?;
         ssl = format!(" ssl crt {} alpn h2,http/1.1", pem.display());

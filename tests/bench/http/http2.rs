@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::http::message::{HOST, Page};
-use crate::http::stream::TlsSettings;
+use crate::http::message::{BackendPage, HOST};
+use crate::http::stream::LoadTls;
 use crate::http::{PROXIES, backend, cost_ratio, micros, nginx, portolan, ready};
 use crate::samples::{LoadResult, Samples};
 use crate::table::Table;
@@ -25,7 +25,7 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
     );
     let program =
         find("h2load", "H2LOAD").ok_or("h2load is not installed (Debian package nghttp2-client)")?;
-    let (backend, tls) = (backend::start(testbed, Ipv4Addr::LOCALHOST)?, TlsSettings::new()?);
+    let (backend, tls) = (backend::start(testbed, Ipv4Addr::LOCALHOST)?, LoadTls::new()?);
     let mut proxies = Vec::new();
     for (name, start) in PROXIES.iter().filter(|(name, _)| *name != portolan::ANNOTATED) {
         match start(testbed, backend.address.port(), Some(&tls)).and_then(|server| ready(server, Some(&tls)))
@@ -70,7 +70,7 @@ fn load(program: &Path, server: SocketAddr) -> LoadResult {
         .args(["-c", CONNECTIONS, "-m", STREAMS, "-t", "1"])
         .args(["-n", REQUESTS])
         .arg(format!("--connect-to={server}"))
-        .arg(format!("https://{HOST}{}", Page::Kibibyte.target()))
+        .arg(format!("https://{HOST}{}", BackendPage::Kibibyte.target()))
         .output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     summary(&text)

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::http::load::request_and_keep;
-use crate::http::stream::{LoadStream, TlsSettings};
+use crate::http::stream::{LoadStream, LoadTls};
 use crate::http::{PROXIES, backend, haproxy, nginx, portolan, ready};
 use crate::table::Table;
 use crate::testbed::Testbed;
@@ -22,7 +22,7 @@ pub(crate) fn measure(testbed: &Testbed) -> Result<Table, String> {
         format!("Idle client connections: RSS in KiB for each of {CONNECTIONS}"),
         &["server", "plain, silent", "plain, after a request", "TLS, silent", "TLS, after a request"],
     );
-    let (backend, tls) = (backend::start(testbed, Ipv4Addr::LOCALHOST)?, TlsSettings::new()?);
+    let (backend, tls) = (backend::start(testbed, Ipv4Addr::LOCALHOST)?, LoadTls::new()?);
     let measured = [haproxy::NAME, nginx::INGRESS, portolan::NAME];
     for (name, start) in PROXIES.iter().filter(|(name, _)| measured.contains(name)) {
         let mut cells = vec![(*name).to_owned()];
@@ -50,7 +50,7 @@ pub(crate) fn measure(testbed: &Testbed) -> Result<Table, String> {
 
 fn open(
     server: SocketAddr,
-    tls: Option<&TlsSettings>,
+    tls: Option<&LoadTls>,
     requests: bool,
     count: usize,
 ) -> Result<Vec<LoadStream>, String> {

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::epoll::Epoll;
-use crate::http::message::{ITEM, Page, ResponseState, parse_response};
-use crate::http::stream::{LoadStream, TlsSettings};
+use crate::http::message::{BackendPage, ITEM, ResponseState, parse_response};
+use crate::http::stream::{LoadStream, LoadTls};
 use crate::samples::LoadResult;
 
 /// A request without a response after this time counts as lost. Much longer than any response takes on loopback.
@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// A load generator for one server. Its connections stay open between rounds.
 pub(crate) struct Load<'a> {
     server: SocketAddr,
-    tls: Option<&'a TlsSettings>,
+    tls: Option<&'a LoadTls>,
     epoll: Epoll,
     connections: Vec<Connection>,
     request: Vec<u8>,
@@ -35,8 +35,8 @@ impl<'a> Load<'a> {
     pub(crate) fn new(
         server: SocketAddr,
         connections: usize,
-        tls: Option<&'a TlsSettings>,
-        page: Page,
+        tls: Option<&'a LoadTls>,
+        page: BackendPage,
     ) -> Result<Self, String> {
         let failed = |error: io::Error| format!("connections to {server}: {error}");
         let epoll = Epoll::new().map_err(failed)?;
@@ -144,22 +144,22 @@ impl<'a> Load<'a> {
 }
 
 /// Sends one request over a new connection. Returns whether the response is correct.
-pub(crate) fn exchange(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Result<bool> {
+pub(crate) fn exchange(server: SocketAddr, tls: Option<&LoadTls>) -> io::Result<bool> {
     request_once(server, tls).map(|(correct, _)| correct)
 }
 
 /// Sends one request over a new connection and returns the connection, which stays open. Fails without a correct response.
-pub(crate) fn request_and_keep(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Result<LoadStream> {
+pub(crate) fn request_and_keep(server: SocketAddr, tls: Option<&LoadTls>) -> io::Result<LoadStream> {
     match request_once(server, tls)? {
         (true, stream) => Ok(stream),
         (false, _) => Err(io::Error::other("incorrect response")),
     }
 }
 
-fn request_once(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Result<(bool, LoadStream)> {
+fn request_once(server: SocketAddr, tls: Option<&LoadTls>) -> io::Result<(bool, LoadStream)> {
     let mut stream = LoadStream::open(server, tls)?;
     stream.socket().set_read_timeout(Some(TIMEOUT))?;
-    stream.write_all(&Page::Item.request())?;
+    stream.write_all(&BackendPage::Item.request())?;
     let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         let count = stream.read(&mut buffer)?;
@@ -173,7 +173,7 @@ fn request_once(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Result<(bo
 }
 
 impl Connection {
-    fn open(server: SocketAddr, tls: Option<&TlsSettings>, epoll: &Epoll, number: usize) -> io::Result<Self> {
+    fn open(server: SocketAddr, tls: Option<&LoadTls>, epoll: &Epoll, number: usize) -> io::Result<Self> {
         let stream = LoadStream::open(server, tls)?;
         stream.socket().set_nonblocking(true)?;
         epoll.add(&stream, number)?;

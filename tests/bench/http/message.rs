@@ -8,7 +8,7 @@ pub(crate) const ITEM: &str = "{\"id\":42,\"name\":\"sextant\",\"price\":\"129.0
 
 /// A page of the backend.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Page {
+pub(crate) enum BackendPage {
     /// A small JSON document: [`ITEM`].
     Item,
     /// 1 KiB.
@@ -17,7 +17,7 @@ pub(crate) enum Page {
     Mebibyte,
 }
 
-impl Page {
+impl BackendPage {
     const ALL: [Self; 3] = [Self::Item, Self::Kibibyte, Self::Mebibyte];
 
     /// Path and query of the request.
@@ -60,7 +60,7 @@ impl Page {
         [head.into_bytes(), body].concat()
     }
 
-    /// The page that a request asks for: [`Page::Item`] unless it names another.
+    /// The page that a request asks for: [`BackendPage::Item`] unless it names another.
     pub(crate) fn requested(request: &[u8]) -> Self {
         let names =
             |page: &Self| memchr::memmem::find(request, page.target().as_bytes()) == Some("GET ".len());

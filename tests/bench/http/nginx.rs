@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::http::message::HOST;
-use crate::http::stream::TlsSettings;
+use crate::http::stream::LoadTls;
 use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, find, free_port, write};
@@ -16,17 +16,13 @@ pub(crate) const BARE: &str = "nginx";
 pub(crate) const INGRESS: &str = "nginx as ingress-nginx";
 
 /// nginx without a log, with its default buffers and headers.
-pub(crate) fn without_log(
-    testbed: &Testbed,
-    backend: u16,
-    tls: Option<&TlsSettings>,
-) -> Result<Server, String> {
+pub(crate) fn without_log(testbed: &Testbed, backend: u16, tls: Option<&LoadTls>) -> Result<Server, String> {
     let location = "proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host;";
     start(testbed, "nginx-bare", backend, tls, "access_log off;", location)
 }
 
 /// nginx with its default access log.
-pub(crate) fn with_log(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) -> Result<Server, String> {
+pub(crate) fn with_log(testbed: &Testbed, backend: u16, tls: Option<&LoadTls>) -> Result<Server, String> {
     let location = "proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host;";
     start(testbed, "nginx-log", backend, tls, "access_log access.log;", location)
 }
@@ -35,7 +31,7 @@ pub(crate) fn with_log(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings
 pub(crate) fn as_ingress_nginx(
     testbed: &Testbed,
     backend: u16,
-    tls: Option<&TlsSettings>,
+    tls: Option<&LoadTls>,
 ) -> Result<Server, String> {
     start(testbed, "nginx-ingress", backend, tls, INGRESS_HTTP, INGRESS_LOCATION)
 }
@@ -44,7 +40,7 @@ fn start(
     testbed: &Testbed,
     name: &str,
     backend: u16,
-    tls: Option<&TlsSettings>,
+    tls: Option<&LoadTls>,
     http: &str,
     location: &str,
 ) -> Result<Server, String> {

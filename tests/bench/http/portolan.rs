@@ -5,7 +5,7 @@ use std::process::Command;
 use tests::credentials::IssuedCertificate;
 
 use crate::http::message::HOST;
-use crate::http::stream::TlsSettings;
+use crate::http::stream::LoadTls;
 use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{NO_PORTOLAN, Testbed, free_port, portolan, write};
@@ -43,7 +43,7 @@ const TWENTY: &[(&str, &str)] = &[
 ];
 
 /// Starts `portolan ingress` on a folder of manifests.
-pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) -> Result<Server, String> {
+pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&LoadTls>) -> Result<Server, String> {
     start_with(testbed, &[testbed.server], backend, tls, ONE, &[])
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) 
 pub(crate) fn with_twenty_annotations(
     testbed: &Testbed,
     backend: u16,
-    tls: Option<&TlsSettings>,
+    tls: Option<&LoadTls>,
 ) -> Result<Server, String> {
     let lines = TWENTY.iter().map(|(name, value)| format!("nginx.ingress.kubernetes.io/{name}: {value:?}"));
     let annotations = lines.collect::<Vec<_>>().join(", ");
@@ -72,7 +72,7 @@ fn start_with(
     testbed: &Testbed,
     cores: &[usize],
     backend: u16,
-    tls: Option<&TlsSettings>,
+    tls: Option<&LoadTls>,
     annotations: &str,
     flags: &[String],
 ) -> Result<Server, String> {

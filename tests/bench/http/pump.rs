@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 
 use crate::epoll::Epoll;
-use crate::http::stream::TlsSettings;
+use crate::http::stream::LoadTls;
 use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, free_port};
@@ -14,7 +14,7 @@ use crate::testbed::{Testbed, free_port};
 pub(crate) const NAME: &str = "bare epoll byte pump";
 
 /// Starts this program as the baseline proxy.
-pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&TlsSettings>) -> Result<Server, String> {
+pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&LoadTls>) -> Result<Server, String> {
     if tls.is_some() {
         return Err("it does not terminate TLS".to_owned());
     }

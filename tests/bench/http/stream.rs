@@ -13,12 +13,12 @@ use tests::credentials::{CertificateAuthority, IssuedCertificate};
 use crate::http::message::HOST;
 
 /// TLS settings of a benchmark: the certificate of all servers, and the client configuration.
-pub(crate) struct TlsSettings {
+pub(crate) struct LoadTls {
     pub(crate) certificate: IssuedCertificate,
     client: Arc<ClientConfig>,
 }
 
-impl TlsSettings {
+impl LoadTls {
     /// Issues a P-256 certificate for the host, the most common kind today.
     ///
     /// Clients offer only TLS 1.3 with AES-128-GCM and X25519, and resume no sessions, so that every server does the same
@@ -49,7 +49,7 @@ pub(crate) enum LoadStream {
 
 impl LoadStream {
     /// Connects and, with TLS, completes the handshake.
-    pub(crate) fn open(server: SocketAddr, tls: Option<&TlsSettings>) -> io::Result<Self> {
+    pub(crate) fn open(server: SocketAddr, tls: Option<&LoadTls>) -> io::Result<Self> {
         let mut stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
         let Some(tls) = tls else { return Ok(Self::Plain(stream)) };

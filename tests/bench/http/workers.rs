@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::http::message::Page;
+use crate::http::message::BackendPage;
 use crate::http::{CONNECTIONS, WARM_UP, add_notes, backend, load::Load, micros, portolan, ratio, ready};
 use crate::samples::Samples;
 use crate::table::Table;
@@ -21,7 +21,7 @@ pub(crate) fn measure(testbed: &Testbed, rounds: usize, length: Duration) -> Res
     for (name, cores, workers) in [("1, one core", &both[..1], 1), ("4, two cores", &both[..], 4)] {
         let server = portolan::with_workers(testbed, cores, backend.address.port(), workers)?;
         let server = ready(server, None)?;
-        let load = Load::new(server.address, CONNECTIONS, None, Page::Item)?;
+        let load = Load::new(server.address, CONNECTIONS, None, BackendPage::Item)?;
         servers.push((name, server, load, Samples::default()));
     }
     for _ in 0..rounds {

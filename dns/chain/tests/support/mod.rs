@@ -158,7 +158,7 @@ pub fn check(text: &str) -> Result<Servers, String> {
 }
 
 /// The routes of the first listener of a Corefile, as they are once the configuration is served.
-pub async fn routes(text: &str) -> Result<Routes, String> {
+pub async fn routes(text: &str) -> Result<TestRoutes, String> {
     let metrics = Registry::new();
     let cluster = Arc::new(EmptyCluster::default());
     let context = context(cluster.clone(), Handle::current(), &metrics);
@@ -166,10 +166,10 @@ pub async fn routes(text: &str) -> Result<Routes, String> {
     let mut servers = dns_chain::build(&corefile, &context).map_err(|errors| errors.to_string())?;
     let guards = servers.begin().await?;
     let routes = servers.listeners[0].routes.clone();
-    Ok(Routes { routes, metrics, cluster, _servers: servers, _guards: guards })
+    Ok(TestRoutes { routes, metrics, cluster, _servers: servers, _guards: guards })
 }
 
-pub struct Routes {
+pub struct TestRoutes {
     pub routes: Arc<ZoneRoutes>,
     pub metrics: Registry,
     pub cluster: Arc<EmptyCluster>,
@@ -177,7 +177,7 @@ pub struct Routes {
     _guards: Vec<PluginGuard>,
 }
 
-impl Routes {
+impl TestRoutes {
     pub async fn ask(&self, question: &Question<'_>) -> Received {
         self.ask_with(question, |_| ()).await
     }

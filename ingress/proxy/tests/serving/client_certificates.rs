@@ -7,7 +7,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ingress_routes::client_certificate::CertificateVariable;
-use net::testing::{ClientKey, TestAuthority, client, client_as};
+use net::testing::{ClientCredentials, TestAuthority, client, client_as};
 use rustls::{ClientConfig, HandshakeKind};
 use tokio_rustls::TlsConnector;
 
@@ -36,7 +36,7 @@ fn anonymous() -> Arc<ClientConfig> {
     client(rustls::DEFAULT_VERSIONS, &[b"http/1.1"])
 }
 
-fn with(client: &ClientKey) -> Arc<ClientConfig> {
+fn with(client: &ClientCredentials) -> Arc<ClientConfig> {
     client_as(rustls::DEFAULT_VERSIONS, &[b"http/1.1"], client)
 }
 
