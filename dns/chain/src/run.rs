@@ -146,7 +146,7 @@ fn refuse(routes: &ZoneRoutes, request: &Request, answer: &mut Answer, write: im
     });
 }
 
-/// Encodes the reply of a nested resolution, which nobody receives.
+/// Encodes the reply of a nested resolution into scratch memory: it is not sent.
 fn discard(encode: EncodeReply<'_>) {
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.resize(usize::from(u16::MAX), 0);

@@ -62,7 +62,7 @@ fn a_request_on_a_kept_connection_allocates_little() {
         (0..COUNTED).for_each(|_| request());
         let count = allocations_of_process() - before;
         eprintln!("{count} allocations for {COUNTED} requests, {format:?}");
-        // The compiled format has three lines: the test would wait for more in vain if it were not used.
+        // The compiled format writes four lines for each request: if it were not used, this would time out.
         world.log((COUNTED + 100) * if format.is_some() { 4 } else { 1 });
         // Some more are made now and then: the time as text, lines of the log that are written.
         assert!(count < ALLOCATIONS * COUNTED + COUNTED / 2, "{count} for {COUNTED} requests, {format:?}");

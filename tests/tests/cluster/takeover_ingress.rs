@@ -111,8 +111,8 @@ pub(crate) fn an_ingress_pod_that_is_never_ready_gets_no_request(node: &mut Clus
 }
 
 pub(crate) fn requests_that_fail_after_the_change_are_rolled_back(node: &mut ClusterNode) {
-    // The program that fails cannot bind ports below 1024. Without the grace period ingress-nginx refuses connections as soon as it is told to
-    // end, when nodes still send some.
+    // The failing program cannot bind ports below 1024. Without the grace period, ingress-nginx refuses connections from SIGTERM on, while
+    // nodes still send some.
     let manifest = ingress_nginx()
         .replace("containerPort: 80,", "containerPort: 8080,")
         .replace("containerPort: 443,", "containerPort: 4443,")

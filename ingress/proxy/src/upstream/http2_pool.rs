@@ -69,7 +69,7 @@ impl Http2Pool {
         true
     }
 
-    /// Lets go of connections that may not be kept, or whose endpoint no longer exists (`belongs` is false). They close after their last
+    /// Removes connections from the pool that may not be kept, or whose endpoint no longer exists (`belongs` is false). They close after their last
     /// request.
     pub(crate) fn sweep(&self, now: u64, rules: &KeepAlive, belongs: impl Fn(&Http2Connection) -> bool) {
         self.connections.borrow_mut().retain(|_, list| {
