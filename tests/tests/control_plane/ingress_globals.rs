@@ -60,10 +60,10 @@ pub(crate) fn a_guard_in_the_config_map_closes_and_opens_routes_live(stage: &mut
     let portolan = stage.ingress("guest", &["--configmap", "globals/controller"]);
     EDGE.expect(SOON, "http://globals.test/ = 200 a\n http://free.test/ = 200 a");
 
-    api.apply(&config_map("globals", "{enable-modsecurity: 'true', use-gzip: 'true'}"));
+    api.apply(&config_map("globals", "{enable-modsecurity: 'true', no-such-key: 'true'}"));
     EDGE.expect(SOON, "http://globals.test/ = 503\n http://free.test/ = 503");
     portolan.wait_for_log(&["ConfigMap globals/controller", "enable-modsecurity", "503", "(closed)"]);
-    portolan.wait_for_log(&["ConfigMap globals/controller", "use-gzip", "(differs)"]);
+    portolan.wait_for_log(&["ConfigMap globals/controller", "no-such-key", "is not known"]);
 
     api.apply(&config_map("globals", "{global-auth-url: 'http://auth.test/'}"));
     // The host of the server has no address: nothing passes.
