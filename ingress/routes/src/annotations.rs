@@ -46,16 +46,13 @@ use cluster::{Ingress, Key, PathType, ServiceBackend, Snapshot};
 pub(crate) use self::ingress_filter::left_out;
 pub use self::reader::SettingReader;
 pub(crate) use self::reader::{ReaderFindings, Reference};
-pub use self::rewrite::Rewrite;
 pub use self::unsupported::{OBSOLETE, UNSUPPORTED};
-use crate::affinity::Affinity;
 use crate::canary::CanaryPolicy;
 use crate::family_values::FamilyValues;
 use crate::limits::LimitZones;
 use crate::pattern::PatternCache;
 use crate::plan::Plan;
 use crate::plan::phase::Phase;
-use crate::unsupported::parse_bool;
 
 /// A group of related annotations and ConfigMap keys, with their parser and what they add to the plan of a route.
 pub struct AnnotationFamily {
@@ -119,42 +116,23 @@ pub struct Annotation {
 /// The parsed annotations of an Ingress.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
-    /// Why all of its routes answer 503: an annotation that protects them is not supported.
+    /// Why all of its routes answer 503: an annotation that protects them is not supported or has an invalid value.
     pub denied: Option<String>,
-    /// The annotations of `OPT_OUTS` that are false: they exempt the Ingress from a global setting (see
-    /// [`Guard`](crate::globals::Guard)).
-    pub opted_out: Vec<&'static str>,
-    /// `app-root`.
-    pub app_root: Option<String>,
-    /// `permanent-redirect` or `temporal-redirect`.
-    pub redirect: Option<redirect::Redirect>,
-    /// `rewrite-target`.
-    pub rewrite: Option<Arc<rewrite::RewriteTemplate>>,
-    /// `use-regex`.
-    pub use_regex: bool,
-    /// `ssl-redirect`, `force-ssl-redirect` and what changes the redirect.
-    pub https_redirect: https_redirect::HttpsRedirect,
-    /// `canary` and its conditions.
+    /// `canary` and its conditions. A canary makes no routes: families that protect a rule or describe its endpoints skip it.
     pub canary: Option<Arc<CanaryPolicy>>,
-    /// `affinity` and its cookie.
-    pub affinity: Option<Arc<Affinity>>,
-    /// `affinity-canary-behavior: legacy`.
-    pub legacy_canary_affinity: bool,
-    /// What only its own family reads.
+    /// All other values, each of a type of its family.
     pub values: FamilyValues,
 }
 
 impl Settings {
     /// The settings on the catch-all of a default backend: ingress-nginx applies no redirects and rewrites there.
     pub(crate) fn of_default_backend(&self) -> Self {
-        Self {
-            app_root: None,
-            redirect: None,
-            rewrite: None,
-            use_regex: false,
-            https_redirect: https_redirect::HttpsRedirect::OFF,
-            ..self.clone()
-        }
+        let mut settings = self.clone();
+        settings.values.take::<AppRoot>();
+        settings.values.take::<redirect::Redirect>();
+        settings.values.take::<RewriteSettings>();
+        settings.values.set(https_redirect::HttpsRedirect::OFF);
+        settings
     }
 }
 
@@ -224,19 +202,14 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     compression::FAMILY,
 ];
 
-/// Annotations with which an Ingress opts out of a global setting.
-const OPT_OUTS: &[&str] = &["enable-modsecurity"];
-
 /// Reads the annotations of an Ingress that begin with a prefix, and the objects that they name.
 pub(crate) fn read(ingress: &Ingress, prefix: &str, cluster: &Snapshot) -> (Settings, ReaderFindings) {
     let mut reader = SettingReader::of_ingress(ingress, prefix, cluster);
-    let is_off = |name: &&str| reader.text(name).and_then(parse_bool) == Some(false);
-    let opted_out = OPT_OUTS.iter().copied().filter(is_off).collect();
-    let mut settings = Settings { opted_out, ..Settings::default() };
+    let mut settings = Settings::default();
     for family in FAMILIES {
         (family.read)(&mut reader, &mut settings);
     }
-    unsupported::check(&mut reader, &settings);
+    unsupported::check(&mut reader, &mut settings);
     let mut findings = reader.done();
     settings.denied = findings.denied.take();
     (settings, findings)
@@ -263,12 +236,15 @@ pub(crate) fn plan(settings: &Settings, rule: &Rule<'_>) -> Plan {
     plan
 }
 
+pub(crate) use self::affinity::AffinitySettings;
 pub(crate) use self::app_root::AppRoot;
 pub(crate) use self::auth_tls::{AuthTls, HOSTS_CLOSED};
 pub(crate) use self::authentication::foreign_error;
 pub(crate) use self::blocklist::Blocklist;
 pub(crate) use self::host_names::{HostNames, counterpart, counterpart_plan};
+pub(crate) use self::rewrite::RewriteSettings;
 pub(crate) use self::tls::HostConnections;
+pub(crate) use self::unsupported::OptedOut;
 
 #[cfg(test)]
 mod tests;

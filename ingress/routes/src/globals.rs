@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use self::keys::KEYS;
 pub use self::keys::{ConfigMapKey, Guard, GuardTraffic, KeySupport, keys};
-use crate::annotations::{self, Blocklist, Reference, SettingReader, Settings};
+use crate::annotations::{self, Blocklist, OptedOut, Reference, SettingReader, Settings};
 use crate::exchange::{Exchange, RequestScheme};
 use crate::family_values::FamilyValues;
 use crate::options::RouteOptions;
@@ -201,7 +201,8 @@ impl Globals {
 
 impl ActiveGuard {
     fn covers(&self, settings: &Settings) -> bool {
-        !self.guard.opt_out.is_some_and(|name| settings.opted_out.contains(&name))
+        let opted_out = settings.values.get::<OptedOut>();
+        !self.guard.opt_out.is_some_and(|name| opted_out.is_some_and(|opted_out| opted_out.has(name)))
     }
 }
 

@@ -44,7 +44,7 @@ pub use self::route::Route;
 pub use self::server_tls::ServerTls;
 use self::servers::FoundHost;
 use crate::affinity::Affinity;
-use crate::annotations::{Blocklist, Reference};
+use crate::annotations::{AffinitySettings, Blocklist, Reference};
 use crate::class::Classes;
 use crate::exchange::Exchange;
 use crate::globals::Globals;
@@ -529,8 +529,10 @@ impl UpstreamUsers {
         if all.is_empty() {
             return None;
         }
-        let shared_affinity =
-            all.first(|traits| traits.affinity).and_then(|parsed| parsed.settings.affinity.clone());
+        let first = all.first(|traits| traits.affinity);
+        let shared_affinity = first
+            .and_then(|parsed| parsed.settings.values.get::<AffinitySettings>())
+            .and_then(|affinity| affinity.cookie.clone());
         Some(Self { all, shared_affinity })
     }
 }

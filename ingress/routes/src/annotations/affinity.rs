@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cluster::CompactString;
 
 use super::canary::cookie_name;
-use super::{Annotation, AnnotationFamily, SettingReader, Settings};
+use super::{Annotation, AnnotationFamily, RewriteSettings, SettingReader, Settings};
 use crate::affinity::{Affinity, AffinityMode};
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
@@ -76,6 +76,15 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     ..AnnotationFamily::NONE
 };
 
+/// The annotations of an Ingress.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct AffinitySettings {
+    /// `affinity` and its cookie.
+    pub(crate) cookie: Option<Arc<Affinity>>,
+    /// `affinity-canary-behavior: legacy`: the affinity of a rule does not apply to this canary.
+    pub(crate) legacy_canary: bool,
+}
+
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     let default = Effect::DefaultUsed;
     let behavior =
@@ -84,13 +93,19 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
             "legacy" => Some(true),
             _ => None,
         });
-    settings.legacy_canary_affinity = behavior.unwrap_or_default();
     let on = reader.value("affinity", "cookie", default, |value| (value == "cookie").then_some(()));
     let cookie = cookie(reader);
-    settings.affinity = on.map(|()| Arc::new(cookie));
-    if settings.affinity.as_ref().is_some_and(|affinity| affinity.path.is_none()) && settings.use_regex {
+    let affinity = AffinitySettings {
+        cookie: on.map(|()| Arc::new(cookie)),
+        legacy_canary: behavior.unwrap_or_default(),
+    };
+    let has_patterns = settings.values.get::<RewriteSettings>().is_some_and(|rewrite| rewrite.use_regex);
+    if affinity.cookie.as_ref().is_some_and(|cookie| cookie.path.is_none()) && has_patterns {
         let what = "should be set together with use-regex: the path of the rule is a pattern".into();
         reader.problem("session-cookie-path", what, Effect::Differs);
+    }
+    if affinity != AffinitySettings::default() {
+        settings.values.set(affinity);
     }
 }
 

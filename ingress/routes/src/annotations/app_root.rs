@@ -25,13 +25,15 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     let path =
         |value: &str| (value.starts_with('/') && value.bytes().all(|byte| byte > b' ')).then(|| value.into());
-    settings.app_root =
-        reader.value("app-root", "a path that begins with a slash", Effect::DefaultUsed, path);
+    let path = reader.value("app-root", "a path that begins with a slash", Effect::DefaultUsed, path);
+    if let Some(path) = path {
+        settings.values.set(AppRoot(path));
+    }
 }
 
 /// The redirect of a host's `/`.
-#[derive(Debug, PartialEq)]
-pub(crate) struct AppRoot(pub(crate) String);
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AppRoot(String);
 
 impl RequestFilter for AppRoot {
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {

@@ -74,7 +74,8 @@ pub(crate) fn counterpart(key: &CompactString) -> Option<CompactString> {
 
 /// The plan of the counterpart of a host: global settings, and the redirect to the host. `rule` is that of the counterpart.
 pub(crate) fn counterpart_plan(rule: &Rule<'_>, host: &CompactString, http_port: u16) -> Plan {
-    let settings = Settings { https_redirect: HttpsRedirect::OFF, ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.values.set(HttpsRedirect::OFF);
     let mut plan = super::plan(&settings, rule);
     plan.rewrite.push(Box::new(ToCounterpart {
         host: host_name(host),

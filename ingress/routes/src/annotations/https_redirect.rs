@@ -80,7 +80,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 
 /// The annotations of an Ingress.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct HttpsRedirect {
+pub(super) struct HttpsRedirect {
     redirect: Option<bool>,
     force: Option<bool>,
     keep_slash: Option<bool>,
@@ -89,8 +89,9 @@ pub struct HttpsRedirect {
 
 impl HttpsRedirect {
     /// No redirect at all.
-    pub(crate) const OFF: Self =
+    pub(super) const OFF: Self =
         Self { redirect: Some(false), force: Some(false), keep_slash: None, with_port: None };
+    const NONE: Self = Self { redirect: None, force: None, keep_slash: None, with_port: None };
 
     fn read(reader: &mut SettingReader<'_>) -> Self {
         Self {
@@ -122,7 +123,10 @@ impl Default for HttpsDefaults {
 }
 
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
-    settings.https_redirect = HttpsRedirect::read(reader);
+    let own = HttpsRedirect::read(reader);
+    if own != HttpsRedirect::NONE {
+        settings.values.set(own);
+    }
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
@@ -154,7 +158,8 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     }
     let without_config_map = HttpsDefaults::default();
     let keys = rule.globals.get::<HttpsDefaults>().unwrap_or(&without_config_map);
-    let (own, general) = (&settings.https_redirect, &keys.annotations);
+    let own = settings.values.get::<HttpsRedirect>().unwrap_or(&HttpsRedirect::NONE);
+    let general = &keys.annotations;
     let redirect = own.redirect.or(general.redirect).unwrap_or(true);
     let force = own.force.or(general.force).unwrap_or(false);
     if !redirect && !force || keys.exempt.iter().any(|prefix| rule.path.starts_with(prefix)) {

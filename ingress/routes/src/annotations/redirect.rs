@@ -64,7 +64,7 @@ struct RelativeRedirects(bool);
 
 /// A redirect of all requests.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Redirect {
+pub(super) struct Redirect {
     status: StatusCode,
     /// A URL, or a path that begins with a slash.
     to: String,
@@ -84,8 +84,9 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     });
     let temporal = temporal.map(|to| (to, temporal_code.unwrap_or(StatusCode::FOUND)));
     let permanent = permanent.map(|to| (to, permanent_code.unwrap_or(StatusCode::MOVED_PERMANENTLY)));
-    settings.redirect =
-        temporal.or(permanent).map(|(to, status)| Redirect { status, to: to.into(), relative: false });
+    if let Some((to, status)) = temporal.or(permanent) {
+        settings.values.set(Redirect { status, to: to.into(), relative: false });
+    }
     if let Some(relative) = reader.flag("relative-redirects") {
         settings.values.set(RelativeRedirects(relative));
     }
@@ -126,7 +127,7 @@ pub(super) fn is_relative(settings: &Settings, rule: &Rule<'_>) -> bool {
 
 fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     plan.relative_redirects = is_relative(settings, rule);
-    if let Some(redirect) = &settings.redirect {
+    if let Some(redirect) = settings.values.get::<Redirect>() {
         plan.rewrite.push(Box::new(Redirect { relative: plan.relative_redirects, ..redirect.clone() }));
     }
 }

@@ -40,9 +40,30 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     ..AnnotationFamily::NONE
 };
 
+/// The annotations of an Ingress.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct RewriteSettings {
+    /// `rewrite-target`.
+    target: Option<Arc<RewriteTemplate>>,
+    /// `use-regex`.
+    pub(super) use_regex: bool,
+}
+
+impl RewriteSettings {
+    /// Whether a rule with this path makes all paths of its host regular expressions.
+    pub(crate) fn is_regex(&self, rule_path: &str) -> bool {
+        self.use_regex || self.target.as_ref().is_some_and(|target| target.changes(rule_path))
+    }
+
+    /// The error of `rewrite-target` for a rule: a name that is neither a variable nor a group of the path.
+    pub(crate) fn error(&self, rule: &Rule<'_>) -> Option<String> {
+        self.target.as_ref()?.error(rule)
+    }
+}
+
 /// `rewrite-target`, parsed. Its names are resolved for each rule, because they may be groups of the rule's path.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RewriteTemplate {
+struct RewriteTemplate {
     text: String,
     path: Vec<TemplatePart>,
     query: Option<TemplateQuery<TemplatePart>>,
@@ -68,7 +89,7 @@ enum RewritePart {
 impl RewriteTemplate {
     /// Parses a target for rules with these paths; `None` if it is neither a path nor a URL, or if a `$` is not followed by a
     /// name.
-    pub fn parse<'p>(text: &str, paths: impl Iterator<Item = &'p str>) -> Option<Self> {
+    fn parse<'p>(text: &str, paths: impl Iterator<Item = &'p str>) -> Option<Self> {
         let is_path_or_url = text.starts_with('/') || text.starts_with('$') || is_redirect(text);
         if !is_path_or_url || text.bytes().any(|byte| byte <= b' ' || byte == 127) {
             return None;
@@ -90,12 +111,12 @@ impl RewriteTemplate {
     }
 
     /// Whether requests to this path itself are rewritten: not if the target equals the path.
-    pub fn changes(&self, rule_path: &str) -> bool {
+    fn changes(&self, rule_path: &str) -> bool {
         self.text != rule_path
     }
 
     /// The error of the template for a rule: a name that is neither a variable nor a group of the path.
-    pub(crate) fn error(&self, rule: &Rule<'_>) -> Option<String> {
+    fn error(&self, rule: &Rule<'_>) -> Option<String> {
         let pattern = pattern(self, rule)?;
         let names = self.path.iter().chain(self.query.iter().flat_map(|query| &query.parts));
         let unknown = names.into_iter().find_map(|part| match part {
@@ -137,10 +158,13 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     const WANTED: &str =
         "a path, in which $1 to $9 and $name stand for groups of the rule's path and variables of nginx";
     let paths = reader.paths();
-    settings.rewrite = reader.value("rewrite-target", WANTED, Effect::Closed, |value| {
+    let target = reader.value("rewrite-target", WANTED, Effect::Closed, |value| {
         RewriteTemplate::parse(value, paths).map(Arc::new)
     });
-    settings.use_regex = reader.flag("use-regex").unwrap_or_default();
+    let rewrite = RewriteSettings { target, use_regex: reader.flag("use-regex").unwrap_or_default() };
+    if rewrite != RewriteSettings::default() {
+        settings.values.set(rewrite);
+    }
 }
 
 fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
@@ -148,7 +172,7 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
 }
 
 fn rewrite(settings: &Settings, rule: &Rule<'_>) -> Option<Rewrite> {
-    let template = settings.rewrite.as_ref()?;
+    let template = settings.values.get::<RewriteSettings>()?.target.as_ref()?;
     let pattern = pattern(template, rule)?;
     let resolve_all = |parts: &[TemplatePart]| -> Option<Vec<RewritePart>> {
         let resolve = |part: &TemplatePart| match part {
@@ -184,7 +208,7 @@ fn pattern(template: &RewriteTemplate, rule: &Rule<'_>) -> Option<PathPattern> {
 
 /// Rewrites the requests of one rule.
 #[derive(Debug)]
-pub struct Rewrite {
+struct Rewrite {
     pattern: PathPattern,
     path: Vec<RewritePart>,
     query: Option<TemplateQuery<RewritePart>>,

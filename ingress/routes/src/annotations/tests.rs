@@ -135,11 +135,14 @@ fn phases_of_example(family: &AnnotationFamily) -> Vec<Phase> {
         || has_pages;
     let changes_responses = !plan.response_head.is_empty() || heads != plan.heads;
     [
-        (Phase::Server, settings.app_root.is_some()),
+        (Phase::Server, settings.values.get::<AppRoot>().is_some()),
         (Phase::Rewrite, !plan.rewrite.is_empty()),
         (Phase::Limits, !plan.limits.is_empty()),
         (Phase::Access, !plan.access.rules.is_empty() || plan.access.any),
-        (Phase::Balance, settings.canary.is_some() || settings.affinity.is_some() || has_pages),
+        (
+            Phase::Balance,
+            settings.canary.is_some() || settings.values.get::<AffinitySettings>().is_some() || has_pages,
+        ),
         (Phase::UpstreamRequest, changes_requests),
         (Phase::ResponseHead, changes_responses || plan.compression.is_some()),
         (Phase::ResponseBody, plan.response_rate.is_some() || plan.compression.is_some()),
@@ -195,8 +198,9 @@ fn values_become_settings() {
     assert_eq!(canary("canary-weight-total: '50'").total, 100);
     assert_eq!(canary("canary-by-header-value: x").value, CanaryHeader::Equals("x".into()));
     assert_eq!(canary("canary-by-header-pattern: '['").value, CanaryHeader::Invalid);
-    let affinity =
-        |lines: &str| read_lines(&format!("affinity: cookie\n{lines}")).0.affinity.expect("affinity");
+    let cookie =
+        |lines: &str| read_lines(lines).0.values.get().and_then(|of: &AffinitySettings| of.cookie.clone());
+    let affinity = |lines: &str| cookie(&format!("affinity: cookie\n{lines}")).expect("affinity");
     assert_eq!(affinity("affinity-mode: persistent").mode, AffinityMode::Persistent);
     assert_eq!(affinity("affinity-mode: odd").mode, AffinityMode::Balanced);
     assert_eq!(affinity("").name, "INGRESSCOOKIE");
@@ -204,7 +208,7 @@ fn values_become_settings() {
     assert_eq!(affinity("session-cookie-samesite: lax").same_site, None);
     assert_eq!(affinity("session-cookie-max-age: '-1'").max_age, Some(-1));
     assert_eq!(affinity("session-cookie-domain: 'x; Path=/'").domain, None);
-    assert_eq!(read_lines("affinity: ip").0.affinity, None);
+    assert_eq!(cookie("affinity: ip"), None);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::reader::SettingReader;
 use super::{FAMILIES, Settings};
 use crate::problem::Effect;
 use crate::unsupported::NeutralValues::{False, OnlyEmpty, Words};
-use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, unknown_name};
+use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, parse_bool, unknown_name};
 
 const RAW_TEXT: &str = "an access rule in it would not be applied";
 const NO_FIREWALL: &str = "the web application firewall would not check requests";
@@ -72,8 +72,28 @@ pub const OBSOLETE: &[&str] = &[
     "base-url-scheme",
 ];
 
+/// Annotations with which an Ingress opts out of a global setting.
+const OPT_OUTS: &[&str] = &["enable-modsecurity"];
+
+/// The annotations of [`OPT_OUTS`] that are false: they exempt the Ingress from a global setting (see
+/// [`Guard`](crate::globals::Guard)).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OptedOut(Vec<&'static str>);
+
+impl OptedOut {
+    /// Whether an annotation is one of them.
+    pub(crate) fn has(&self, annotation: &str) -> bool {
+        self.0.contains(&annotation)
+    }
+}
+
 /// Reports the annotations that no family reads, and closes the routes if one of them protects something.
-pub(super) fn check(reader: &mut SettingReader<'_>, settings: &Settings) {
+pub(super) fn check(reader: &mut SettingReader<'_>, settings: &mut Settings) {
+    let is_off = |name: &&str| reader.text(name).and_then(parse_bool) == Some(false);
+    let opted_out: Vec<_> = OPT_OUTS.iter().copied().filter(is_off).collect();
+    if !opted_out.is_empty() {
+        settings.values.set(OptedOut(opted_out));
+    }
     for (name, value) in reader.values() {
         if FAMILIES.iter().any(|family| family.annotations.iter().any(|known| known.name == name)) {
             continue;

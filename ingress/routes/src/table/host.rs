@@ -100,7 +100,7 @@ impl Host {
             server_tls,
             has_rules: members.first(|traits| traits.makes_hosts).is_some(),
             tls: *key != CATCH_ALL && members.first(|traits| traits.tls).is_some(),
-            app_root: app_root.and_then(|parsed| parsed.settings.app_root.clone()).map(AppRoot),
+            app_root: app_root.and_then(|parsed| parsed.settings.values.get().cloned()),
             counterpart: from_to_www
                 .map(|_| known.unwrap_or_else(|| Arc::new(counterpart_route(key, context)))),
             root: at(&locations, "/", PathType::Prefix)
@@ -155,7 +155,7 @@ impl Host {
             tls: self.tls,
             server_tls: self.server_tls.clone(),
             counterpart: self.counterpart.clone(),
-            app_root: self.app_root.as_ref().map(|root| AppRoot(root.0.clone())),
+            app_root: self.app_root.clone(),
             root: self.root.clone(),
             locations: self.locations.with(vec![known.clone()], vec![location]),
             regex_locations: self.regex_locations.clone(),

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::parsed_ingress::ParsedIngress;
-use crate::annotations::{AuthTls, HostConnections, HostNames};
+use crate::annotations::{AffinitySettings, AppRoot, AuthTls, HostConnections, HostNames};
 use crate::precedence::precedence;
 use crate::sorted_list::{Ordered, SortedList};
 
@@ -82,12 +82,12 @@ impl Member {
         let traits = IngressTraits {
             makes_hosts,
             tls: makes_hosts && !parsed.ingress.tls.is_empty(),
-            app_root: makes_hosts && parsed.settings.app_root.is_some(),
+            app_root: makes_hosts && values.get::<AppRoot>().is_some(),
             aliases: names.is_some_and(|names| !names.aliases.is_empty()),
             from_to_www: names.is_some_and(|names| names.from_to_www),
             tls_settings: primary
                 && (values.get::<AuthTls>().is_some() || values.get::<HostConnections>().is_some()),
-            affinity: primary && parsed.settings.affinity.is_some(),
+            affinity: primary && values.get::<AffinitySettings>().is_some_and(|it| it.cookie.is_some()),
         };
         Self { parsed: parsed.clone(), traits }
     }

@@ -11,7 +11,7 @@ use super::parsed_ingress::{ParsedIngress, RulePath};
 use super::request_conditions::ConditionalRoutes;
 use super::route::{Route, StepLimitMark};
 use crate::affinity::{Affinity, RuleAffinity};
-use crate::annotations::{self, Rule, Settings};
+use crate::annotations::{self, AffinitySettings, RewriteSettings, Rule, Settings};
 use crate::exchange::Exchange;
 use crate::globals::{ClosedScheme, Globals};
 use crate::limits::LimitZones;
@@ -114,8 +114,7 @@ impl<'h> LocationBuilder<'h> {
     /// Whether the owner makes all paths of the host regular expressions.
     pub(super) fn is_regex(&self) -> bool {
         let Some(LocationOwner { settings, .. }) = self.location_owner() else { return false };
-        let rewrite = settings.rewrite.as_ref();
-        settings.use_regex || rewrite.is_some_and(|rewrite| rewrite.changes(&self.path))
+        settings.values.get::<RewriteSettings>().is_some_and(|rewrite| rewrite.is_regex(&self.path))
     }
 
     /// The location, on a host of this name.
@@ -255,7 +254,7 @@ impl<'h> LocationBuilder<'h> {
             let what = format!("{:?} is not a regular expression ({error})", self.path);
             return Some((format!("path of host {}", rule.host), what));
         }
-        let what = settings.rewrite.as_ref()?.error(rule)?;
+        let what = settings.values.get::<RewriteSettings>()?.error(rule)?;
         Some((format!("{}/rewrite-target", context.options.annotations_prefix), what))
     }
 
@@ -272,11 +271,9 @@ impl<'h> LocationBuilder<'h> {
             return default_upstream(context.options).filter(|_| location_owner.implicit);
         };
         let pool = owner.pool(backend);
-        let own = location_owner
-            .settings
-            .affinity
-            .clone()
-            .map(|affinity| RuleAffinity { affinity, sets_cookie: true });
+        let own = location_owner.settings.values.get::<AffinitySettings>();
+        let own = own.and_then(|own| own.cookie.clone());
+        let own = own.map(|affinity| RuleAffinity { affinity, sets_cookie: true });
         let shared_affinity =
             || Some(RuleAffinity { affinity: (context.shared_affinity)(&pool)?, sets_cookie: false });
         let affinity_rule = own.or_else(shared_affinity);
@@ -301,7 +298,9 @@ impl<'h> LocationBuilder<'h> {
                 let first = &first.ingress;
                 leave_out(format!("only the first canary of a path takes requests, and that is {first}"));
             } else {
-                let affinity_rule = affinity_rule.clone().filter(|_| !parsed.settings.legacy_canary_affinity);
+                let own_affinity = parsed.settings.values.get::<AffinitySettings>();
+                let is_legacy = own_affinity.is_some_and(|affinity| affinity.legacy_canary);
+                let affinity_rule = affinity_rule.clone().filter(|_| !is_legacy);
                 let target = UpstreamTarget::new(own, affinity_rule, &self.path);
                 let ingress = parsed.ingress.key.clone();
                 canary = Some(Canary { ingress, policy: policy.clone(), target });
