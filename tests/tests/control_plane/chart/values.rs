@@ -70,10 +70,10 @@ const REFUSED: &[(&str, &[&str])] = &[
         &["dns.nodeHosts", "dns.servers[0].plugins[0]"],
     ),
     (
-        "dns.enabled=true,dns.servers[0].port=53,dns.servers[0].plugins[0].name=rewrite",
+        "dns.enabled=true,dns.servers[0].port=53,dns.servers[0].plugins[0].name=route53",
         &[
             "dns.servers[0].plugins[0].name",
-            "no plugin rewrite",
+            "no plugin route53",
             "dns.livenessProbe.enabled: needs the plugin health",
         ],
     ),
