@@ -187,7 +187,7 @@ impl Proxy {
 
     /// Waits for open connections, and logs what it waits for.
     async fn drain(&self) -> DrainOutcome {
-        let timeout = self.table.load().server().worker_shutdown_timeout;
+        let timeout = self.table.load().server().connections.worker_shutdown_timeout;
         let until = time_after(timeout);
         let waiting =
             || format!("{} open connections, until {until} at the latest", self.active.value().max(0));

@@ -46,7 +46,8 @@ fn a_request_on_a_kept_connection_allocates_little() {
             stream.write_all(RESPONSE).unwrap();
         }
     });
-    let options = TestOptions::from(one_worker()).server(|server| server.keep_alive_requests = u32::MAX);
+    let options =
+        TestOptions::from(one_worker()).connections(|connections| connections.keep_alive_requests = u32::MAX);
     let mut world = TestCluster::serving_with(options, &[address]);
     let mut client = TcpStream::connect(world.http).unwrap();
     client.set_nodelay(true).unwrap();

@@ -136,9 +136,9 @@ impl Globals {
     fn read(config_map: &ConfigMap, cluster: &Snapshot, defaults: &Defaults) -> Self {
         let mut globals = Self::without_config_map(defaults);
         let mut reader = SettingReader::of_config_map(config_map, cluster);
-        globals.values.set(globals.server.clone());
+        globals.server.store(&mut globals.values);
         annotations::read_keys(&mut reader, &mut globals.values);
-        globals.server = globals.values.take().unwrap_or_default();
+        globals.server = Arc::new(ServerSettings::take(&mut globals.values));
         globals.blocklist = globals.values.take();
         let findings = reader.done();
         (globals.closed, globals.problems) = (findings.denied, findings.problems);

@@ -50,7 +50,7 @@ pub mod fuzz;
 #[cfg(test)]
 mod testing;
 
-pub use access_log::{LineFormat, LogEscape, LogVariable, SkippedUrls};
+pub use access_log::{AccessLogSettings, LineFormat, LogEscape, LogVariable, SkippedUrls};
 pub use certs::{CertIndex, CertificateInfo, Certs};
 pub use class::CLASS_ANNOTATION;
 pub use client_certificate::{ClientCertificate, ClientCertificateRules, ClientRefusal};
@@ -65,7 +65,8 @@ pub use plan::filter::{DirectResponse, FilterOutcome};
 pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Effect, RoutingProblem};
 pub use settings::{
-    Defaults, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings, TicketKey, TlsSettings,
+    ConnectionSettings, Defaults, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings,
+    TicketKey, TlsSettings,
 };
 pub use table::{
     ConditionalRoutes, Host, RequestConditions, Route, RouteIndex, RouteMatch, RouteTable, ServerTls,

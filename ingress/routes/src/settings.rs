@@ -2,8 +2,12 @@
 //!
 //! Both begin with [`Defaults`]. The ConfigMap replaces single values, and for a route its annotations do. That is done when the
 //! view is built; a request only reads the result.
+//!
+//! The settings of the server have one part for each family whose values the proxy itself follows. Families know nothing of the other
+//! parts. Values that only the plan of a family needs are not here but among the [`FamilyValues`] of the ConfigMap.
 
 pub(crate) mod ciphers;
+mod connections;
 mod next_upstream;
 mod tls;
 mod units;
@@ -13,10 +17,12 @@ use std::time::Duration;
 
 use http::Version;
 
+pub use self::connections::{ConnectionSettings, KeepAlive};
 pub use self::next_upstream::{NextUpstream, RetryCondition};
 pub use self::tls::{TicketKey, TlsSettings};
 pub(crate) use self::units::{parse_size, parse_time};
-use crate::access_log::{LineFormat, SkippedUrls};
+use crate::access_log::AccessLogSettings;
+use crate::family_values::FamilyValues;
 use crate::identity_settings::IdentitySettings;
 
 /// The settings where neither the ConfigMap nor an annotation has others: ingress-nginx's.
@@ -73,91 +79,35 @@ impl Default for ProxySettings {
     }
 }
 
-/// Settings that apply before the route of a request is known, or to all routes; named as keys of the ConfigMap.
-#[derive(Clone, Debug, PartialEq)]
+/// Settings that apply before the route of a request is known, or to all routes. Each part is read by one annotation family.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServerSettings {
-    /// TLS of clients' connections.
+    /// Of the family `server`.
+    pub connections: ConnectionSettings,
+    /// Of the family `tls`: TLS of clients' connections.
     pub tls: Arc<TlsSettings>,
-    /// `use-http2`: HTTP/2 by ALPN and, on the HTTP port, with prior knowledge.
-    pub http2: bool,
-    /// `http2-max-concurrent-streams`.
-    pub http2_max_concurrent_streams: u32,
-    /// `keep-alive`: how long a client's connection may be idle.
-    pub keep_alive: Duration,
-    /// `keep-alive-requests`: how many requests it may carry.
-    pub keep_alive_requests: u32,
-    /// `client-header-timeout`: how long receiving a request's head may take.
-    pub client_header_timeout: Duration,
-    /// `client-body-timeout`: the longest pause between two pieces of a request's body.
-    pub client_body_timeout: Duration,
-    /// nginx's `send_timeout`, for which there is no key: the longest pause between two reads of a client from its response.
-    pub client_send_timeout: Duration,
-    /// `large-client-header-buffers`: the longest line and the longest head of a request in bytes.
-    pub head_limits: (usize, usize),
-    /// Connections to endpoints: `upstream-keepalive-*`.
-    pub upstream_keep_alive: KeepAlive,
-    /// `max-worker-connections`: connections of clients that a worker may have, and connections to endpoints, each. Fewer
-    /// where the limit of open files allows fewer.
-    pub max_worker_connections: usize,
-    /// Requests are logged, unless `disable-access-log` or `disable-http-access-log`.
-    pub access_log: bool,
-    /// `enable-access-log-for-default-backend`: requests that no Ingress covers are logged, too.
-    pub log_default_backend: bool,
-    /// `log-format-upstream` and how values are escaped; `None` for the format of ingress-nginx.
-    pub log_format: Option<Arc<LineFormat>>,
-    /// `skip-access-log-urls`: requests to these have no line.
-    pub skipped_urls: Arc<SkippedUrls>,
-    /// `worker-shutdown-timeout`: how long open requests may go on after the proxy was stopped.
-    pub worker_shutdown_timeout: Duration,
-    /// Whom the proxy believes about clients.
+    /// Of the family `access log`.
+    pub access_log: AccessLogSettings,
+    /// Of the family `client identity`: whom the proxy believes about clients.
     pub identity: IdentitySettings,
 }
 
-impl Default for ServerSettings {
-    fn default() -> Self {
-        let minute = Duration::from_secs(60);
-        Self {
-            tls: Arc::default(),
-            http2: true,
-            http2_max_concurrent_streams: 128,
-            keep_alive: Duration::from_secs(75),
-            keep_alive_requests: 1000,
-            client_header_timeout: minute,
-            client_body_timeout: minute,
-            client_send_timeout: minute,
-            head_limits: (8 << 10, 32 << 10),
-            upstream_keep_alive: KeepAlive::default(),
-            max_worker_connections: 16_384,
-            access_log: true,
-            log_default_backend: false,
-            log_format: None,
-            skipped_urls: Arc::default(),
-            worker_shutdown_timeout: Duration::from_secs(240),
-            identity: IdentitySettings::default(),
-        }
+impl ServerSettings {
+    /// Stores each part as the value from which its family begins.
+    pub(crate) fn store(&self, values: &mut FamilyValues) {
+        values.set(self.connections.clone());
+        values.set(self.tls.clone());
+        values.set(self.access_log.clone());
+        values.set(self.identity.clone());
     }
-}
 
-/// Limits of kept connections to endpoints, named as keys of the ConfigMap.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct KeepAlive {
-    /// `upstream-keepalive-connections`: how many idle connections a worker keeps; 0 for none.
-    pub connections: usize,
-    /// `upstream-keepalive-timeout`: how long a connection may be idle.
-    pub timeout: Duration,
-    /// `upstream-keepalive-time`: how old a connection may become.
-    pub time: Duration,
-    /// `upstream-keepalive-requests`: how many requests a connection may serve.
-    pub requests: u32,
-}
-
-impl Default for KeepAlive {
-    fn default() -> Self {
+    /// Takes the parts from the values of the families.
+    pub(crate) fn take(values: &mut FamilyValues) -> Self {
         Self {
-            connections: 320,
-            timeout: Duration::from_secs(60),
-            time: Duration::from_secs(3600),
-            requests: 10_000,
+            connections: values.take().unwrap_or_default(),
+            tls: values.take().unwrap_or_default(),
+            access_log: values.take().unwrap_or_default(),
+            identity: values.take().unwrap_or_default(),
         }
     }
 }

@@ -17,29 +17,27 @@ use serde::Deserialize;
 
 use crate::annotations::SettingReader;
 use crate::exchange::tests::get;
-use crate::family_values::FamilyValues;
+use crate::family_values::{FamilyValue, FamilyValues};
 use crate::plan::access::{AccessCheck, AccessStep, Services};
 use crate::plan::filter::{DirectResponse, FilterOutcome, ResponseView};
 use crate::plan::head_edits::HeadEdits;
 use crate::upstream::{BalancerState, SelectedEndpoint, SelectedTarget, UpstreamAddress, UpstreamTarget};
-use crate::{
-    CertIndex, Certs, Exchange, PoolIndex, Pools, RouteIndex, RouteOptions, RouteTable, ServerSettings,
-};
+use crate::{CertIndex, Certs, Exchange, PoolIndex, Pools, RouteIndex, RouteOptions, RouteTable};
 
 pub(crate) const PREFIX: &str = "nginx.ingress.kubernetes.io";
 
-/// The server settings that a family reads from the keys of a ConfigMap, and the problems of the keys.
-pub(crate) fn server_settings(
+/// The value that a family reads from the keys of a ConfigMap, and the problems of the keys.
+pub(crate) fn key_value<T: FamilyValue + Clone>(
     read_keys: fn(&mut SettingReader<'_>, &mut FamilyValues),
     data: &[(&str, &str)],
-) -> (ServerSettings, Vec<String>) {
+) -> (T, Vec<String>) {
     let data = data.iter().map(|(name, value)| ((*name).into(), (*value).to_owned())).collect();
     let config_map = ConfigMap { key: Key::new("ingress", "controller"), data };
     let (cluster, mut values) = <(Snapshot, FamilyValues)>::default();
     let mut reader = SettingReader::of_config_map(&config_map, &cluster);
     read_keys(&mut reader, &mut values);
     let problems = reader.done().problems.iter().map(ToString::to_string).collect();
-    (values.get::<Arc<ServerSettings>>().unwrap().as_ref().clone(), problems)
+    (values.take().expect("the family has the value"), problems)
 }
 
 /// A cluster with its three views.

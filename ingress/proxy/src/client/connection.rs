@@ -81,9 +81,9 @@ impl ClientConnection {
     /// received to its end.
     pub(super) fn is_last_response(&self) -> bool {
         let settings = self.worker.settings();
-        self.requests.get() >= settings.keep_alive_requests
+        self.requests.get() >= settings.connections.keep_alive_requests
             || self.worker.is_stopping()
-            || settings.keep_alive.is_zero()
+            || settings.connections.keep_alive.is_zero()
             || self.http1.as_ref().is_some_and(|http1| http1.stream.is_body_due())
     }
 

@@ -109,7 +109,7 @@ impl<H: RequestHandler> Connection<'_, H> {
             };
             match self.respond(head).await {
                 AfterRequest::NextRequest => {
-                    let idle = self.worker.settings().keep_alive;
+                    let idle = self.worker.settings().connections.keep_alive;
                     self.state.end(idle);
                 }
                 AfterRequest::Close => {

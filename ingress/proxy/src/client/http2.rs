@@ -55,18 +55,18 @@ pub(super) async fn serve<H: RequestHandler>(
     let settings = worker.settings().clone();
     let connection = http2::Builder::new(StreamExecutor(client.clone()))
         .timer(TokioTimer::new())
-        .max_concurrent_streams(settings.http2_max_concurrent_streams)
+        .max_concurrent_streams(settings.connections.http2_max_concurrent_streams)
         // h2 adds 32 bytes to each field; the handler counts as nginx does.
         .max_header_list_size(4 * worker.head_limits().head as u32)
         .max_send_buf_size(STREAM_BUFFER)
         .initial_stream_window_size(UPLOAD_WINDOW)
         .initial_connection_window_size(UPLOAD_WINDOW)
         // Detects a client that has disappeared, which would keep its streams for ever.
-        .keep_alive_interval(settings.client_send_timeout)
+        .keep_alive_interval(settings.connections.client_send_timeout)
         .serve_connection(stream, StreamService { client: client.clone(), handler });
     let mut connection = std::pin::pin!(connection);
     let (mut goaway, mut seen) = (Goaway::NotSent, 0);
-    state.rest(worker.settings().keep_alive);
+    state.rest(worker.settings().connections.keep_alive);
     std::future::poll_fn(|cx| {
         let _scope = worker.clock.poll_scope();
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
@@ -90,10 +90,13 @@ pub(super) async fn serve<H: RequestHandler>(
                     // There were requests since the timer was set. It starts again, so the connection may be idle for up to
                     // twice the time.
                     (idle, seen) = (false, requests);
-                    state.rest(worker.settings().keep_alive);
+                    state.rest(worker.settings().connections.keep_alive);
                     state.timer.poll_expired(cx);
                 }
-                if idle || requests >= worker.settings().keep_alive_requests || worker.is_stopping() {
+                if idle
+                    || requests >= worker.settings().connections.keep_alive_requests
+                    || worker.is_stopping()
+                {
                     goaway = Goaway::Sent;
                     connection.as_mut().graceful_shutdown();
                     state.set_deadline(GOAWAY_GRACE);
@@ -118,7 +121,7 @@ pub(super) async fn serve<H: RequestHandler>(
             }
             Goaway::Sent | Goaway::LastCall => {}
         }
-        if client.entry.late_requests() > settings.http2_max_concurrent_streams {
+        if client.entry.late_requests() > settings.connections.http2_max_concurrent_streams {
             worker.limits.goaway.inc();
             return Poll::Ready(());
         }

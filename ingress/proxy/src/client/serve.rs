@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use ingress_routes::ServerSettings;
+use ingress_routes::ConnectionSettings;
 
 use crate::client::connection::{ClientConnection, Http1};
 use crate::client::connection_state::ConnectionState;
@@ -27,7 +27,8 @@ pub(crate) async fn serve<H: RequestHandler>(
     handler: H,
 ) {
     let worker = client.worker.clone();
-    let ServerSettings { client_header_timeout, client_send_timeout, http2, .. } = *worker.settings();
+    let ConnectionSettings { client_header_timeout, client_send_timeout, http2, .. } =
+        worker.settings().connections;
     let reading = worker.connections.reading.clone();
     let state = ConnectionState::new(
         client.entry.clone(),

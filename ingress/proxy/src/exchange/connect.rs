@@ -46,7 +46,7 @@ impl AttemptConnection {
             AttemptProtocol::FastCgi => return None,
             AttemptProtocol::Http2 => {}
         }
-        let rules = worker.settings().upstream_keep_alive;
+        let rules = worker.settings().connections.upstream_keep_alive;
         worker.http2_pool.take(key, worker.clock.now(), &rules).map(Self::Http2)
     }
 
@@ -119,7 +119,7 @@ async fn open_http2(
     within: Duration,
 ) -> Result<StreamSlot, ConnectError> {
     let deadline = Instant::now() + within;
-    let rules = worker.settings().upstream_keep_alive;
+    let rules = worker.settings().connections.upstream_keep_alive;
     loop {
         if let Some(slot) = worker.http2_pool.take(&key, worker.clock.now(), &rules) {
             return Ok(slot);

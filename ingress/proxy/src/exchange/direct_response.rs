@@ -30,7 +30,7 @@ pub(crate) fn page(
     guard.status = status.as_u16();
     if let Some(timer) = &*client.stream_timer.borrow() {
         let worker = &client.worker;
-        worker.clock.wait_for_client(timer, worker.settings().client_send_timeout);
+        worker.clock.wait_for_client(timer, worker.settings().connections.client_send_timeout);
     }
     let is_head = guard.traits.is_head;
     let mut length = itoa::Buffer::new();

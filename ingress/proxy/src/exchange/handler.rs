@@ -28,7 +28,7 @@ pub(crate) struct Exchanges;
 impl RequestHandler for Exchanges {
     async fn handle(self, client: &Rc<ClientConnection>, request: ClientRequest) -> ClientResponse {
         let mut response = handle(client, request).await;
-        if let Some(format) = &client.worker.settings().log_format {
+        if let Some(format) = &client.worker.settings().access_log.format {
             let head = &response.head;
             response.body.guard().keep_fields(format, ResponseSide::Sent, |name| head.values(name));
         }

@@ -218,7 +218,7 @@ impl<'a> ProxyRequest<'a> {
     pub(super) fn answer(mut self, response: EndpointResponse) -> ClientResponse {
         let EndpointResponse { request, head: response, endpoint: pick } = response;
         let worker = &self.client.worker;
-        if let Some(format) = &worker.settings().log_format {
+        if let Some(format) = &worker.settings().access_log.format {
             let head = response.head();
             self.guard.keep_fields(format, ResponseSide::Upstream, |name| {
                 head.get_named(name.as_str().as_bytes()).map(|value| head.bytes().slice_ref(value))

@@ -39,7 +39,7 @@ pub(crate) async fn handshake(
     let handshake = begin(worker, stream, servers);
     let (mut handshake, mut is_shortened) = (std::pin::pin!(handshake), false);
     let timer = worker.clock.timer();
-    worker.clock.arm(&timer, worker.settings().client_header_timeout);
+    worker.clock.arm(&timer, worker.settings().connections.client_header_timeout);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
             return Poll::Ready(Some(done));
@@ -74,7 +74,8 @@ async fn begin(worker: &Worker, mut stream: TcpStream, servers: &TlsServers) -> 
         worker.follow(&table);
         let (host, is_known) = table.server_tls(name.as_deref());
         let settings = worker.settings();
-        let configuration = servers.configuration(&settings.tls, settings.http2, host.map(|host| &**host));
+        let configuration =
+            servers.configuration(&settings.tls, settings.connections.http2, host.map(|host| &**host));
         (configuration, host.and_then(|host| host.client_auth.clone()), is_known)
     };
     let configuration = configuration.map_err(io::Error::other)?;

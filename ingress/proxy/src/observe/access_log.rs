@@ -9,7 +9,7 @@ use cluster::CompactString;
 use http::{HeaderName, StatusCode};
 use ingress_routes::access_log::{ResponseField, ResponseSide};
 use ingress_routes::{
-    DEFAULT_UPSTREAM, Exchange, LineFormat, RequestId, Route, ServerSettings, SkippedUrls, UpstreamTarget,
+    AccessLogSettings, DEFAULT_UPSTREAM, Exchange, LineFormat, RequestId, Route, SkippedUrls, UpstreamTarget,
 };
 use ingress_wire::known_header::KnownHeader;
 use smallvec::SmallVec;
@@ -161,9 +161,9 @@ impl AccessRecord {
     }
 
     /// Whether the request has a line.
-    pub(crate) fn is_logged(&self, settings: &ServerSettings) -> bool {
-        settings.access_log
-            && (settings.log_default_backend || !self.is_of_default_backend())
+    pub(crate) fn is_logged(&self, settings: &AccessLogSettings) -> bool {
+        settings.is_enabled
+            && (settings.has_default_backend || !self.is_of_default_backend())
             && !self.route.as_ref().is_some_and(|route| route.plan.is_not_logged)
             && (settings.skipped_urls.is_empty() || !self.is_skipped(&settings.skipped_urls))
     }

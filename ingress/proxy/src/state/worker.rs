@@ -88,8 +88,9 @@ const SPARE_HEADS: usize = 64;
 
 /// How many connections of clients and to endpoints a worker may have.
 fn connection_limits(options: &ProxyOptions, settings: &ServerSettings) -> (usize, usize) {
-    let share =
-        |connections: usize| (connections / options.workers.max(1)).min(settings.max_worker_connections);
+    let share = |connections: usize| {
+        (connections / options.workers.max(1)).min(settings.connections.max_worker_connections)
+    };
     (share(options.descriptors.clients), share(options.descriptors.upstreams))
 }
 
@@ -116,7 +117,7 @@ impl Worker {
             number,
             views,
             clock: Rc::new(Clock::new(jiff::tz::TimeZone::system())),
-            connection_pool: ConnectionPool::new(settings.upstream_keep_alive),
+            connection_pool: ConnectionPool::new(settings.connections.upstream_keep_alive),
             subrequest_pool: SubrequestPool::default(),
             http2_pool: Http2Pool::default(),
             settings: RefCell::new(settings),
@@ -165,24 +166,24 @@ impl Worker {
         let (clients, upstreams) = connection_limits(&self.options, settings);
         self.clients.set_limit(clients);
         self.upstreams.set_total(upstreams);
-        self.connection_pool.set_rules(settings.upstream_keep_alive);
+        self.connection_pool.set_rules(settings.connections.upstream_keep_alive);
         self.settings.replace(settings.clone());
     }
 
     /// The limits of a request's head.
     pub(crate) fn head_limits(&self) -> HeadLimits {
-        let (line, head) = self.settings().head_limits;
+        let (line, head) = self.settings().connections.head_limits;
         HeadLimits { line, head }
     }
 
     /// The timeouts of a request to an endpoint.
     pub(crate) fn timeouts(&self, proxy: &ProxySettings) -> UpstreamTimeouts {
-        let server = self.settings();
+        let settings = self.settings();
         UpstreamTimeouts {
             send: proxy.send_timeout,
             read: proxy.read_timeout,
-            body: server.client_body_timeout,
-            client_send: server.client_send_timeout,
+            body: settings.connections.client_body_timeout,
+            client_send: settings.connections.client_send_timeout,
         }
     }
 
@@ -220,7 +221,7 @@ impl Worker {
         };
         let now = self.clock.now();
         self.connection_pool.sweep(now, |UpstreamConnection { pool, key, .. }| belongs(pool, key));
-        let rules = self.settings().upstream_keep_alive;
+        let rules = self.settings().connections.upstream_keep_alive;
         self.http2_pool.sweep(now, &rules, |Http2Connection { pool, key, .. }| belongs(pool, key));
         self.subrequest_pool.sweep(self.clock.now());
         self.turns.borrow_mut().retain(|key, _| pools.get(key).is_some());
@@ -305,8 +306,8 @@ impl Worker {
                 self.series.count(&of, &record.sample(elapsed));
             }
             let settings = self.settings();
-            if let Some(lines) = self.lines.as_ref().filter(|_| record.is_logged(&settings)) {
-                lines.write_line(|out| match &settings.log_format {
+            if let Some(lines) = self.lines.as_ref().filter(|_| record.is_logged(&settings.access_log)) {
+                lines.write_line(|out| match &settings.access_log.format {
                     None => record.write(out, |out| self.clock.write_local_time(out), elapsed),
                     Some(format) => {
                         let forwarded_port =

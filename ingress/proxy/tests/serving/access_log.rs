@@ -48,7 +48,7 @@ fn requests_without_a_route_are_logged_with_the_default_backend() {
 #[test]
 fn requests_that_no_ingress_covers_are_not_logged_by_default() {
     let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 0\n\n");
-    let options = TestOptions::from(one_worker()).server(|server| server.log_default_backend = false);
+    let options = TestOptions::from(one_worker()).logging_default_backend(false);
     let world = TestCluster::serving_with(options, &[script.address]);
     world.ask("GET /unknown-host HTTP/1.1\nHost: other.example\n\n");
     world.ask("nonsense\n\n");

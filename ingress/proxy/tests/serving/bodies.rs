@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::limits::{DATA, Frames, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE};
 use crate::support::{
-    Response, ScriptedEndpoint, TestCluster, read_body, read_chunk, read_head, with_proxy, with_server,
+    Response, ScriptedEndpoint, TestCluster, read_body, read_chunk, read_head, with_connections, with_proxy,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
@@ -369,8 +369,9 @@ fn an_incomplete_response_is_incomplete_for_the_client_too() {
 #[test]
 fn the_connection_of_a_client_that_stops_sending_or_reading_is_closed() {
     let short = Duration::from_millis(200);
-    let times =
-        with_server(|server| (server.client_body_timeout, server.client_send_timeout) = (short, short));
+    let times = with_connections(|connections| {
+        (connections.client_body_timeout, connections.client_send_timeout) = (short, short)
+    });
     let script = ScriptedEndpoint::new(|connection| {
         let Some(head) = connection.head() else { return };
         if head.head.starts_with("POST") {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ingress_proxy::ProxyOptions;
 
 use crate::support::{
-    ScriptedEndpoint, TestCluster, name_server, one_worker, options, with_proxy, with_server,
+    ScriptedEndpoint, TestCluster, name_server, one_worker, options, with_connections, with_proxy,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 5\n\nhello";
@@ -209,8 +209,10 @@ fn a_session_keeps_its_endpoint_by_a_cookie() {
 #[test]
 fn a_connection_serves_as_many_requests_as_allowed() {
     let script = ScriptedEndpoint::always(OK);
-    let world =
-        TestCluster::serving_with(with_server(|server| server.keep_alive_requests = 2), &[script.address]);
+    let world = TestCluster::serving_with(
+        with_connections(|connections| connections.keep_alive_requests = 2),
+        &[script.address],
+    );
     let mut client = world.client();
     client.send(GET);
     assert_eq!(client.response().header("connection"), None);
@@ -239,8 +241,8 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn connections_of_idle_and_slow_clients_are_closed() {
     let short = Duration::from_millis(200);
-    let world = TestCluster::with(with_server(|server| {
-        (server.keep_alive, server.client_header_timeout) = (short, short)
+    let world = TestCluster::with(with_connections(|connections| {
+        (connections.keep_alive, connections.client_header_timeout) = (short, short)
     }));
     let mut silent = world.client();
     let mut slow = world.client();

@@ -491,7 +491,8 @@ fn a_client_can_send_no_more_than_endpoint_and_windows_take() {
 #[test]
 fn without_keep_alive_an_idle_connection_is_not_used_again() {
     let endpoint = H2Endpoint::new();
-    let options = TestOptions::from(one_worker()).server(|server| server.upstream_keep_alive.connections = 0);
+    let options = TestOptions::from(one_worker())
+        .connections(|connections| connections.upstream_keep_alive.connections = 0);
     let world = world(options, &endpoint, "GRPC");
     for connections in 1..=2 {
         assert_eq!(called(&world, "/a").unwrap().0, 200);

@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::support::{ScriptedEndpoint, TestCluster, with_server};
+use crate::support::{ScriptedEndpoint, TestCluster, with_connections};
 use crate::tls::client_config;
 
 const OK: &str = "HTTP/1.1 200 OK\nServer: x\nContent-Length: 5\n\nhello";
@@ -141,8 +141,10 @@ fn a_connection_with_open_streams_is_not_idle() {
     });
     // Long enough for a busy machine to send the request.
     let keep_alive = std::time::Duration::from_secs(1);
-    let world =
-        TestCluster::serving_with(with_server(|server| server.keep_alive = keep_alive), &[script.address]);
+    let world = TestCluster::serving_with(
+        with_connections(|connections| connections.keep_alive = keep_alive),
+        &[script.address],
+    );
     world.runtime.block_on(async {
         let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
         let response = tokio::spawn(sender.send_request(request("GET", "http://shop.example/", "")));
@@ -185,7 +187,7 @@ fn a_client_that_does_not_read_a_stream_loses_only_that_stream() {
     });
     let client_send_timeout = std::time::Duration::from_millis(300);
     let world = TestCluster::serving_with(
-        with_server(|server| server.client_send_timeout = client_send_timeout),
+        with_connections(|connections| connections.client_send_timeout = client_send_timeout),
         &[script.address],
     );
     world.runtime.block_on(async {

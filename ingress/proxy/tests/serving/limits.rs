@@ -8,7 +8,7 @@ use ingress_proxy::ProxyOptions;
 use net::DescriptorShares;
 
 use crate::support::{
-    ScriptedEndpoint, TEST_TIMEOUT, TestClient, TestCluster, TestOptions, one_worker, with_server,
+    ScriptedEndpoint, TEST_TIMEOUT, TestClient, TestCluster, TestOptions, one_worker, with_connections,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello";
@@ -26,7 +26,7 @@ fn closed(text: &str, reason: &str) -> f64 {
 
 /// One worker with this limit of connections.
 fn connection_limit(clients: usize) -> TestOptions {
-    TestOptions::from(one_worker()).server(|server| server.max_worker_connections = clients)
+    TestOptions::from(one_worker()).connections(|connections| connections.max_worker_connections = clients)
 }
 
 #[test]
@@ -103,8 +103,10 @@ fn a_head_that_begins_together_with_the_request_before_has_the_usual_time() {
 fn a_connection_without_buffers_is_closed_after_the_idle_timeout() {
     let script = ScriptedEndpoint::always(OK);
     let keep_alive = Duration::from_secs(2);
-    let world =
-        TestCluster::serving_with(with_server(|server| server.keep_alive = keep_alive), &[script.address]);
+    let world = TestCluster::serving_with(
+        with_connections(|connections| connections.keep_alive = keep_alive),
+        &[script.address],
+    );
     let mut client = world.client();
     client.send(REQUEST);
     assert_eq!(client.response().status, 200);
@@ -271,8 +273,10 @@ fn a_flood_of_frames_ends_the_connection() {
 #[test]
 fn a_client_that_keeps_sending_requests_after_goaway_is_closed() {
     let script = ScriptedEndpoint::always(OK);
-    let world =
-        TestCluster::serving_with(with_server(|server| server.keep_alive_requests = 2), &[script.address]);
+    let world = TestCluster::serving_with(
+        with_connections(|connections| connections.keep_alive_requests = 2),
+        &[script.address],
+    );
     let mut client = Frames::connect(world.http, &[]);
     client.request(1).unwrap();
     client.request(3).unwrap();
@@ -315,7 +319,9 @@ fn a_client_that_keeps_sending_requests_does_not_delay_a_stop() {
 #[test]
 fn empty_lines_do_not_extend_the_time_for_a_head() {
     let client_header_timeout = Duration::from_secs(1);
-    let world = TestCluster::with(with_server(|server| server.client_header_timeout = client_header_timeout));
+    let world = TestCluster::with(with_connections(|connections| {
+        connections.client_header_timeout = client_header_timeout
+    }));
     let mut stream = TcpStream::connect(world.http).unwrap();
     let start = Instant::now();
     while stream.write_all(b"\r\n").is_ok() {

@@ -212,7 +212,7 @@ fn the_number_of_unknown_hosts_in_labels_is_bounded() {
     let metrics = MetricsOptions { per_undefined_host: true, ..MetricsOptions::default() };
     let world = TestCluster::with(
         TestOptions::from(ProxyOptions { metrics, ..options() })
-            .server(|server| server.keep_alive_requests = 2000),
+            .connections(|connections| connections.keep_alive_requests = 2000),
     );
     let mut client = world.client();
     for host in 0..1100 {

@@ -89,7 +89,8 @@ fn idle_and_too_many_connections_are_closed() {
     let hello = hello("raw.example");
     let endpoint = echo(hello.len());
     let idle = ProxyOptions { passthrough_idle: Some(Duration::from_millis(300)), ..one_worker() };
-    let mut world = TestCluster::with(options(idle).server(|server| server.max_worker_connections = 4));
+    let mut world =
+        TestCluster::with(options(idle).connections(|connections| connections.max_worker_connections = 4));
     pass(&mut world, &endpoint);
     let mut clients: Vec<_> = (0..2).map(|_| TestClient::connect(world.https)).collect();
     for client in &mut clients {

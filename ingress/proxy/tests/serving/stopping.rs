@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use net::DrainOutcome;
 
-use crate::support::{ScriptedEndpoint, TestClient, TestCluster, read_head, with_server};
+use crate::support::{ScriptedEndpoint, TestClient, TestCluster, read_head, with_connections};
 
 #[test]
 fn requests_in_flight_finish_and_idle_connections_close() {
@@ -129,8 +129,10 @@ fn a_stop_waits_until_clients_have_read_the_rest_of_a_response() {
 fn the_idle_timeout_begins_when_the_client_has_read_the_response() {
     let script = Slow::script();
     let keep_alive = Duration::from_millis(150);
-    let world =
-        TestCluster::serving_with(with_server(|server| server.keep_alive = keep_alive), &[script.address]);
+    let world = TestCluster::serving_with(
+        with_connections(|connections| connections.keep_alive = keep_alive),
+        &[script.address],
+    );
     let slow = Slow::clients(&world);
     for _ in 0..3 {
         let mut idle = world.client();

@@ -11,7 +11,7 @@ use cluster::{
     ServiceBackend, ServiceKind, ServicePort,
 };
 use ingress_proxy::{Proxy, ProxyOptions, ProxyViews, Telemetry};
-use ingress_routes::{CertIndex, PoolIndex, ProxySettings, RouteIndex, RouteOptions, ServerSettings};
+use ingress_routes::{CertIndex, ConnectionSettings, PoolIndex, ProxySettings, RouteIndex, RouteOptions};
 use telemetry::LogWriter;
 use telemetry::metrics::{Counter, Registry};
 
@@ -58,9 +58,16 @@ impl TestOptions {
         self
     }
 
-    /// Changes the settings of the server.
-    pub fn server(mut self, change: impl FnOnce(&mut ServerSettings)) -> Self {
-        change(Arc::make_mut(&mut self.routes.defaults.server));
+    /// Whether requests that no Ingress covers are logged.
+    pub fn logging_default_backend(mut self, is_logged: bool) -> Self {
+        let server = Arc::make_mut(&mut self.routes.defaults.server);
+        server.access_log.has_default_backend = is_logged;
+        self
+    }
+
+    /// Changes the settings of connections.
+    pub fn connections(mut self, change: impl FnOnce(&mut ConnectionSettings)) -> Self {
+        change(&mut Arc::make_mut(&mut self.routes.defaults.server).connections);
         self
     }
 }
@@ -68,8 +75,7 @@ impl TestOptions {
 impl From<ProxyOptions> for TestOptions {
     fn from(proxy: ProxyOptions) -> Self {
         let routes = RouteOptions { config_map: Some(config_map()), ..RouteOptions::default() };
-        let options = Self { proxy, routes };
-        options.server(|server| server.log_default_backend = true)
+        Self { proxy, routes }.logging_default_backend(true)
     }
 }
 
@@ -83,9 +89,9 @@ pub fn with_proxy(change: impl FnOnce(&mut ProxySettings)) -> TestOptions {
     TestOptions::from(options()).proxy(change)
 }
 
-/// Options with other settings of the server.
-pub fn with_server(change: impl FnOnce(&mut ServerSettings)) -> TestOptions {
-    TestOptions::from(options()).server(change)
+/// Options with other settings of connections.
+pub fn with_connections(change: impl FnOnce(&mut ConnectionSettings)) -> TestOptions {
+    TestOptions::from(options()).connections(change)
 }
 
 /// Options for tests: two workers on ports that the system chooses.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use net::DrainOutcome;
 
 use crate::support::{
-    EndpointConnection, ScriptedEndpoint, TestClient, TestCluster, with_proxy, with_server,
+    EndpointConnection, ScriptedEndpoint, TestClient, TestCluster, with_connections, with_proxy,
 };
 
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\nHost: shop.example\nConnection: keep-alive, Upgrade\n\
@@ -94,7 +94,7 @@ fn silent_streams_are_closed() {
 fn a_stop_waits_for_streams_and_then_closes_them() {
     let script = ScriptedEndpoint::new(echo);
     let mut world = TestCluster::serving_with(
-        with_server(|server| server.worker_shutdown_timeout = Duration::from_millis(300)),
+        with_connections(|connections| connections.worker_shutdown_timeout = Duration::from_millis(300)),
         &[script.address],
     );
     let mut client = upgraded(&world);

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use super::{Annotation, AnnotationFamily, FamilyKey, SettingReader};
-use crate::access_log::{LineFormat, LogEscape, SkippedUrls};
+use crate::access_log::{AccessLogSettings, LineFormat, LogEscape, SkippedUrls};
 use crate::family_values::FamilyValues;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
-use crate::settings::ServerSettings;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "access log",
@@ -71,16 +70,16 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 struct NotLogged;
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
-    let mut server = values.take::<Arc<ServerSettings>>().unwrap_or_default();
+    let defaults = values.take::<AccessLogSettings>().unwrap_or_default();
     let is_disabled =
         ["disable-access-log", "disable-http-access-log"].map(|key| reader.flag(key) == Some(true));
     let log_default_backend = reader.flag("enable-access-log-for-default-backend");
-    let settings = Arc::make_mut(&mut server);
-    settings.access_log &= !is_disabled.contains(&true);
-    settings.log_default_backend = log_default_backend.unwrap_or(settings.log_default_backend);
-    settings.log_format = format(reader).map(Arc::new);
-    settings.skipped_urls = Arc::new(skipped_urls(reader));
-    values.set(server);
+    values.set(AccessLogSettings {
+        is_enabled: defaults.is_enabled && !is_disabled.contains(&true),
+        has_default_backend: log_default_backend.unwrap_or(defaults.has_default_backend),
+        format: format(reader).map(Arc::new),
+        skipped_urls: Arc::new(skipped_urls(reader)),
+    });
 }
 
 /// The format of the lines; `None` for the default.
@@ -128,17 +127,17 @@ fn skipped_urls(reader: &mut SettingReader<'_>) -> SkippedUrls {
 mod tests {
     use super::*;
     use crate::pattern::StepBudget;
-    use crate::testing::server_settings;
+    use crate::testing::key_value;
 
-    fn read(data: &[(&str, &str)]) -> (ServerSettings, Vec<String>) {
-        server_settings(read_keys, data)
+    fn read(data: &[(&str, &str)]) -> (AccessLogSettings, Vec<String>) {
+        key_value(read_keys, data)
     }
 
     #[test]
     fn keys_become_settings() {
-        assert_eq!(read(&[]), (ServerSettings::default(), vec![]));
+        assert_eq!(read(&[]), (AccessLogSettings::default(), vec![]));
         for key in ["disable-access-log", "disable-http-access-log"] {
-            let wanted = ServerSettings { access_log: false, ..ServerSettings::default() };
+            let wanted = AccessLogSettings { is_enabled: false, ..AccessLogSettings::default() };
             assert_eq!(read(&[(key, "true")]), (wanted, vec![]), "{key}");
         }
         let (settings, problems) = read(&[
@@ -147,17 +146,17 @@ mod tests {
             ("log-format-upstream", "{\n\"s\": $status\n}"),
         ]);
         assert_eq!(problems, [""; 0]);
-        assert!(settings.log_default_backend && settings.access_log);
+        assert!(settings.has_default_backend && settings.is_enabled);
         let mut budget = StepBudget::default();
         let mut is_skipped = |url| settings.skipped_urls.contains(url, &mut budget);
         assert_eq!(["/a", "/b/c", "/c"].map(&mut is_skipped), [true, true, false]);
         let format = LineFormat::parse("{\n\"s\": $status\n}", LogEscape::Default);
-        assert_eq!(settings.log_format.as_deref(), format.ok().as_ref());
+        assert_eq!(settings.format.as_deref(), format.ok().as_ref());
     }
 
     #[test]
     fn escaping_applies_to_the_default_format_too_and_none_wins() {
-        let escape = |data: &[(&str, &str)]| read(data).0.log_format.map(|format| format.escape());
+        let escape = |data: &[(&str, &str)]| read(data).0.format.map(|format| format.escape());
         let (json, none) = (("log-format-escape-json", "true"), ("log-format-escape-none", "true"));
         assert_eq!(escape(&[("log-format-upstream", LineFormat::DEFAULT)]), None, "the default, as written");
         assert_eq!(escape(&[json]), Some(LogEscape::Json));
@@ -178,7 +177,7 @@ mod tests {
             ("disable-access-log", "on", "true or false"),
         ] {
             let (settings, problems) = read(&[(key, value)]);
-            assert_eq!(settings, ServerSettings::default(), "{key}: {value}");
+            assert_eq!(settings, AccessLogSettings::default(), "{key}: {value}");
             assert!(
                 problems.len() == 1 && problems[0].contains(value) && problems[0].contains(what),
                 "{key}: {value}: {problems:?}"

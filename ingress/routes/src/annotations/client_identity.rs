@@ -10,7 +10,7 @@ use crate::family_values::FamilyValues;
 use crate::identity_settings::IdentitySettings;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
-use crate::settings::{ServerSettings, parse_time};
+use crate::settings::parse_time;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "client identity",
@@ -66,13 +66,12 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     ..AnnotationFamily::NONE
 };
 
-/// `compute-full-forwarded-for` applies. For other families: the settings of the server are not among the values of the ConfigMap.
+/// `compute-full-forwarded-for` applies. For other families: the parts of the server's settings are not among the values that plans get.
 #[derive(Debug, PartialEq)]
 pub(super) struct FullForwardedFor;
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
-    let mut server = values.take::<Arc<ServerSettings>>().unwrap_or_default();
-    let defaults = server.identity.clone();
+    let defaults = values.take::<IdentitySettings>().unwrap_or_default();
     let name = |value: &str| HeaderName::try_from(value).ok();
     let trusted = match networks(reader, "proxy-real-ip-cidr", Effect::Differs) {
         Some(networks) => networks,
@@ -100,8 +99,7 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     if identity.forwarded_headers && identity.full_forwarded_for {
         values.set(FullForwardedFor);
     }
-    Arc::make_mut(&mut server).identity = identity;
-    values.set(server);
+    values.set(identity);
 }
 
 #[cfg(test)]
@@ -144,7 +142,11 @@ spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
             trusted: ["10.0.0.0/8", "2001:db8::1/128"].map(|text| text.parse().unwrap()).into(),
         };
         assert_eq!(identity(&cluster), wanted);
-        assert_eq!(cluster.table.load().server().keep_alive, Duration::from_secs(7), "both families apply");
+        assert_eq!(
+            cluster.table.load().server().connections.keep_alive,
+            Duration::from_secs(7),
+            "both families apply"
+        );
         cluster.configure(&[]);
         assert_eq!(identity(&cluster), IdentitySettings::default());
     }

@@ -1,14 +1,13 @@
 //! Connections of clients, kept connections to endpoints, and what the whole server has one value of: keys of the ConfigMap without
 //! an annotation.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AnnotationFamily, FamilyKey, SettingReader};
 use crate::family_values::FamilyValues;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
-use crate::settings::{KeepAlive, ServerSettings, parse_size, parse_time};
+use crate::settings::{ConnectionSettings, KeepAlive, parse_size, parse_time};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "server",
@@ -114,7 +113,7 @@ fn parse_head_limits(value: &str) -> Option<(usize, usize)> {
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     const TIME: &str = "a time such as 90, 240s or 1h 30m";
     const HEADS: &str = "a number and a size, such as 4 8k, with a product of 1 MiB at most";
-    let defaults = values.take::<Arc<ServerSettings>>().unwrap_or_default();
+    let defaults = values.take::<ConnectionSettings>().unwrap_or_default();
     let time = |value: &str| parse_time(value);
     let forever =
         |value: &str| parse_time(value).map(|time| if time.is_zero() { Duration::MAX } else { time });
@@ -122,8 +121,7 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let head_limits =
         reader.value("large-client-header-buffers", HEADS, Effect::DefaultUsed, parse_head_limits);
     let kept = defaults.upstream_keep_alive;
-    let settings = ServerSettings {
-        tls: defaults.tls.clone(),
+    let settings = ConnectionSettings {
         http2: reader.flag("use-http2").unwrap_or(defaults.http2),
         http2_max_concurrent_streams: reader
             .value("http2-max-concurrent-streams", "a whole number from 1", Effect::DefaultUsed, positive)
@@ -153,25 +151,25 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
         worker_shutdown_timeout: reader
             .value("worker-shutdown-timeout", TIME, Effect::DefaultUsed, forever)
             .unwrap_or(defaults.worker_shutdown_timeout),
-        ..ServerSettings::clone(&defaults)
+        ..defaults
     };
-    values.set(Arc::new(settings));
+    values.set(settings);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::server_settings;
+    use crate::testing::key_value;
 
-    fn read(data: &[(&str, &str)]) -> (ServerSettings, Vec<String>) {
-        server_settings(read_keys, data)
+    fn read(data: &[(&str, &str)]) -> (ConnectionSettings, Vec<String>) {
+        key_value(read_keys, data)
     }
 
     #[test]
     fn keys_become_settings() {
-        assert_eq!(read(&[]), (ServerSettings::default(), vec![]));
+        assert_eq!(read(&[]), (ConnectionSettings::default(), vec![]));
         let seconds = Duration::from_secs;
-        let wanted = ServerSettings {
+        let wanted = ConnectionSettings {
             http2: false,
             http2_max_concurrent_streams: 16,
             keep_alive: Duration::ZERO,
@@ -187,7 +185,7 @@ mod tests {
             },
             max_worker_connections: 100,
             worker_shutdown_timeout: seconds(50),
-            ..ServerSettings::default()
+            ..ConnectionSettings::default()
         };
         let given = [
             ("use-http2", "false"),
@@ -227,7 +225,7 @@ mod tests {
             ("worker-shutdown-timeout", "soon"),
         ] {
             let (settings, problems) = read(&[(key, value)]);
-            assert_eq!(settings, ServerSettings::default(), "{key}: {value}");
+            assert_eq!(settings, ConnectionSettings::default(), "{key}: {value}");
             assert!(problems.len() == 1 && problems[0].contains(value), "{key}: {value}: {problems:?}");
         }
     }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::{Annotation, AnnotationFamily, FamilyKey, Phase, SettingReader, Settings};
 use crate::family_values::FamilyValues;
 use crate::problem::Effect;
-use crate::settings::{ServerSettings, TicketKey, ciphers, parse_time};
+use crate::settings::{TicketKey, TlsSettings, ciphers, parse_time};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "tls",
@@ -118,12 +118,11 @@ fn suites(reader: &mut SettingReader<'_>) -> Option<Arc<[u16]>> {
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
-    let mut server = values.take::<Arc<ServerSettings>>().unwrap_or_default();
-    let defaults = server.tls.clone();
+    let defaults = values.take::<Arc<TlsSettings>>().unwrap_or_default();
     let timeout = |value: &str| parse_time(value).filter(|time| (1..=MAX_SESSION).contains(&time.as_secs()));
     let timeout = reader.value("ssl-session-timeout", "a time from 1s to 7d", Effect::DefaultUsed, timeout);
     let suites = suites(reader);
-    let tls = crate::settings::TlsSettings {
+    let tls = TlsSettings {
         ciphers: suites.or_else(|| defaults.ciphers.clone()),
         session_cache: reader.flag("ssl-session-cache").unwrap_or(defaults.session_cache),
         session_timeout: timeout.unwrap_or(defaults.session_timeout),
@@ -131,10 +130,7 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
         ticket_key: ticket_key(reader).or_else(|| defaults.ticket_key.clone()),
         rejects_unknown_names: reader.flag("ssl-reject-handshake").unwrap_or(defaults.rejects_unknown_names),
     };
-    if tls != *defaults {
-        Arc::make_mut(&mut server).tls = Arc::new(tls);
-    }
-    values.set(server);
+    values.set(if tls == *defaults { defaults } else { Arc::new(tls) });
 }
 
 /// The value of `ssl-session-ticket-key`. Reports never contain it.
@@ -152,12 +148,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::settings::TlsSettings;
-    use crate::testing::server_settings;
+    use crate::testing::key_value;
 
     fn read(data: &[(&str, &str)]) -> (TlsSettings, Vec<String>) {
-        let (settings, problems) = server_settings(read_keys, data);
-        ((*settings.tls).clone(), problems)
+        let (settings, problems) = key_value::<Arc<TlsSettings>>(read_keys, data);
+        ((*settings).clone(), problems)
     }
 
     #[test]
