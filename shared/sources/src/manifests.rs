@@ -3,6 +3,7 @@
 pub(crate) mod documents;
 pub(crate) mod node;
 
+mod object;
 mod decode;
 mod scanner;
 
@@ -17,7 +18,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use telemetry::{Problem, Reports};
 
-pub use decode::{DecodedFile, UndecodedObjects, decode};
+pub use decode::{DecodedFile, UndecodedObjects, decode, decode_objects};
+pub use object::ManifestObject;
 
 use crate::source::{EventSink, Source, WriterStopped};
 use crate::watch_status::WatchStatus;

@@ -7,6 +7,7 @@ use telemetry::Problem;
 
 use super::documents::{DocumentError, for_each_document, with_large_stack};
 use super::node::{DocumentNode, Value};
+use super::object::ManifestObject;
 use crate::decode::{self, InvalidField, shorten};
 
 /// Problems that are reported of one file. A file that is not a manifest at all may have thousands.
@@ -63,8 +64,18 @@ impl UndecodedObjects {
 /// Decodes YAML (several documents) or JSON (several values), including `List`s. An invalid document does
 /// not affect others. Never panics.
 pub fn decode(name: &str, text: &str) -> DecodedFile {
+    decode_objects(name, text, |_| {})
+}
+
+/// As [`decode`], and passes each object as it is written to `each`, also those of kinds that are not read.
+pub fn decode_objects(
+    name: &str,
+    text: &str,
+    mut each: impl FnMut(ManifestObject<'_>) + Send,
+) -> DecodedFile {
     with_large_stack(|| {
-        let mut reader = Reader { file: name, decoded: DecodedFile::default(), lines: HashMap::new() };
+        let (decoded, lines) = (DecodedFile::default(), HashMap::new());
+        let mut reader = Reader { file: name, decoded, lines, each: &mut each };
         for_each_document(name, text, |document| match document {
             Ok(node) => reader.decode(&node, ""),
             Err(DocumentError { line, message }) => reader.reject(line, "", &message, "YAML or JSON"),
@@ -85,6 +96,8 @@ struct Reader<'a> {
     decoded: DecodedFile,
     /// The line of each object.
     lines: HashMap<(Kind, Key), u32>,
+    /// Receives each object.
+    each: &'a mut (dyn FnMut(ManifestObject<'_>) + Send),
 }
 
 impl Reader<'_> {
@@ -118,6 +131,7 @@ impl Reader<'_> {
                 _ => {}
             }
         }
+        (self.each)(ManifestObject(node));
         let version = node.text("apiVersion").unwrap_or_default();
         match known(kind, version) {
             KnownKind::Read(kind) => self.read(node, kind),

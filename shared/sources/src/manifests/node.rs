@@ -46,6 +46,15 @@ impl DocumentNode {
         }
     }
 
+    /// The value at a path such as `spec.ports[0].name`.
+    pub(super) fn at(&self, path: &str) -> Option<&Self> {
+        let (mut here, mut path) = (self, path);
+        while !path.is_empty() {
+            (here, path) = here.step(path)?;
+        }
+        Some(here)
+    }
+
     /// The line of a path such as `spec.ports[0].name`, or of the longest part of it that exists.
     pub(super) fn line_of(&self, path: &str) -> u32 {
         let (mut here, mut path) = (self, path);
