@@ -1,21 +1,11 @@
 //! Checks that Portolan serves a Corefile: it is parsed and every plugin is set up, as at the start of `portolan dns`.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use cluster::{Cache, Current};
-use config::{ConfigErrors, Corefile, Word};
-use dns_chain::{ApiConnection, ChainLimits, ClusterSource, PluginContext};
-use dns_zone::{NodeIndex, NodeNames, PodIndex, PodNamespaces, Zone, ZoneIndex};
+use config::{ConfigErrors, Corefile};
 use serde_json::Value;
-use telemetry::metrics::{Counter, Registry};
-use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
 use tokio::runtime::Handle;
 
 use crate::mounted_files::MountedFiles;
 use crate::objects::{items, strings};
-
-/// Stands for the servers of a file that exists only in the Pod, such as its `/etc/resolv.conf` (RFC 5737).
-const DOCUMENTATION_ADDRESS: &str = "192.0.2.53";
 
 /// What the Corefile says about the checks to make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,25 +37,11 @@ pub(crate) fn check(
     };
     let options = config::ParseOptions { dns_port: 53, directives: &[], env: &env };
     let mut corefile = Corefile::parse(path, text, files, &options)?;
-    replace_files_of_the_pod(&mut corefile);
-    let warnings = dns_chain::build(&corefile, &context())?.warnings;
+    dns_chain::offline::replace_files(&mut corefile);
+    let context = dns_chain::offline::context(env!("CARGO_PKG_VERSION"), Handle::current());
+    let warnings = dns_chain::build(&corefile, &context)?.warnings;
     let warnings = warnings.into_iter().map(|warning| format!("{} - {}", warning.at, warning.what)).collect();
     Ok(CorefileSummary { warnings, ..zones(&corefile) })
-}
-
-/// Replaces files that are named by plugins: on this machine they may be other ones, or none.
-fn replace_files_of_the_pod(corefile: &mut Corefile) {
-    for directive in corefile.blocks.iter_mut().flat_map(|block| &mut block.directives) {
-        let (files, stand_in) = match directive.name.text.as_str() {
-            "forward" => (directive.args.get_mut(1..), DOCUMENTATION_ADDRESS),
-            // Its content is not read before the start.
-            "hosts" => (directive.args.get_mut(..1), "/etc/hosts"),
-            _ => continue,
-        };
-        for file in files.into_iter().flatten().filter(|arg| arg.text.starts_with('/')) {
-            *file = Word::new(stand_in, &file.at);
-        }
-    }
 }
 
 fn zones(corefile: &Corefile) -> CorefileSummary {
@@ -85,44 +61,6 @@ fn zones(corefile: &Corefile) -> CorefileSummary {
         summary.cluster_zones.extend(served);
     }
     summary
-}
-
-/// A context without a cluster, a log or listeners: nothing is started.
-fn context() -> PluginContext {
-    let registry = Registry::new();
-    PluginContext {
-        cluster: Arc::new(NoCluster::default()),
-        shared: Default::default(),
-        gates: ReadinessGates::new(),
-        admin: AdminServer::new(&registry),
-        reports: Reports::new(&registry),
-        queries: LogWriter::new(std::io::sink(), Counter::default()),
-        json: false,
-        runtime: Handle::current(),
-        fatal: Arc::new(|_| {}),
-        version: env!("CARGO_PKG_VERSION"),
-        limits: ChainLimits::new(&registry),
-        metrics: registry,
-        legacy_metrics: true,
-    }
-}
-
-/// A cluster without objects.
-#[derive(Default)]
-struct NoCluster(Mutex<Cache>);
-
-impl ClusterSource for NoCluster {
-    fn project(&self, zone: ZoneIndex, _connection: &ApiConnection) -> Result<Current<Zone>, String> {
-        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(zone))
-    }
-
-    fn nodes(&self, _connection: &ApiConnection) -> Result<Current<NodeNames>, String> {
-        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(NodeIndex))
-    }
-
-    fn pods(&self, _connection: &ApiConnection) -> Result<Current<PodNamespaces>, String> {
-        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).project(PodIndex))
-    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ mod names;
 pub mod plugins;
 
 mod build;
+pub mod offline;
 
 #[cfg(test)]
 mod testing;
