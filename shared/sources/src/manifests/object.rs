@@ -80,14 +80,28 @@ mod tests {
                     namespace: shop\n  annotations:\n    example.com/a.b: x\n";
         let mut seen = Vec::new();
         decode_objects("f.yaml", text, |object| {
-            seen.push(format!("{} {}/{} line {}", object.kind(), object.namespace(), object.name(), object.line()));
+            seen.push(format!(
+                "{} {}/{} line {}",
+                object.kind(),
+                object.namespace(),
+                object.name(),
+                object.line()
+            ));
             let args = "spec.template.spec.containers[0].args";
             seen.extend(object.texts(args).iter().map(|(text, line)| format!("{text} {line}")));
-            seen.extend(object.fields("metadata.annotations").iter().map(|(name, line)| format!("{name} {line}")));
+            seen.extend(
+                object.fields("metadata.annotations").iter().map(|(name, line)| format!("{name} {line}")),
+            );
         });
         assert_eq!(
             seen,
-            ["Deployment default/controller line 4", "a 9", "b 10", "Ingress shop/web line 12", "example.com/a.b 18"]
+            [
+                "Deployment default/controller line 4",
+                "a 9",
+                "b 10",
+                "Ingress shop/web line 12",
+                "example.com/a.b 18"
+            ]
         );
     }
 }
