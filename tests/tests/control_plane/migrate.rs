@@ -95,7 +95,7 @@ fn selector(stage: &Stage, namespace: &str, service: &str) -> Value {
 
 pub(crate) fn each_distribution_is_named_with_its_plan_or_its_reason(stage: &mut Stage) {
     let api = &stage.plane.api;
-    let unknown = KUBEADM.replace("    forward", "    rewrite stop name a.test b.test\n    forward");
+    let unknown = KUBEADM.replace("    forward", "    route53 example.org.:Z1Z2Z3Z4DZ5Z6Z7\n    forward");
     let reconciled = ", addonmanager.kubernetes.io/mode: Reconcile";
     for (namespace, version, metadata, corefile, workload_labels, code, wanted) in [
         (
@@ -117,7 +117,7 @@ pub(crate) fn each_distribution_is_named_with_its_plan_or_its_reason(stage: &mut
             &[
                 "K3s",
                 "/etc/coredns/Corefile:",
-                "rewrite",
+                "route53",
                 "ConfigMap migrate-k3s/coredns",
                 "coredns.yaml.skip",
             ],
