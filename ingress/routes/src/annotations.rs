@@ -240,7 +240,6 @@ pub(crate) use self::affinity::AffinitySettings;
 pub(crate) use self::app_root::AppRoot;
 pub(crate) use self::auth_tls::{AuthTls, HOSTS_CLOSED};
 pub(crate) use self::authentication::foreign_error;
-pub(crate) use self::blocklist::Blocklist;
 pub(crate) use self::host_names::{HostNames, counterpart, counterpart_plan};
 pub(crate) use self::rewrite::RewriteSettings;
 pub(crate) use self::tls::HostConnections;

@@ -12,11 +12,11 @@ use smallvec::SmallVec;
 
 use self::keys::KEYS;
 pub use self::keys::{ConfigMapKey, Guard, GuardTraffic, KeySupport, keys};
-use crate::annotations::{self, Blocklist, OptedOut, Reference, SettingReader, Settings};
+use crate::annotations::{self, OptedOut, Reference, SettingReader, Settings};
 use crate::exchange::{Exchange, RequestScheme};
 use crate::family_values::FamilyValues;
 use crate::options::RouteOptions;
-use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
+use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter, ServerFilters};
 use crate::problem::{Effect, RoutingProblem};
 use crate::settings::{Defaults, ServerSettings};
 use crate::unsupported::{Level, UnsupportedSetting, unknown_name};
@@ -31,8 +31,8 @@ pub(crate) struct Globals {
     /// What annotation families have read.
     values: FamilyValues,
     server: Arc<ServerSettings>,
-    /// Requests that are refused on every host.
-    blocklist: Option<Arc<Blocklist>>,
+    /// Filters of the requests to all hosts.
+    filters: ServerFilters,
     guards: Vec<ActiveGuard>,
     problems: Vec<RoutingProblem>,
     /// The objects that it names, sorted.
@@ -99,16 +99,8 @@ impl Globals {
 
     /// Whether both make the same routes.
     pub(crate) fn make_the_same(&self, other: &Self) -> bool {
-        let Self {
-            closed,
-            is_unread: _,
-            values,
-            server: _,
-            blocklist: _,
-            guards,
-            problems: _,
-            references: _,
-        } = self;
+        let Self { closed, is_unread: _, values, server: _, filters: _, guards, problems: _, references: _ } =
+            self;
         (closed, values, guards) == (&other.closed, &other.values, &other.guards)
     }
 
@@ -122,9 +114,9 @@ impl Globals {
         &self.server
     }
 
-    /// The requests that are refused on every host.
-    pub(crate) fn blocklist(&self) -> Option<&Blocklist> {
-        self.blocklist.as_deref()
+    /// The filters of the requests to all hosts.
+    pub(crate) fn filters(&self) -> &ServerFilters {
+        &self.filters
     }
 
     fn without_config_map(defaults: &Defaults) -> Self {
@@ -139,7 +131,7 @@ impl Globals {
         globals.server.store(&mut globals.values);
         annotations::read_keys(&mut reader, &mut globals.values);
         globals.server = Arc::new(ServerSettings::take(&mut globals.values));
-        globals.blocklist = globals.values.take();
+        globals.filters = globals.values.take().unwrap_or_default();
         let findings = reader.done();
         (globals.closed, globals.problems) = (findings.denied, findings.problems);
         globals.references = findings.references;

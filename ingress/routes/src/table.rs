@@ -44,7 +44,7 @@ pub use self::route::Route;
 pub use self::server_tls::ServerTls;
 use self::servers::FoundHost;
 use crate::affinity::Affinity;
-use crate::annotations::{AffinitySettings, Blocklist, Reference};
+use crate::annotations::{AffinitySettings, Reference};
 use crate::class::Classes;
 use crate::exchange::Exchange;
 use crate::globals::Globals;
@@ -52,7 +52,7 @@ use crate::limits::{Evicted, LimitZones};
 use crate::options::{PoolKey, RouteOptions};
 use crate::path::encode;
 use crate::pattern::{PatternCache, StepBudget};
-use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
+use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter, ServerFilters};
 use crate::precedence::CATCH_ALL;
 use crate::problem::{Effect, RoutingProblem};
 use crate::settings::ServerSettings;
@@ -133,7 +133,7 @@ struct UpstreamUsers {
 /// The location that a request matches.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteMatch<'t> {
-    blocklist: Option<&'t Blocklist>,
+    filters: &'t ServerFilters,
     host: &'t Host,
     path_match: PathMatch<'t>,
     /// The key of the host, if it was found under another name, and why.
@@ -174,7 +174,7 @@ impl RouteTable {
             _ => host.find(path, request, &mut step_budget),
         };
         RouteMatch {
-            blocklist: self.globals.blocklist(),
+            filters: self.globals.filters(),
             host,
             path_match,
             extra_name,
@@ -268,7 +268,7 @@ impl<'t> RouteMatch<'t> {
         }
     }
 
-    /// Does the rewrite phase, in nginx's order: the 403 of the blocklist, `app-root` of the host, the 413 of a body that is announced as
+    /// Does the rewrite phase, in nginx's order: the filters of all hosts (blocklists), `app-root` of the host, the 413 of a body that is announced as
     /// too long, the redirect to a missing slash, the 503 of a closed route, the filters of the route. After
     /// [`FilterOutcome::Continue`] the phases of the route's [`Plan`] follow.
     ///
@@ -285,9 +285,7 @@ impl<'t> RouteMatch<'t> {
     }
 
     fn rewrite_phase(&self, exchange: &mut Exchange) -> FilterOutcome {
-        if let Some(blocklist) = self.blocklist
-            && let outcome @ FilterOutcome::Respond(_) = blocklist.request(exchange)
-        {
+        if let outcome @ FilterOutcome::Respond(_) = self.filters.request(exchange) {
             return outcome;
         }
         if let (Some((NameKind::Counterpart, _)), PathMatch::Route(route)) =

@@ -1,7 +1,5 @@
 //! Clients that are refused on every host by what they send as `User-Agent` or `Referer`.
 
-use std::sync::Arc;
-
 use http::header::{REFERER, USER_AGENT};
 use http::{HeaderName, StatusCode};
 
@@ -9,7 +7,7 @@ use super::{AnnotationFamily, FamilyKey, SettingReader};
 use crate::exchange::Exchange;
 use crate::family_values::FamilyValues;
 use crate::pattern::{Pattern, StepLimitExceeded};
-use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
+use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter, ServerFilters};
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
@@ -39,7 +37,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 
 /// The lists of the ConfigMap.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Blocklist {
+struct Blocklist {
     user_agents: Vec<BlockEntry>,
     referers: Vec<BlockEntry>,
 }
@@ -96,7 +94,9 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
         referers: list(reader, "block-referers"),
     };
     if blocklist != Blocklist::default() {
-        values.set(Arc::new(blocklist));
+        let mut filters = values.take::<ServerFilters>().unwrap_or_default();
+        filters.push(blocklist);
+        values.set(filters);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Filters: the effects of annotations on requests and responses.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::LOCATION;
@@ -15,6 +16,34 @@ use crate::exchange::Exchange;
 pub trait RequestFilter: Send + Sync + Debug {
     /// Called before an upstream is chosen. May change the target or answer the request.
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome;
+}
+
+/// Filters of the requests to all hosts, in the order of their families. They run before anything that belongs to a host.
+#[derive(Clone, Debug, Default)]
+pub struct ServerFilters(Vec<Arc<dyn RequestFilter>>);
+
+impl ServerFilters {
+    /// Adds a filter.
+    pub(crate) fn push(&mut self, filter: impl RequestFilter + 'static) {
+        self.0.push(Arc::new(filter));
+    }
+
+    /// Applies the filters until one answers.
+    pub(crate) fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
+        for filter in &self.0 {
+            if let outcome @ FilterOutcome::Respond(_) = filter.request(exchange) {
+                return outcome;
+            }
+        }
+        FilterOutcome::Continue
+    }
+}
+
+/// Compared by their `Debug` text: filters are plain values of settings.
+impl PartialEq for ServerFilters {
+    fn eq(&self, other: &Self) -> bool {
+        format!("{self:?}") == format!("{other:?}")
+    }
 }
 
 /// A filter of the head of the request to an endpoint.
