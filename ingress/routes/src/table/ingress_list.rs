@@ -38,6 +38,13 @@ pub(super) struct IngressTraits {
     pub(super) affinity: bool,
 }
 
+/// The old and new versions of Ingresses that share an upstream or a reference.
+#[derive(Default)]
+pub(super) struct IngressSides<'t> {
+    pub(super) removed: Vec<&'t Arc<ParsedIngress>>,
+    pub(super) added: Vec<&'t Arc<ParsedIngress>>,
+}
+
 impl IngressList {
     /// The list with some Ingresses removed and others added.
     pub(super) fn with<'t>(

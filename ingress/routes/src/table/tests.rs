@@ -1,9 +1,10 @@
 //! The outcome of requests for Ingress manifests. Names in brackets are the files of ingress-nginx's e2e suite that the cases
 //! come from.
 
-use cluster::Object;
+use cluster::{Kind, Object};
 
 use super::*;
+use crate::options::RouteOptions;
 use crate::testing::{TestCluster, class, manifests};
 
 mod law;

@@ -1,0 +1,32 @@
+//! The Ingresses that use an upstream, and what they share.
+
+use std::sync::Arc;
+
+use super::ingress_list::{IngressList, IngressSides};
+use crate::affinity::Affinity;
+use crate::annotations::AffinitySettings;
+
+/// The Ingresses that use an upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct UpstreamUsers {
+    pub(super) all: IngressList,
+    /// The affinity of the first Ingress that has one. Rules without an affinity read its cookie and set none.
+    pub(super) shared_affinity: Option<Arc<Affinity>>,
+}
+
+impl UpstreamUsers {
+    /// The users of an upstream after a change; `None` if there is none left.
+    pub(super) fn advance(last: Option<&Self>, sides: &IngressSides<'_>) -> Option<Self> {
+        let empty = IngressList::default();
+        let all = last.map_or(&empty, |last| &last.all);
+        let all = all.with(sides.removed.iter().copied(), sides.added.iter().copied());
+        if all.is_empty() {
+            return None;
+        }
+        let first = all.first(|traits| traits.affinity);
+        let shared_affinity = first
+            .and_then(|parsed| parsed.settings.values.get::<AffinitySettings>())
+            .and_then(|affinity| affinity.cookie.clone());
+        Some(Self { all, shared_affinity })
+    }
+}
