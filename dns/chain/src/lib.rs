@@ -27,6 +27,7 @@ pub mod setup;
 
 mod metadata;
 pub mod search_path;
+mod cluster_names;
 pub mod expression;
 
 mod names;

@@ -18,6 +18,7 @@ mod forward;
 mod header;
 mod health;
 mod hosts;
+mod k8s_external;
 mod kubernetes;
 mod loadbalance;
 mod local;
@@ -70,6 +71,7 @@ pub const PLUGINS: &[PluginEntry] = &[
     minimal::ENTRY,
     template::ENTRY,
     hosts::ENTRY,
+    k8s_external::ENTRY,
     kubernetes::ENTRY,
     file::ENTRY,
     auto::ENTRY,
@@ -101,7 +103,6 @@ pub const NOT_BUILT: &[&str] = &[
     "route53",
     "azure",
     "clouddns",
-    "k8s_external",
     "secondary",
     "etcd",
     "grpc",

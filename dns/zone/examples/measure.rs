@@ -99,7 +99,7 @@ fn objects(i: u32, each: u32) -> [Event; 3] {
         _ => ServiceKind::ClusterIp([IpAddr::V4(cluster_ip(i))].into_iter().collect()),
     };
     let port = ServicePort { name: "http".into(), protocol: Protocol::Tcp, port: 80, target: "8080".into() };
-    let service = Service { key, kind, ports: [port].into_iter().collect() };
+    let service = Service { key, kind, ports: [port].into_iter().collect(), external: Box::default() };
     let namespace = Namespace { key: Key::cluster(namespace), labels: Vec::new() };
     [
         Event::Apply(Object::Namespace(Arc::new(namespace))),

@@ -3,6 +3,7 @@
 mod resolved;
 mod apex;
 mod chase;
+mod external;
 mod reverse;
 mod srv;
 
@@ -14,6 +15,7 @@ use dns_wire::{Owner, Query, Reply, Section};
 use crate::address::reversed;
 use crate::records::{EndpointRecord, ServiceRecords, ServiceShape};
 use crate::zone::{ServedZone, Zone};
+pub use external::ExternalZones;
 use resolved::{QuestionName, ResolvedName};
 
 /// Outcome of a query. All variants but [`ZoneVerdict::NotMine`] and [`ZoneVerdict::Refused`] leave a complete reply.
@@ -229,16 +231,17 @@ impl Tail<'_> {
     }
 }
 
-/// Appends `<name>.<service>.<namespace>.svc.<tail>`; `name` is in wire form and may be empty.
-fn put_name(bytes: &mut Vec<u8>, name: &[u8], service: &ServiceRecords, tail: &[u8]) {
-    for part in [name, &service.key, b"\x03svc", tail] {
+/// Appends `<name>.<service>.<namespace>.<branch>.<tail>`; `name` is in wire form and may be empty. The branch is `svc`, or
+/// empty in a zone of `k8s_external`.
+fn put_name(bytes: &mut Vec<u8>, name: &[u8], service: &ServiceRecords, branch: &[u8], tail: &[u8]) {
+    for part in [name, &service.key, branch, tail] {
         bytes.extend_from_slice(part);
     }
 }
 
-/// Whether `<name>.<service>.<namespace>.svc.<zone>` fits into 255 bytes (RFC 1035 §2.3.4).
-fn fits(name: &[u8], service: &ServiceRecords, zone_length: usize) -> bool {
-    name.len() + service.key.len() + 4 + zone_length <= dns_wire::name::MAX_NAME
+/// Whether `<name>.<service>.<namespace>.<branch>.<zone>` fits into 255 bytes (RFC 1035 §2.3.4).
+fn fits(name: &[u8], service: &ServiceRecords, branch: &[u8], zone_length: usize) -> bool {
+    name.len() + service.key.len() + branch.len() + zone_length <= dns_wire::name::MAX_NAME
 }
 
 impl ServedZone {

@@ -29,6 +29,8 @@ pub(crate) struct ServiceRecords {
     pub(crate) v6: Box<[Ipv6Addr]>,
     /// One entry per EndpointSlice, ordered by slice name.
     pub(crate) groups: Box<[SliceRecords]>,
+    /// How the Service is reached from outside; boxed, as few Services are.
+    pub(crate) external: Option<Box<ExternalRecords>>,
     /// Endpoint names in wire form (the labels before the key) and topology zones, in lower case, each preceded by its
     /// length.
     texts: Box<[u8]>,
@@ -70,6 +72,34 @@ pub(crate) struct EndpointAlias {
     pub(crate) name: Box<[u8]>,
     /// CNAME target in wire form, as written.
     pub(crate) target: Box<[u8]>,
+}
+
+/// Where a Service is reached from outside of the cluster.
+#[derive(Debug, PartialEq)]
+pub(crate) struct ExternalRecords {
+    /// At least one.
+    pub(crate) hosts: Box<[ExternalHost]>,
+    /// The ports of the Service.
+    pub(crate) ports: Box<[PortRecord]>,
+}
+
+/// An external IP, or an address or name of a load balancer.
+#[derive(Debug, PartialEq)]
+pub(crate) enum ExternalHost {
+    /// An address.
+    Address(IpAddr),
+    /// A name in wire form.
+    Name(Box<[u8]>),
+}
+
+impl ExternalRecords {
+    /// The addresses among the targets.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.hosts.iter().filter_map(|target| match target {
+            ExternalHost::Address(address) => Some(*address),
+            ExternalHost::Name(_) => None,
+        })
+    }
 }
 
 /// A port. An object without ports has one entry without name, protocol and number.
@@ -223,8 +253,10 @@ impl ServiceRecords {
         let v4 = self.v4.iter().map(|address| IpAddr::V4(*address)).filter(|_| cluster);
         let v6 = self.v6.iter().map(|address| IpAddr::V6(*address)).filter(|_| cluster);
         let endpoints = self.endpoints().map(|endpoint| endpoint.address);
+        let external = self.external.iter().flat_map(|external| external.addresses());
         let ptr_entry = |address| PtrEntry { address: address_hash(address), service: self.hash };
-        let mut ptr_entries: Vec<PtrEntry> = v4.chain(v6).chain(endpoints).map(ptr_entry).collect();
+        let mut ptr_entries: Vec<PtrEntry> =
+            v4.chain(v6).chain(endpoints).chain(external).map(ptr_entry).collect();
         ptr_entries.sort_by(PtrEntry::order);
         ptr_entries.dedup();
         ptr_entries

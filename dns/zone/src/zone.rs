@@ -61,7 +61,14 @@ pub(crate) struct ServedZone {
     pub(crate) reverse: bool,
     /// Built from ServiceImports instead of Services.
     pub(crate) multicluster: bool,
+    /// The labels between a Service's key and the zone: `svc`, or none in a zone of `k8s_external`.
+    pub(crate) branch: &'static [u8],
+    /// TTL of the addresses of SRV targets in seconds.
+    pub(crate) address_ttl: u32,
 }
+
+/// The label between the key of a Service and a zone of the cluster.
+pub(crate) const SVC: &[u8] = b"\x03svc";
 
 impl ZonePlan {
     pub(crate) fn new(options: ZoneOptions) -> Self {
@@ -71,6 +78,8 @@ impl ZonePlan {
             reverse: name.labels().last().is_some_and(|last| last.eq_ignore_ascii_case(b"arpa"))
                 && is_reverse(name),
             multicluster: options.multicluster.iter().any(|zone| name.is_within(zone)),
+            branch: SVC,
+            address_ttl: options.ttl,
         };
         let mut origins: Vec<ServedZone> = options.zones.iter().map(origin).collect();
         let forward = origins.iter().find(|origin| !origin.reverse);
@@ -81,18 +90,22 @@ impl ZonePlan {
 
     /// The longest zone that contains the name.
     pub(crate) fn origin(&self, query: &Query) -> Option<&ServedZone> {
-        let (name, offsets) = (query.lower(), query.offsets());
-        self.origins.iter().find(|origin| {
-            let zone = origin.name.wire();
-            let Some(start) = name.len().checked_sub(zone.len()) else { return false };
-            let Some(left) = offsets.len().checked_sub(origin.labels) else { return false };
-            let border = offsets.get(left).map_or(name.len() - 1, |offset| usize::from(*offset));
-            border == start && name[start..] == *zone
-        })
+        self.origins.iter().find(|origin| origin.contains(query))
     }
 }
 
-fn is_reverse(name: &Name) -> bool {
+impl ServedZone {
+    /// Whether the name of the query is in the zone.
+    pub(crate) fn contains(&self, query: &Query) -> bool {
+        let (name, offsets, zone) = (query.lower(), query.offsets(), self.name.wire());
+        let Some(start) = name.len().checked_sub(zone.len()) else { return false };
+        let Some(left) = offsets.len().checked_sub(self.labels) else { return false };
+        let border = offsets.get(left).map_or(name.len() - 1, |offset| usize::from(*offset));
+        border == start && name[start..] == *zone
+    }
+}
+
+pub(crate) fn is_reverse(name: &Name) -> bool {
     ["in-addr.arpa", "ip6.arpa"].iter().any(|tree| {
         let tree: Name = tree.parse().expect("it is a name");
         name.is_within(&tree)

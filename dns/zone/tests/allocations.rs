@@ -8,7 +8,7 @@ mod world;
 
 use counting_allocator::allocations;
 use dns_wire::{Name, Query, Reply};
-use dns_zone::{PodMode, ZoneOptions, ZoneVerdict};
+use dns_zone::{ExternalZones, PodMode, ZoneOptions, ZoneVerdict};
 use world::{options, zone};
 
 #[test]
@@ -23,7 +23,14 @@ fn an_answer_allocates_nothing() {
         slice n/heads-6 heads http/tcp/80 : fd00::a=web-0@east fd00::b
         service n/inside -> web.n.svc.cluster.local
         service n/ext -> example.org
+        service n/edge 10.96.0.2 http/tcp/80 >192.0.2.1 >2001:db8::1
         ",
+    );
+    let external = ExternalZones::new(
+        &["example.com", "2.0.192.in-addr.arpa"].map(|zone| zone.parse().expect("a name")),
+        &"dns".parse().expect("a name"),
+        5,
+        true,
     );
     let packets: Vec<(&str, u16, Vec<u8>, ZoneVerdict)> = [
         ("web.n.svc.cluster.local", 1, ZoneVerdict::Answered),
@@ -49,6 +56,12 @@ fn an_answer_allocates_nothing() {
         ("cluster.local", 6, ZoneVerdict::Answered),
         ("dns-version.cluster.local", 16, ZoneVerdict::Answered),
         ("example.org", 1, ZoneVerdict::NotMine),
+        ("edge.n.example.com", 1, ZoneVerdict::Answered),
+        ("edge.n.example.com", 33, ZoneVerdict::Answered),
+        ("nope.n.example.com", 28, ZoneVerdict::NameError),
+        ("web-0.heads.n.example.com", 28, ZoneVerdict::Answered),
+        ("_http._tcp.heads.n.example.com", 33, ZoneVerdict::Answered),
+        ("1.2.0.192.in-addr.arpa", 12, ZoneVerdict::Answered),
     ]
     .into_iter()
     .map(|(name, qtype, verdict)| (name, qtype, packet(name, qtype), verdict))
@@ -59,7 +72,10 @@ fn an_answer_allocates_nothing() {
             let mut result = None;
             let count = allocations(|| {
                 let taken = query.parse(packet);
-                let got = zone.answer(&query, &[], &mut reply);
+                let mut got = zone.answer_external(&external, &query, &[], &mut reply);
+                if got == ZoneVerdict::NotMine {
+                    got = zone.answer(&query, &[], &mut reply);
+                }
                 result = Some((taken, got, reply.encode(&query, query.udp_limit(), &mut out)));
             });
             let (taken, got, length) = result.expect("the work was done");

@@ -281,7 +281,7 @@ pub(crate) fn service(line: &str) -> (Service, EndpointSlice) {
             endpoints: [].into(),
             zones: [].into(),
         };
-        return (Service { key, kind, ports: Vec::new().into() }, slice);
+        return (Service { key, kind, ports: Vec::new().into(), external: Box::default() }, slice);
     }
     let (port, port_name) = second.split_once(':').unwrap_or((second, ""));
     let port = ServicePort {
@@ -306,7 +306,8 @@ pub(crate) fn service(line: &str) -> (Service, EndpointSlice) {
         endpoints: endpoints.collect(),
         zones: [].into(),
     };
-    (Service { key, kind: ServiceKind::ClusterIp([].into_iter().collect()), ports: [port].into() }, slice)
+    let kind = ServiceKind::ClusterIp([].into_iter().collect());
+    (Service { key, kind, ports: [port].into(), external: Box::default() }, slice)
 }
 
 pub(crate) fn class(name: &str, controller: &str, default: bool) -> Object {

@@ -55,7 +55,12 @@ fn service() -> [Event; 2] {
         zones: [].into(),
     };
     [
-        Event::Apply(Object::Service(Arc::new(Service { key, kind, ports: [port].into_iter().collect() }))),
+        Event::Apply(Object::Service(Arc::new(Service {
+            key,
+            kind,
+            ports: [port].into_iter().collect(),
+            external: Box::default(),
+        }))),
         Event::Apply(Object::EndpointSlice(Arc::new(slice))),
     ]
 }

@@ -132,10 +132,12 @@ fn service() -> impl Strategy<Value = Service> {
         1 => name(&["example.org", "web.default.svc.cluster.local", "10.0.0.1", "UPPER.example"])
             .prop_map(ServiceKind::ExternalName),
     ];
-    (key(), kind, vec(service_port(), 0..3)).prop_map(|(key, kind, ports)| Service {
+    let external = vec(name(&["192.0.2.1", "fd00:1::1", "lb.example.org"]), 0..2);
+    (key(), kind, vec(service_port(), 0..3), external).prop_map(|(key, kind, ports, external)| Service {
         key,
         kind,
         ports: ports.into(),
+        external: external.into(),
     })
 }
 

@@ -343,3 +343,86 @@ endpoints: [{{ addresses: [{own}] }}]
     stage.plane.api.delete("Service", "kube-system", "kube-dns");
     stage.plane.api.delete("EndpointSlice", "kube-system", "kube-dns");
 }
+
+pub(crate) fn external_names_follow_addresses_and_load_balancers(stage: &mut Stage) {
+    let namespace = "records-external";
+    stage.plane.api.apply(&manifests::namespace(namespace));
+    stage.plane.api.apply(
+        "
+apiVersion: v1
+kind: Service
+metadata: { name: fixed, namespace: records-external }
+spec: { externalIPs: [192.0.2.10, '2001:db8::10'], ports: [{ name: http, port: 80 }, { name: https, port: 443 }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: balanced, namespace: records-external }
+spec: { type: LoadBalancer, ports: [{ name: http, port: 80 }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: inside, namespace: records-external }
+spec: { ports: [{ name: http, port: 80 }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: heads, namespace: records-external }
+spec: { clusterIP: None, ports: [{ name: http, port: 80 }] }
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: heads, namespace: records-external, labels: { kubernetes.io/service-name: heads } }
+addressType: IPv4
+ports: [{ name: http, port: 80 }]
+endpoints: [{ addresses: [10.244.77.1], hostname: h0 }, { addresses: [10.244.77.2] }]
+",
+    );
+    let status = |ingress: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: balanced, namespace: {namespace}}}, \
+             status: {{loadBalancer: {{ingress: [{ingress}]}}}}}}"
+        )
+    };
+    stage.plane.api.apply_status(&status("{ip: 192.0.2.20}"));
+    let options = "}\nk8s_external example.org in-addr.arpa {\nheadless\nfallthrough in-addr.arpa";
+    let portolan = stage.dns(&stage.corefile(options));
+    stage.resolver().expect(
+        SOON,
+        "
+fixed.records-external.example.org               A    = 192.0.2.10
+fixed.records-external.example.org               AAAA = 2001:db8::10
+FIXED.Records-External.example.ORG               A    = 192.0.2.10
+fixed.records-external.example.org               TXT  = NODATA
+fixed.records-external.example.org               SRV  = 0 25 80 fixed.records-external.example.org., 0 25 443 fixed.records-external.example.org.
+_https._tcp.fixed.records-external.example.org   SRV  = 0 50 443 fixed.records-external.example.org.
+_dns._udp.fixed.records-external.example.org     SRV  = NXDOMAIN
+any.fixed.records-external.example.org           A    = 192.0.2.10
+a.b.c.fixed.records-external.example.org         A    = NXDOMAIN
+10.2.0.192.in-addr.arpa                          PTR  = fixed.records-external.example.org.
+balanced.records-external.example.org            A    = 192.0.2.20
+20.2.0.192.in-addr.arpa                          PTR  = balanced.records-external.example.org.
+inside.records-external.example.org              A    = NXDOMAIN
+heads.records-external.example.org               A    = 10.244.77.1, 10.244.77.2
+h0.heads.records-external.example.org            A    = 10.244.77.1
+10-244-77-2.heads.records-external.example.org   A    = 10.244.77.2
+_http._tcp.heads.records-external.example.org    SRV  = 0 50 80 h0.heads.records-external.example.org., 0 50 80 10-244-77-2.heads.records-external.example.org.
+records-external.example.org                     A    = NODATA
+nowhere.example.org                              A    = NXDOMAIN
+example.org                                      NS   = ns1.dns.example.org.
+dns.example.org                                  A    = NODATA
+ns2.dns.example.org                              A    = NXDOMAIN
+",
+    );
+    // The name of a load balancer is resolved through the server.
+    let name = "hostname: fixed.records-external.example.org";
+    stage.plane.api.apply_status(&status(&format!("{{{name}}}")));
+    stage.resolver().expect(
+        SOON,
+        "
+balanced.records-external.example.org    A    = CNAME fixed.records-external.example.org., 192.0.2.10
+balanced.records-external.example.org    SRV  = 0 100 80 fixed.records-external.example.org.
+20.2.0.192.in-addr.arpa                  PTR  = NXDOMAIN
+",
+    );
+    assert!(portolan.stop().success(), "SIGTERM is a good end");
+}

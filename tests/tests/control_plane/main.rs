@@ -46,6 +46,7 @@ const CASES: &[Case<Stage>] = cases![
     dns_records::pod_names_follow_the_pods_option,
     dns_records::empty_non_terminals_exist_and_other_names_do_not,
     dns_records::the_apex_has_a_start_of_authority_and_name_servers,
+    dns_records::external_names_follow_addresses_and_load_balancers,
     dns_changes::a_service_is_created_changed_and_deleted,
     dns_changes::a_pod_that_is_no_longer_ready_leaves_its_service,
     dns_changes::a_change_of_endpoints_is_timed,

@@ -18,6 +18,7 @@ use dns_wire::{Name, Reply, Section};
 use dns_zone::{PodMode, ZoneVerdict};
 use futures_util::future::BoxFuture;
 
+use crate::cluster_names::ClusterNames;
 use crate::metadata::MetadataOffer;
 use crate::names::Zones;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
@@ -192,7 +193,11 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         });
         Ok(Box::new((gate, super::Task(task))) as PluginGuard)
     });
-    Ok(vec![Arc::new(Kubernetes { view, own: setup.own_addresses().into(), fallthrough })])
+    let own: Arc<[IpAddr]> = setup.own_addresses().into();
+    if setup.is_wanted::<ClusterNames>() {
+        setup.offer(Arc::new(ClusterNames { zone: view.current.clone(), own: own.clone() }));
+    }
+    Ok(vec![Arc::new(Kubernetes { view, own, fallthrough })])
 }
 
 /// Offers what is known about names and clients to `metadata` and `autopath`, where the server block has them.

@@ -48,7 +48,12 @@ impl FakeCluster {
         let service = |name, kind| {
             let ports = [port.clone()].into_iter().collect();
             let key = Key::new("default", name);
-            Event::Apply(Object::Service(Arc::new(cluster::Service { key, kind, ports })))
+            Event::Apply(Object::Service(Arc::new(cluster::Service {
+                key,
+                kind,
+                ports,
+                external: Box::default(),
+            })))
         };
         let cluster_ips = |ips: &[&str]| {
             ServiceKind::ClusterIp(ips.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<_>>().into())

@@ -9,12 +9,12 @@ use smallvec::SmallVec;
 use super::resolved::QuestionName;
 use super::{push_extra, put_name};
 use crate::records::{EndpointRecord, ServiceRecords, ServiceShape};
-use crate::zone::Zone;
+use crate::zone::{SVC, Zone};
 
 /// Upper bound of the SOA record's TTL in seconds, as in CoreDNS.
 const SOA_TTL: u32 = 300;
 /// Refresh, retry and expire of the SOA record in seconds, as in CoreDNS.
-const TIMES: [u32; 3] = [7200, 1800, 86_400];
+pub(super) const TIMES: [u32; 3] = [7200, 1800, 86_400];
 
 /// A name server of the zone.
 #[derive(Clone, Copy)]
@@ -56,9 +56,9 @@ impl Zone {
             // Services have no names in a zone of ServiceImports.
             match (server.service.filter(|_| !question.origin.multicluster), server.endpoint) {
                 (Some(service), Some(endpoint)) => {
-                    put_name(&mut name, service.name(endpoint, &mut space), service, tail.bytes());
+                    put_name(&mut name, service.name(endpoint, &mut space), service, SVC, tail.bytes());
                 }
-                (Some(service), None) => put_name(&mut name, &[], service, tail.bytes()),
+                (Some(service), None) => put_name(&mut name, &[], service, SVC, tail.bytes()),
                 (None, _) => name.extend([b"\x02ns\x03dns", tail.bytes()].concat()),
             }
             if !reply.section(Section::Answer).any(|record| reply.rdata(record) == name) {

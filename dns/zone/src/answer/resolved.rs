@@ -58,7 +58,7 @@ impl<'a> QuestionName<'a> {
     }
 
     /// The i-th label from the left in lower case; empty past the end.
-    fn label(&self, i: usize) -> &'a [u8] {
+    pub(super) fn label(&self, i: usize) -> &'a [u8] {
         let (name, Some(&at)) = (self.query.lower(), self.query.offsets().get(i)) else { return &[] };
         let at = usize::from(at);
         name.get(at + 1..at + 1 + usize::from(name[at])).unwrap_or_default()
@@ -133,15 +133,15 @@ impl Zone {
             0 => Self::found(service, EndpointFilter::default()),
             1 => {
                 let address = endpoint_address(question.label(0));
-                Self::found(service, EndpointFilter { endpoint, address, ..EndpointFilter::default() })
+                Self::found(service, EndpointFilter::endpoint(endpoint, address))
             }
             // `<hostname>.<cluster>`; port and protocol labels begin with an underscore (RFC 2782).
             2 if question.origin.multicluster && !(0..2).any(|i| question.label(i).starts_with(b"_")) => {
-                Self::found(service, EndpointFilter { endpoint, ..EndpointFilter::default() })
+                Self::found(service, EndpointFilter::endpoint(endpoint, None))
             }
             2 => {
                 let [port, protocol] = [question.label(0), question.label(1)].map(without_underscore);
-                Self::found(service, EndpointFilter { port, protocol, ..EndpointFilter::default() })
+                Self::found(service, EndpointFilter::port(port, protocol))
             }
             _ if self.plan.options.zonal && !question.origin.multicluster => Self::zonal(question, service),
             _ => ResolvedName::Nothing,
@@ -198,6 +198,16 @@ impl Zone {
 }
 
 impl<'a> EndpointFilter<'a> {
+    /// Selects by the name of an endpoint (wire form without the root) and the address that it encodes, if it does.
+    pub(super) fn endpoint(endpoint: &'a [u8], address: Option<IpAddr>) -> Self {
+        Self { endpoint, address, ..Self::default() }
+    }
+
+    /// Selects by port name and protocol.
+    pub(super) fn port(port: &'a [u8], protocol: &'a [u8]) -> Self {
+        Self { port, protocol, ..Self::default() }
+    }
+
     fn is_empty(&self) -> bool {
         self.endpoint.is_empty() && self.port.is_empty() && self.protocol.is_empty() && self.zone.is_empty()
     }
@@ -262,6 +272,6 @@ impl<'a> EndpointFilter<'a> {
     }
 }
 
-fn without_underscore(label: &[u8]) -> &[u8] {
+pub(super) fn without_underscore(label: &[u8]) -> &[u8] {
     label.strip_prefix(b"_").unwrap_or(label)
 }

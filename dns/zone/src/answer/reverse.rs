@@ -7,7 +7,7 @@ use dns_wire::{Owner, Reply, Section};
 
 use super::{fits, put_name};
 use crate::records::{ServiceRecords, ServiceShape};
-use crate::zone::Zone;
+use crate::zone::{SVC, Zone};
 
 impl Zone {
     /// Adds the names of an address: the Service that has it as cluster IP, else every endpoint that has it.
@@ -37,16 +37,16 @@ impl Zone {
     }
 
     /// Services that may have the address. As in CoreDNS, `namespaces` hides PTR records and `namespace_labels` does not.
-    fn pointed(&self, address: IpAddr) -> impl Iterator<Item = &ServiceRecords> {
+    pub(super) fn pointed(&self, address: IpAddr) -> impl Iterator<Item = &ServiceRecords> {
         let all = self.plan.options.namespaces.is_empty();
         self.candidates_by_address(address).filter(move |service| all || service.exposed)
     }
 
     fn push_pointer(&self, name: &[u8], service: &ServiceRecords, reply: &mut Reply) {
         let zone = self.plan.primary.wire();
-        if fits(name, service, zone.len()) {
+        if fits(name, service, SVC, zone.len()) {
             reply.push_with(Section::Answer, Owner::Question, rtype::PTR, self.plan.options.ttl, |bytes| {
-                put_name(bytes, name, service, zone);
+                put_name(bytes, name, service, SVC, zone);
             });
         }
     }

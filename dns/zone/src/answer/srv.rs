@@ -22,7 +22,7 @@ impl Zone {
         reply: &mut Reply,
     ) {
         let none = service.v4.is_empty() && service.v6.is_empty();
-        if none || !fits(&[], service, question.origin.length()) {
+        if none || !fits(&[], service, question.origin.branch, question.origin.length()) {
             return;
         }
         let ttl = self.plan.options.ttl;
@@ -33,7 +33,7 @@ impl Zone {
             }
             reply.push_with(Section::Answer, Owner::Question, rtype::SRV, ttl, |bytes| {
                 put_numbers(bytes, weight, number);
-                put_name(bytes, &[], service, question.zone());
+                put_name(bytes, &[], service, question.origin.branch, question.zone());
             });
         }
         if reply.records().is_empty() {
@@ -62,13 +62,13 @@ impl Zone {
         for (group, endpoint) in candidates() {
             let mut space = None;
             let name = service.name(endpoint, &mut space);
-            if !fits(name, service, question.origin.length()) {
+            if !fits(name, service, question.origin.branch, question.origin.length()) {
                 continue;
             }
             for number in new_ports(service, group, endpoint, filter) {
                 reply.push_with(Section::Answer, Owner::Question, rtype::SRV, ttl, |bytes| {
                     put_numbers(bytes, weight, number);
-                    put_name(bytes, name, service, question.zone());
+                    put_name(bytes, name, service, question.origin.branch, question.zone());
                 });
             }
         }
@@ -77,7 +77,7 @@ impl Zone {
         for (group, endpoint) in candidates() {
             let mut space = None;
             let name = service.name(endpoint, &mut space);
-            if !fits(name, service, question.origin.length()) {
+            if !fits(name, service, question.origin.branch, question.origin.length()) {
                 continue;
             }
             let own = new_ports(service, group, endpoint, filter).count();
@@ -91,10 +91,10 @@ impl Zone {
                     Owner::Target(record)
                 } else {
                     // An earlier endpoint with the same name has added the SRV records.
-                    whole = target(name, service, question.zone());
+                    whole = target(name, service, question);
                     Owner::Name(whole.wire())
                 };
-                push_extra(reply, owner, ttl, endpoint.address);
+                push_extra(reply, owner, question.origin.address_ttl, endpoint.address);
             }
             record += own;
         }
@@ -115,7 +115,10 @@ impl Zone {
 }
 
 /// Numbers of the selected ports.
-fn numbers<'a>(ports: &'a [PortRecord], filter: &'a EndpointFilter<'_>) -> impl Iterator<Item = u16> + 'a {
+pub(super) fn numbers<'a>(
+    ports: &'a [PortRecord],
+    filter: &'a EndpointFilter<'_>,
+) -> impl Iterator<Item = u16> + 'a {
     filter.ports(ports).filter_map(|port| port.number)
 }
 
@@ -147,23 +150,23 @@ fn same_name<'a>(
 
 /// The weight of each of `count` records: their even share of 100, at least 1. Computed in floating point as in CoreDNS,
 /// since rounding differs otherwise.
-fn weight(count: usize) -> u16 {
+pub(super) fn weight(count: usize) -> u16 {
     let share = 100.0 / (100 * count.max(1)) as f64 * 100.0;
     (share.floor() as u16).max(1)
 }
 
 /// Appends priority 0, weight and port.
-fn put_numbers(bytes: &mut Vec<u8>, weight: u16, port: u16) {
+pub(super) fn put_numbers(bytes: &mut Vec<u8>, weight: u16, port: u16) {
     for number in [0, weight, port] {
         bytes.extend_from_slice(&number.to_be_bytes());
     }
 }
 
 /// The target as an uncompressed name.
-fn target(name: &[u8], service: &ServiceRecords, zone: &[u8]) -> dns_wire::Name {
+fn target(name: &[u8], service: &ServiceRecords, question: &QuestionName<'_>) -> dns_wire::Name {
     let mut wire = [0; dns_wire::name::MAX_NAME + 1];
     let mut len = 0;
-    for part in [name, &service.key, b"\x03svc", zone] {
+    for part in [name, &service.key, question.origin.branch, question.zone()] {
         let end = (len + part.len()).min(wire.len());
         wire[len..end].copy_from_slice(&part[..end - len]);
         len = end;

@@ -11,8 +11,8 @@ use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
 use super::{
-    EndpointAlias, EndpointRecord, NONE, PortRecord, ServiceRecords, ServiceShape, SliceRecords, label,
-    service_hash, wire_key,
+    EndpointAlias, EndpointRecord, ExternalHost, ExternalRecords, NONE, PortRecord, ServiceRecords,
+    ServiceShape, SliceRecords, label, service_hash, wire_key,
 };
 use crate::address::dashed;
 use crate::options::ZoneOptions;
@@ -25,9 +25,12 @@ impl ServiceRecords {
         key: &Key,
         exposed: bool,
     ) -> Option<Self> {
-        let service = cluster.get::<Service>(key).map(|service| (&service.kind, &*service.ports));
+        let object = cluster.get::<Service>(key);
+        let service = object.map(|service| (&service.kind, &*service.ports));
         let slices = cluster.slices_of(key).filter(|_| options.endpoints);
-        let service = Self::build(options, service, slices.map(|slice| (&**slice, &[][..])), key, exposed)?;
+        let mut service =
+            Self::build(options, service, slices.map(|slice| (&**slice, &[][..])), key, exposed)?;
+        service.external = object.and_then(|object| from_outside(object));
         (service.shape != ServiceShape::Missing || service.endpoints().next().is_some()).then_some(service)
     }
 
@@ -64,12 +67,7 @@ impl ServiceRecords {
         let (shape, addresses): (ServiceShape, Vec<IpAddr>) = match service {
             None => (ServiceShape::Missing, Vec::new()),
             Some((ServiceKind::ClusterIp(addresses), listed)) => {
-                let ports = ports(listed.iter().map(|port| PortRecord {
-                    name: port.name.clone(),
-                    protocol: Some(port.protocol),
-                    number: Some(port.port),
-                }));
-                (ServiceShape::Cluster(ports, addresses.len()), addresses.to_vec())
+                (ServiceShape::Cluster(service_ports(listed), addresses.len()), addresses.to_vec())
             }
             Some((ServiceKind::Headless, _)) => (ServiceShape::Headless, endpoints().collect()),
             Some((ServiceKind::ExternalName(name), _)) => {
@@ -80,8 +78,9 @@ impl ServiceRecords {
         let ignored = options.ignore_empty_service && matches!(shape, ServiceShape::Cluster(..)) && !ready;
         let served = exposed && !ignored;
         let hash = service_hash(&wire);
+        let (external, index) = (None, Box::default());
         let mut service =
-            Self { key: wire, hash, exposed, served, shape, v4, v6, groups, texts, index: Box::default() };
+            Self { key: wire, hash, exposed, served, shape, v4, v6, groups, external, texts, index };
         service.index = service.index();
         Some(service)
     }
@@ -92,6 +91,25 @@ fn external(name: &str) -> Option<Box<[u8]>> {
     let address = name.parse::<IpAddr>().is_ok();
     let name: Name = name.parse().ok()?;
     (!address && name != Name::ROOT).then(|| name.wire().into())
+}
+
+/// The external hosts of a Service; names that are not valid are left out.
+fn from_outside(service: &Service) -> Option<Box<ExternalRecords>> {
+    let host = |text: &CompactString| match text.parse::<IpAddr>() {
+        Ok(address) => Some(ExternalHost::Address(address.to_canonical())),
+        Err(_) => external(text).map(ExternalHost::Name),
+    };
+    let hosts: Box<[_]> = service.external.iter().filter_map(host).collect();
+    let ports = || service_ports(&service.ports);
+    (!hosts.is_empty()).then(|| Box::new(ExternalRecords { ports: ports(), hosts }))
+}
+
+fn service_ports(listed: &[ServicePort]) -> Box<[PortRecord]> {
+    ports(listed.iter().map(|port| PortRecord {
+        name: port.name.clone(),
+        protocol: Some(port.protocol),
+        number: Some(port.port),
+    }))
 }
 
 fn ports(ports: impl Iterator<Item = PortRecord>) -> Box<[PortRecord]> {

@@ -15,6 +15,7 @@ use hickory_proto::rr::RecordType;
 /// namespace shop stage=prod
 /// service   shop/web 10.96.0.1,fd00::1 http/tcp/80 dns/udp/53
 /// service   shop/heads None
+/// service   shop/edge 10.96.0.2 http/tcp/80 >192.0.2.1 >lb.example.org
 /// service   shop/ext -> example.org
 /// slice     shop/web-1 web http/tcp/8080 : 10.244.0.1 10.244.0.2=hostname 10.244.0.3~pod !10.244.0.4 10.244.0.5@zone
 /// pod       shop/web-0 10.244.0.1 fd00::1
@@ -53,9 +54,11 @@ fn object(line: &str) -> Option<Object> {
                 port,
                 target: CompactString::default(),
             };
-            let ports = words.map(|word| port(self::port(word).expect(word))).collect();
+            let (external, ports): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with('>'));
+            let external = external.iter().map(|word| word[1..].into()).collect();
+            let ports = ports.into_iter().map(|word| port(self::port(word).expect(word))).collect();
             if kind == "service" {
-                Object::Service(Arc::new(Service { key, kind: reach, ports }))
+                Object::Service(Arc::new(Service { key, kind: reach, ports, external }))
             } else {
                 Object::ServiceImport(Arc::new(ServiceImport { key, kind: reach, ports }))
             }
@@ -147,6 +150,14 @@ pub(crate) fn unsynced(options: ZoneOptions, events: impl IntoIterator<Item = Ev
 
 /// Answers a query and decodes the packet with hickory-proto.
 pub(crate) fn ask(zone: &Zone, own: &[IpAddr], name: &str, rtype: &str) -> (ZoneVerdict, Vec<String>) {
+    ask_with(&|query, reply| zone.answer(query, own, reply), name, rtype)
+}
+
+/// Fills the reply to a query.
+pub(crate) type Answering<'a> = &'a dyn Fn(&Query, &mut Reply) -> ZoneVerdict;
+
+/// As [`ask`], with a function that answers.
+pub(crate) fn ask_with(answering: Answering<'_>, name: &str, rtype: &str) -> (ZoneVerdict, Vec<String>) {
     let name: Name = name.parse().expect(name);
     let number = match rtype.strip_prefix("TYPE") {
         Some(number) => number.parse().expect(rtype),
@@ -154,7 +165,7 @@ pub(crate) fn ask(zone: &Zone, own: &[IpAddr], name: &str, rtype: &str) -> (Zone
     };
     let query = Query::new(7, &name, number);
     let mut reply = Reply::default();
-    let verdict = zone.answer(&query, own, &mut reply);
+    let verdict = answering(&query, &mut reply);
     let mut packet = vec![0; 65535];
     let length = reply.encode(&query, 65535, &mut packet);
     let message = Message::from_vec(&packet[..length]).expect("others read it");
@@ -171,6 +182,11 @@ pub(crate) fn ask(zone: &Zone, own: &[IpAddr], name: &str, rtype: &str) -> (Zone
 /// the authority section after `!` and of the additional section after `+`; `! SOA` is the SOA of `cluster.local`, `! SET`
 /// that of `clusterset.local`.
 pub(crate) fn check(zone: &Zone, own: &[IpAddr], table: &str) {
+    check_with(&|query, reply| zone.answer(query, own, reply), SOA, table);
+}
+
+/// As [`check`], with a function that answers and the SOA record of its zone.
+pub(crate) fn check_with(answering: Answering<'_>, soa: &str, table: &str) {
     let lines: Vec<&str> = table.lines().filter(|line| !line.trim().is_empty()).collect();
     let mut at = 0;
     let mut wrong = String::new();
@@ -181,11 +197,11 @@ pub(crate) fn check(zone: &Zone, own: &[IpAddr], table: &str) {
         let mut expected = vec![rcode.to_owned()];
         while at < lines.len() && lines[at].starts_with("    ") {
             let line = lines[at].split_whitespace().collect::<Vec<_>>().join(" ");
-            let set = SOA.replace("cluster.local", "clusterset.local");
-            expected.push(line.replace("! SOA", SOA).replace("! SET", &set));
+            let set = soa.replace("cluster.local", "clusterset.local");
+            expected.push(line.replace("! SOA", soa).replace("! SET", &set));
             at += 1;
         }
-        let (_, got) = ask(zone, own, name, rtype);
+        let (_, got) = ask_with(answering, name, rtype);
         let got: Vec<String> =
             got.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         if got != expected {

@@ -179,7 +179,12 @@ impl TestCluster {
         let port = ServicePort { name: "".into(), protocol: Protocol::Tcp, port: 80, target: "80".into() };
         let kind = ServiceKind::ClusterIp(["10.96.0.1".parse().unwrap()].into_iter().collect());
         let key = Key::new("default", name);
-        self.apply(Object::Service(Arc::new(Service { key, kind, ports: [port].into_iter().collect() })));
+        self.apply(Object::Service(Arc::new(Service {
+            key,
+            kind,
+            ports: [port].into_iter().collect(),
+            external: Box::default(),
+        })));
         self.endpoints(name, endpoints);
     }
 
@@ -223,7 +228,12 @@ impl TestCluster {
         let port = ServicePort { port: port.target.parse().unwrap(), ..port };
         let kind = ServiceKind::ExternalName(host.into());
         let key = Key::new("default", name);
-        self.apply(Object::Service(Arc::new(Service { key, kind, ports: [port].into_iter().collect() })));
+        self.apply(Object::Service(Arc::new(Service {
+            key,
+            kind,
+            ports: [port].into_iter().collect(),
+            external: Box::default(),
+        })));
     }
 
     /// An Ingress that routes every path of a host to the Service of the same name.

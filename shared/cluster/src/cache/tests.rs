@@ -102,8 +102,12 @@ fn a_dropped_pending_projection_leaves_no_recording() {
 }
 
 fn service(name: &str) -> Event {
-    let service =
-        Service { key: Key::new("default", name), kind: ServiceKind::Headless, ports: Default::default() };
+    let service = Service {
+        key: Key::new("default", name),
+        kind: ServiceKind::Headless,
+        ports: Default::default(),
+        external: Box::default(),
+    };
     Event::Apply(Object::Service(Arc::new(service)))
 }
 

@@ -24,6 +24,9 @@ pub struct Service {
     pub kind: ServiceKind,
     /// `spec.ports`.
     pub ports: SmallVec<[ServicePort; 1]>,
+    /// Where the Service is reached from outside of the cluster: `spec.externalIPs`, then `ip` or else `hostname` of each of
+    /// `status.loadBalancer.ingress`; read by `k8s_external`.
+    pub external: Box<[CompactString]>,
 }
 
 /// How a Service is reached: `spec.type` and `spec.clusterIPs` combined.

@@ -35,6 +35,8 @@ pub(super) struct SlimService {
     metadata: Metadata,
     #[serde(default, deserialize_with = "nullable")]
     spec: Spec,
+    #[serde(default, deserialize_with = "nullable")]
+    status: Status,
 }
 
 #[derive(Deserialize, Default)]
@@ -47,8 +49,38 @@ struct Spec {
     cluster_ips: Vec<CompactString>,
     #[serde(default, deserialize_with = "nullable", rename = "externalName")]
     external_name: CompactString,
+    #[serde(default, deserialize_with = "nullable", rename = "externalIPs")]
+    external_ips: Vec<CompactString>,
     #[serde(default, deserialize_with = "nullable")]
     ports: Vec<SlimPort>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    #[serde(default, deserialize_with = "nullable")]
+    load_balancer: LoadBalancer,
+}
+
+#[derive(Deserialize, Default)]
+struct LoadBalancer {
+    #[serde(default, deserialize_with = "nullable")]
+    ingress: Vec<LoadBalancerIngress>,
+}
+
+/// An address of the load balancer, or its name.
+#[derive(Deserialize)]
+struct LoadBalancerIngress {
+    #[serde(default, deserialize_with = "nullable")]
+    ip: CompactString,
+    #[serde(default, deserialize_with = "nullable")]
+    hostname: CompactString,
+}
+
+impl LoadBalancerIngress {
+    fn target(self) -> CompactString {
+        if self.ip.is_empty() { self.hostname } else { self.ip }
+    }
 }
 
 #[derive(Deserialize, Default, PartialEq)]
@@ -84,7 +116,10 @@ impl Slim for SlimService {
         check_port_names("spec.ports", self.spec.ports.iter().map(|port| &*port.name), defects);
         let ports = self.spec.ports.into_iter().enumerate();
         let ports = ports.map(|(at, port)| port.port(at)).collect::<Result<_, _>>()?;
-        Ok(Some(Object::Service(Arc::new(Service { key, kind, ports }))))
+        let from_outside = self.status.load_balancer.ingress.into_iter().map(LoadBalancerIngress::target);
+        let external = self.spec.external_ips.into_iter().chain(from_outside);
+        let external = external.filter(|target| !target.is_empty()).collect();
+        Ok(Some(Object::Service(Arc::new(Service { key, kind, ports, external }))))
     }
 }
 

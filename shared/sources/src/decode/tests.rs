@@ -21,7 +21,10 @@ fn shown(kind: Kind, rest: &str) -> String {
 fn show(object: &Object) -> String {
     match object {
         Object::Node(node) => format!("{} {:?} {:?}", node.key.name, node.addresses, node.hostnames),
-        Object::Service(service) => reached(&service.kind, &service.ports),
+        Object::Service(service) => {
+            let external = service.external.iter().map(|target| format!(" >{target}"));
+            reached(&service.kind, &service.ports) + &external.collect::<String>()
+        }
         Object::ServiceImport(import) => reached(&import.kind, &import.ports),
         Object::EndpointSlice(slice) => {
             let ports = slice
@@ -119,6 +122,22 @@ fn service_imports_have_addresses_or_are_headless() {
             (
                 r#"{},"spec":{"ports":[{"port":80,"protocol":"ICMP"}]}"#,
                 r#"spec.ports[0].protocol: "ICMP"; wanted TCP, UDP or SCTP"#,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn services_have_external_addresses_and_those_of_their_load_balancers() {
+    check(
+        Kind::Service,
+        &[
+            (r#"{},"spec":{"clusterIP":"10.96.0.1"},"status":{"loadBalancer":{}}"#, "[10.96.0.1]"),
+            (r#"{},"spec":{"externalIPs":null},"status":{"loadBalancer":{"ingress":null}}"#, "[]"),
+            (r#"{},"spec":{"externalIPs":["192.0.2.1",""]},"status":null"#, "[] >192.0.2.1"),
+            (
+                r#"{},"spec":{"externalIPs":["192.0.2.1"]},"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.2","hostname":"a.example"},{"hostname":"b.example"},{}]}}"#,
+                "[] >192.0.2.1 >192.0.2.2 >b.example",
             ),
         ],
     );

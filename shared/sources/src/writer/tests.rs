@@ -192,7 +192,12 @@ fn a_change_of_endpoints_is_timed_once_its_view_is_published() {
         futures_util::FutureExt::now_or_never(sent).expect("the queue has room").unwrap();
     };
     let service = |name: &str, kind: ServiceKind| {
-        let service = Service { key: Key::new("shop", name), kind, ports: Default::default() };
+        let service = Service {
+            key: Key::new("shop", name),
+            kind,
+            ports: Default::default(),
+            external: Box::default(),
+        };
         Event::Apply(Object::Service(Arc::new(service)))
     };
     let services =

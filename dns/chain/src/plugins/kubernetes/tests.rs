@@ -34,7 +34,12 @@ fn a_name_that_is_deleted_while_its_query_waits_falls_through() {
         let cluster = FakeCluster::default();
         let key = Key::new("default", "ext");
         let kind = ServiceKind::ExternalName("www.example.org".into());
-        let service = Arc::new(cluster::Service { key: key.clone(), kind, ports: Default::default() });
+        let service = Arc::new(cluster::Service {
+            key: key.clone(),
+            kind,
+            ports: Default::default(),
+            external: Box::default(),
+        });
         let namespace = Arc::new(Namespace { key: Key::cluster("default"), labels: Default::default() });
         let mut events =
             vec![Event::Apply(Object::Namespace(namespace)), Event::Apply(Object::Service(service))];
