@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::HeaderName;
 
 use crate::client_certificate::CertificateVariable;
-use crate::credentials::Credentials;
+use crate::credentials::BasicCredentials;
 use crate::exchange::Exchange;
 use crate::path::encode_component;
 
@@ -129,7 +129,10 @@ impl RequestVariable {
                 0 => Some(""),
                 port => return Some(port.to_string().into()),
             },
-            Self::RemoteUser => return Credentials::of(exchange).map(|credentials| credentials.user.into()),
+            Self::RemoteUser => {
+                let credentials = BasicCredentials::of(exchange)?;
+                return Some(String::from_utf8_lossy(credentials.user()).into_owned().into());
+            }
             Self::RequestId => {
                 std::str::from_utf8(exchange.request_id.as_bytes()).ok().filter(|id| !id.is_empty())
             }

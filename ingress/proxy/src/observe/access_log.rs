@@ -9,7 +9,8 @@ use cluster::CompactString;
 use http::{HeaderName, StatusCode};
 use ingress_routes::access_log::{ResponseField, ResponseSide};
 use ingress_routes::{
-    AccessLogSettings, DEFAULT_UPSTREAM, Exchange, LineFormat, RequestId, Route, SkippedUrls, UpstreamTarget,
+    AccessLogSettings, BasicCredentials, DEFAULT_UPSTREAM, Exchange, LineFormat, RequestId, Route,
+    SkippedUrls, UpstreamTarget,
 };
 use ingress_wire::known_header::KnownHeader;
 use smallvec::SmallVec;
@@ -80,7 +81,8 @@ impl AccessRecord {
         };
         out.extend_from_slice(self.client.as_bytes());
         out.extend_from_slice(b" - ");
-        put(out, self.header(KnownHeader::Authorization).and_then(format::basic_user).as_deref());
+        let credentials = self.header(KnownHeader::Authorization).and_then(BasicCredentials::decode);
+        put(out, credentials.as_ref().map(BasicCredentials::user));
         out.extend_from_slice(b" [");
         local_time(out);
         out.extend_from_slice(b"] \"");

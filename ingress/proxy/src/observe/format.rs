@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::BufMut;
 use ingress_routes::LogEscape;
-use smallvec::SmallVec;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
@@ -88,29 +85,6 @@ pub(crate) fn encoded(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// The user of `Authorization: Basic` (RFC 7617), nginx's `$remote_user`. Hot: allocates only for one that is very long.
-pub(crate) fn basic_user(authorization: &[u8]) -> Option<SmallVec<[u8; 192]>> {
-    let (scheme, code) = authorization.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
-    }
-    let code = code.trim_ascii();
-    let mut pair = SmallVec::from_elem(0, base64::decoded_len_estimate(code.len()));
-    let length = BASE64.decode_slice(code, &mut pair).ok()?;
-    pair.truncate(length);
-    let colon = memchr::memchr(b':', &pair)?;
-    pair.truncate(colon);
-    (!pair.is_empty()).then_some(pair)
-}
-
-/// Accepts missing padding, as nginx does.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,19 +127,5 @@ mod tests {
             assert_eq!(written(|out| value(out, escape, None)), absent, "{escape:?}");
         }
         assert_eq!(written(|out| encoded(out, b"/a b?c=\xff~")), "%2Fa%20b%3Fc%3D%FF~");
-    }
-
-    #[test]
-    fn the_user_is_read_from_basic_authorization() {
-        for (header, user) in [
-            ("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Some("Aladdin")),
-            ("basic Zm9vOg==", Some("foo")),
-            ("Basic Zm9v", None),
-            ("Basic !!", None),
-            ("Bearer x:y", None),
-            ("Basi", None),
-        ] {
-            assert_eq!(basic_user(header.as_bytes()).as_deref(), user.map(str::as_bytes), "{header}");
-        }
     }
 }

@@ -9,7 +9,9 @@ use http::header::{self, COOKIE};
 use ingress_routes::access_log::{ProxyHeaderVariable, ResponseField, TlsVariable};
 use ingress_routes::template::CompiledPart;
 use ingress_routes::variables::RequestVariable;
-use ingress_routes::{LineFormat, LogEscape, LogVariable, ProxiedConnection, RequestScheme, path};
+use ingress_routes::{
+    BasicCredentials, LineFormat, LogEscape, LogVariable, ProxiedConnection, RequestScheme, path,
+};
 
 use crate::io::clock::Clock;
 use crate::observe::access_log::{AccessRecord, Attempt};
@@ -138,7 +140,8 @@ impl LogLine<'_> {
             LogVariable::ForwardedFor => return self.forwarded_for(escape, out),
             LogVariable::RemoteUser => {
                 let given = exchange.and_then(|exchange| exchange.header_bytes(&AUTHORIZATION).next());
-                return format::value(out, escape, given.and_then(format::basic_user).as_deref());
+                let credentials = given.and_then(BasicCredentials::decode);
+                return format::value(out, escape, credentials.as_ref().map(BasicCredentials::user));
             }
             LogVariable::Uri => {
                 let uri = exchange.map(|exchange| match &exchange.target {

@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::authentication::{is_exempt, namespace_error};
 use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
-use crate::credentials::Credentials;
+use crate::credentials::BasicCredentials;
 use crate::exchange::Exchange;
 use crate::password::PasswordHash;
 use crate::plan::Plan;
@@ -229,13 +229,17 @@ impl BasicAuthRule {
 
 impl AccessRule for BasicAuthRule {
     fn check(&self, exchange: &mut Exchange, _: &dyn Services) -> AccessOutcome {
-        let Some(Credentials { user, password }) = Credentials::of(exchange) else {
-            return self.outcome(false);
-        };
-        match self.users.hash(&user) {
+        let Some(credentials) = BasicCredentials::of(exchange) else { return self.outcome(false) };
+        // No user has a name that is not UTF-8.
+        let Ok(user) = std::str::from_utf8(credentials.user()) else { return self.outcome(false) };
+        let password = credentials.password();
+        match self.users.hash(user) {
             None => self.outcome(false),
-            Some(hash) if hash.is_fast() => self.outcome(hash.verify(&password)),
-            Some(hash) => AccessOutcome::Verify(Box::new(PasswordCheck::new(user, hash.clone(), password))),
+            Some(hash) if hash.is_fast() => self.outcome(hash.verify(password)),
+            Some(hash) => {
+                let check = PasswordCheck::new(user.to_owned(), hash.clone(), password.to_vec());
+                AccessOutcome::Verify(Box::new(check))
+            }
         }
     }
 
