@@ -127,14 +127,9 @@ fn config_map() -> String {
         let (honoured, follows) = match key.support {
             KeySupport::Honoured(doc) => ("yes".to_owned(), doc.to_owned()),
             KeySupport::NotNeeded(why) => ("not needed".to_owned(), why.to_owned()),
-            KeySupport::Unsupported { setting, otherwise, guard } => {
+            KeySupport::Unsupported { setting, guard } => {
                 let guard = guard.map(|guard| format!("; {}", guard.describe())).unwrap_or_default();
-                let otherwise =
-                    otherwise.map(|other| format!("; else {}", other.consequence)).unwrap_or_default();
-                (
-                    format!("not yet: {}", level(&setting)),
-                    format!("{}{guard}{otherwise}", setting.consequence),
-                )
+                (format!("not yet: {}", level(&setting)), format!("{}{guard}", setting.consequence))
             }
         };
         text += &format!("| `{}` | {honoured} | {follows} |\n", key.name);

@@ -8,18 +8,16 @@ mod keys;
 use std::sync::Arc;
 
 use cluster::{ConfigMap, Key, Kind, Kinds, ObjectChange, Snapshot};
-use smallvec::SmallVec;
 
 use self::keys::KEYS;
-pub use self::keys::{ConfigMapKey, Guard, GuardTraffic, KeySupport, keys};
+pub use self::keys::{ConfigMapKey, Guard, KeySupport, keys};
 use crate::annotations::{self, OptedOut, Reference, SettingReader, Settings};
-use crate::exchange::{Exchange, RequestScheme};
 use crate::family_values::FamilyValues;
 use crate::options::RouteOptions;
-use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter, ServerFilters};
+use crate::plan::filter::ServerFilters;
 use crate::problem::{Effect, RoutingProblem};
 use crate::settings::{Defaults, ServerSettings};
-use crate::unsupported::{Level, UnsupportedSetting, unknown_name};
+use crate::unsupported::{Level, unknown_name};
 
 /// The effect of the ConfigMap on the routes of all Ingresses.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,15 +48,6 @@ impl PartialEq for ActiveGuard {
     fn eq(&self, other: &Self) -> bool {
         self.key == other.key
     }
-}
-
-/// Which requests of a route are closed.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Closing {
-    /// Why every request is answered 503.
-    pub(crate) all: Option<String>,
-    /// The schemes whose requests are answered 503.
-    pub(crate) schemes: SmallVec<[RequestScheme; 2]>,
 }
 
 impl Globals {
@@ -143,13 +132,9 @@ impl Globals {
                 }
                 continue;
             };
-            let KeySupport::Unsupported { setting, otherwise, guard } = key.support else { continue };
-            let explain = |setting: &UnsupportedSetting| Some((setting.level, setting.explain(value)?));
-            let Some((level, what)) = [Some(&setting), otherwise].into_iter().flatten().find_map(explain)
-            else {
-                continue;
-            };
-            match (level, guard) {
+            let KeySupport::Unsupported { setting, guard } = key.support else { continue };
+            let Some(what) = setting.explain(value) else { continue };
+            match (setting.level, guard) {
                 (Level::Closed, Some(guard)) => {
                     let what = format!("{what}; {}", guard.describe());
                     globals.report(&config_map.key, "", what, Effect::ClosesOthers);
@@ -172,22 +157,11 @@ impl Globals {
         &self.problems
     }
 
-    /// Which requests of a route are closed.
-    pub(crate) fn closing(&self, settings: &Settings) -> Closing {
-        let mut closing = Closing { all: self.closed.clone(), schemes: SmallVec::new() };
-        for active in &self.guards {
-            if !active.covers(settings) {
-                continue;
-            }
-            match active.guard.traffic {
-                GuardTraffic::All => {
-                    let why = || format!("{} of the ConfigMap is not honoured", active.key);
-                    closing.all.get_or_insert_with(why);
-                }
-                GuardTraffic::Https => closing.schemes.push(RequestScheme::Https),
-            }
-        }
-        closing
+    /// Why every request of a route is answered 503, whatever its annotations.
+    pub(crate) fn closes(&self, settings: &Settings) -> Option<String> {
+        let guard = || self.guards.iter().find(|active| active.covers(settings));
+        let why = |active: &ActiveGuard| format!("{} of the ConfigMap is not honoured", active.key);
+        self.closed.clone().or_else(|| guard().map(why))
     }
 }
 
@@ -195,20 +169,6 @@ impl ActiveGuard {
     fn covers(&self, settings: &Settings) -> bool {
         let opted_out = settings.values.get::<OptedOut>();
         !self.guard.opt_out.is_some_and(|name| opted_out.is_some_and(|opted_out| opted_out.has(name)))
-    }
-}
-
-/// Answers requests of one scheme 503. It runs after redirects, which may redirect to the other scheme.
-#[derive(Debug)]
-pub(crate) struct ClosedScheme(pub(crate) RequestScheme);
-
-impl RequestFilter for ClosedScheme {
-    fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
-        if exchange.scheme == self.0 {
-            let status = http::StatusCode::SERVICE_UNAVAILABLE;
-            return FilterOutcome::Respond(DirectResponse::status(status));
-        }
-        FilterOutcome::Continue
     }
 }
 

@@ -3,6 +3,7 @@
 //! The crate has no socket, task, clock or log. Objects of the cluster go in; [`RouteTable`], [`Pools`] and [`Certs`] come
 //! out. Requests, random numbers and time are passed in; routes, endpoints and direct responses come back.
 
+mod cipher_list;
 mod digest;
 pub mod path;
 pub mod template;
@@ -67,7 +68,7 @@ pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Effect, RoutingProblem};
 pub use settings::{
     ConnectionSettings, Defaults, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings,
-    TicketKey, TlsSettings,
+    TicketKey, TlsSettings, TlsVersions,
 };
 pub use table::{
     ConditionalRoutes, Host, RequestConditions, Route, RouteIndex, RouteMatch, RouteTable, ServerTls,

@@ -6,10 +6,10 @@
 //! The settings of the server have one part for each family whose values the proxy itself follows. Families know nothing of the other
 //! parts. Values that only the plan of a family needs are not here but among the [`FamilyValues`] of the ConfigMap.
 
-pub(crate) mod ciphers;
 mod connections;
 mod next_upstream;
 mod tls;
+mod tls_versions;
 mod units;
 
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use http::Version;
 pub use self::connections::{ConnectionSettings, KeepAlive};
 pub use self::next_upstream::{NextUpstream, RetryCondition};
 pub use self::tls::{TicketKey, TlsSettings};
+pub use self::tls_versions::TlsVersions;
 pub(crate) use self::units::{parse_size, parse_time};
 use crate::access_log::AccessLogSettings;
 use crate::family_values::FamilyValues;

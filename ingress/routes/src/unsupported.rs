@@ -42,8 +42,6 @@ pub enum NeutralValues {
     NotPositive,
     /// These words, in any case.
     Words(&'static [&'static str]),
-    /// Values that pass a test, which the text describes.
-    That(&'static str, fn(&str) -> bool),
 }
 
 impl NeutralValues {
@@ -57,7 +55,6 @@ impl NeutralValues {
                 Self::True => parse_bool(value) == Some(true),
                 Self::NotPositive => value.parse::<i64>().is_ok_and(|number| number <= 0),
                 Self::Words(words) => words.iter().any(|word| word.eq_ignore_ascii_case(value)),
-                Self::That(_, test) => test(value),
             }
     }
 }
@@ -70,7 +67,6 @@ impl std::fmt::Display for NeutralValues {
             Self::False => f.write_str("unless `false`"),
             Self::True => f.write_str("unless `true`"),
             Self::NotPositive => f.write_str("unless 0"),
-            Self::That(text, _) => write!(f, "unless it {text}"),
             Self::Words(words) => {
                 let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
                 write!(f, "unless {}", words.join(" or "))

@@ -1,6 +1,5 @@
 //! TLS to endpoints (`proxy-ssl-*`): the client certificate, how endpoints are verified, versions and ciphers.
 
-mod ciphers;
 mod verifier;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,11 +12,11 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::SingleCertAndKey;
-use rustls::{CipherSuite, ClientConfig, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{ClientConfig, SupportedCipherSuite};
 
-pub(crate) use self::ciphers::select as select_ciphers;
 use self::verifier::EndpointVerifier;
 use crate::certificate::LoadedCertificate;
+use crate::settings::TlsVersions;
 
 /// nginx's `$proxy_host` in ingress-nginx: the name that is sent and verified where `proxy-ssl-name` gives no other.
 pub(crate) const DEFAULT_NAME: &str = "upstream_balancer";
@@ -41,10 +40,10 @@ pub(crate) struct UpstreamTlsSettings {
     pub(crate) name: ServerName<'static>,
     /// `proxy-ssl-server-name`: the name is sent (SNI).
     pub(crate) sends_name: bool,
-    /// `proxy-ssl-protocols`: whether TLS 1.2 and TLS 1.3 are offered.
-    pub(crate) versions: (bool, bool),
-    /// `proxy-ssl-ciphers`: the suites of TLS 1.2 by preference; `None` for the built-in ones.
-    pub(crate) ciphers: Option<Vec<CipherSuite>>,
+    /// `proxy-ssl-protocols`.
+    pub(crate) versions: TlsVersions,
+    /// `proxy-ssl-ciphers`: IANA's numbers of the suites of TLS 1.2 by preference; `None` for all that rustls has.
+    pub(crate) ciphers: Option<Vec<u16>>,
 }
 
 /// Without `proxy-ssl-secret` the other annotations have no effect, as in ingress-nginx: endpoints are not verified and get no name.
@@ -56,7 +55,7 @@ impl Default for UpstreamTlsSettings {
             depth: 1,
             name: ServerName::try_from(DEFAULT_NAME).expect("a valid name"),
             sends_name: false,
-            versions: (true, true),
+            versions: TlsVersions::Both,
             ciphers: None,
         }
     }
@@ -98,15 +97,9 @@ impl UpstreamTls {
             cipher_suites: suites(settings.ciphers.as_deref()),
             ..aws_lc_rs::default_provider()
         });
-        let (tls12, tls13) = settings.versions;
-        let versions: Vec<&SupportedProtocolVersion> =
-            [tls13.then_some(&rustls::version::TLS13), tls12.then_some(&rustls::version::TLS12)]
-                .into_iter()
-                .flatten()
-                .collect();
         let verifier = EndpointVerifier::new(&settings, authorities, &provider)?;
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&versions)
+            .with_protocol_versions(settings.versions.supported())
             .map_err(|error| error.to_string())?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
@@ -141,10 +134,11 @@ impl UpstreamTls {
 }
 
 /// The suites of TLS 1.3, which OpenSSL's lists do not name, and these of TLS 1.2.
-fn suites(tls12: Option<&[CipherSuite]>) -> Vec<SupportedCipherSuite> {
+fn suites(tls12: Option<&[u16]>) -> Vec<SupportedCipherSuite> {
     let all = aws_lc_rs::default_provider().cipher_suites;
     let Some(tls12) = tls12 else { return all };
-    let named = tls12.iter().filter_map(|name| all.iter().find(|suite| suite.suite() == *name));
+    let named =
+        tls12.iter().filter_map(|number| all.iter().find(|suite| u16::from(suite.suite()) == *number));
     all.iter().filter(|suite| suite.tls13().is_some()).chain(named).copied().collect()
 }
 
@@ -174,10 +168,7 @@ fn hash(settings: &UpstreamTlsSettings) -> u64 {
     if let Some(secret) = secret {
         (&secret.certificate, &secret.private_key, &secret.other).hash(&mut hasher);
     }
-    (verify, depth, name, sends_name, versions).hash(&mut hasher);
-    for suite in ciphers.iter().flatten() {
-        u16::from(*suite).hash(&mut hasher);
-    }
+    (verify, depth, name, sends_name, versions, ciphers).hash(&mut hasher);
     hasher.finish()
 }
 

@@ -7,7 +7,7 @@ use rustls::server::{
     ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, StoresServerSessions,
 };
 use rustls::sign::CertifiedKey;
-use rustls::{DistinguishedName, ServerConfig, SupportedCipherSuite};
+use rustls::{DistinguishedName, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
 use crate::client_certificate::AnyCertificate;
 use crate::session_cache::SessionCache;
@@ -47,6 +47,8 @@ impl From<rustls::Error> for TlsError {
 pub struct TlsOptions {
     /// ALPN protocols in order of preference (RFC 7301).
     pub alpn: Vec<Vec<u8>>,
+    /// The versions that are offered.
+    pub versions: &'static [&'static SupportedProtocolVersion],
     /// IANA's numbers of the suites of TLS 1.2 in order of preference; `None` for all. Those of TLS 1.3 are always offered.
     pub ciphers: Option<Arc<[u16]>>,
     /// The order of the client decides which cipher is used, and not that of the server.
@@ -59,12 +61,13 @@ pub struct TlsOptions {
     pub tickets: Option<Arc<dyn ProducesTickets>>,
 }
 
-/// Those of ingress-nginx: HTTP/2, the server's cipher order, a session cache (`ssl_session_cache shared:SSL:10m`, 10 minutes) and no
+/// Those of ingress-nginx: TLS 1.2 and 1.3, HTTP/2, the server's cipher order, a session cache (`ssl_session_cache shared:SSL:10m`, 10 minutes) and no
 /// session tickets.
 impl Default for TlsOptions {
     fn default() -> Self {
         Self {
             alpn: vec![H2.to_vec(), HTTP1.to_vec()],
+            versions: rustls::ALL_VERSIONS,
             ciphers: None,
             prefers_client_order: false,
             client_authorities: None,
@@ -81,7 +84,7 @@ pub fn provider() -> &'static Arc<CryptoProvider> {
     &PROVIDER
 }
 
-/// Creates a configuration for TLS 1.2 and 1.3.
+/// Creates the configuration of a listener.
 ///
 /// # Errors
 /// When rustls refuses the settings.
@@ -93,8 +96,8 @@ pub fn server_config(
         None => provider().clone(),
         Some(ciphers) => Arc::new(with_ciphers(provider(), ciphers)),
     };
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    let builder =
+        ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(options.versions)?;
     let builder = match options.client_authorities {
         None => builder.with_no_client_auth(),
         Some(authorities) => {

@@ -184,14 +184,12 @@ impl Examination<'_> {
                 }
                 Some(KeySupport::Honoured(_)) => self.record(&path, KeyOutcome::Honoured, "", None),
                 Some(KeySupport::NotNeeded(reason)) => self.record(&path, KeyOutcome::NoEffect, reason, None),
-                Some(KeySupport::Unsupported { setting, otherwise, guard }) => {
+                Some(KeySupport::Unsupported { setting, guard }) => {
                     let consequence = match (setting.explain(&text), guard) {
                         (Some(reason), Some(guard)) => {
                             Some((KeyOutcome::Closed, format!("{reason}; {}", guard.describe())))
                         }
-                        (reason, _) => reason
-                            .or_else(|| otherwise.and_then(|setting| setting.explain(&text)))
-                            .map(|reason| (KeyOutcome::Differs, reason)),
+                        (reason, _) => reason.map(|reason| (KeyOutcome::Differs, reason)),
                     };
                     let (outcome, reason) = consequence.unwrap_or((KeyOutcome::Honoured, String::new()));
                     self.record(&path, outcome, reason, None);

@@ -122,6 +122,7 @@ impl TlsServers {
         }
         let options = TlsOptions {
             alpn,
+            versions: settings.versions.supported(),
             ciphers: key.ciphers.clone(),
             prefers_client_order: key.prefers_client_order,
             client_authorities: client_auth.map(|auth| auth.authority.names().clone()),

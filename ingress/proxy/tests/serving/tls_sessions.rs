@@ -1,4 +1,4 @@
-//! Ciphers, session resumption, and names without a host.
+//! Versions, ciphers, session resumption, and names without a host.
 
 use net::testing::client;
 use rustls::{CipherSuite, HandshakeKind};
@@ -35,6 +35,27 @@ fn ciphers_of_a_host_and_of_the_server_are_offered() {
     assert_eq!(cipher(&world), CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256);
     world.ingress("shop", "shop.example", &[("ssl-ciphers", list), ("ssl-prefer-server-ciphers", "false")]);
     assert_eq!(cipher(&world), CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384);
+}
+
+#[test]
+fn the_versions_of_the_key_are_offered() {
+    let script = ScriptedEndpoint::always(OK);
+    let mut world = TestCluster::serving(&[script.address]);
+    // A list of ciphers concerns TLS 1.2 only.
+    world.ingress("shop", "shop.example", &[("ssl-ciphers", "ECDHE-ECDSA-AES128-GCM-SHA256")]);
+    for (list, tls12, tls13) in [
+        ("", true, true),
+        ("TLSv1.2", true, false),
+        ("TLSv1.3", false, true),
+        ("TLSv1 TLSv1.1 TLSv1.3", false, true),
+        ("TLSv1.3 TLSv1.2", true, true),
+    ] {
+        world.configure(&[("ssl-protocols", list)]);
+        for (version, is_offered) in [(&rustls::version::TLS12, tls12), (&rustls::version::TLS13, tls13)] {
+            let mut client = TlsClient::connect(&world, &client(&[version], &[]), "shop.example");
+            assert_eq!(client.try_get("shop.example").is_ok(), is_offered, "{list:?} {version:?}");
+        }
+    }
 }
 
 #[test]

@@ -6,11 +6,13 @@ use cluster::Key;
 use rustls::pki_types::ServerName;
 
 use super::authentication::namespace_error;
+use super::tls::{ciphers, report_obsolete_versions};
 use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
 use crate::plan::Plan;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
-use crate::upstream_tls::{DEFAULT_NAME, UpstreamTls, UpstreamTlsSettings, select_ciphers};
+use crate::settings::TlsVersions;
+use crate::upstream_tls::{DEFAULT_NAME, UpstreamTls, UpstreamTlsSettings};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "upstream TLS",
@@ -100,14 +102,10 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     let depth = reader.count(DEPTH).map_or(1, |depth| depth as usize);
     let server_name = |value: &str| ServerName::try_from(value.to_owned()).ok();
     let name = reader.value(NAME, "a host name", Effect::Closed, server_name);
-    let ciphers = reader.value(
-        CIPHERS,
-        "a cipher list of OpenSSL with ECDHE and AES-GCM or ChaCha20-Poly1305",
-        Effect::DefaultUsed,
-        |list| if list == "DEFAULT" { Some(None) } else { select_ciphers(list).map(Some) },
-    );
-    let wanted = "TLSv1.2, TLSv1.3 or both, between spaces";
-    let versions = reader.value(PROTOCOLS, wanted, Effect::DefaultUsed, versions).unwrap_or((true, false));
+    let ciphers = ciphers(reader, CIPHERS);
+    let versions = reader.value(PROTOCOLS, TlsVersions::WANTED, Effect::DefaultUsed, TlsVersions::parse);
+    let (versions, obsolete) = versions.unwrap_or((TlsVersions::Only12, Vec::new()));
+    report_obsolete_versions(reader, PROTOCOLS, &obsolete);
     if reader.text(SECRET).is_none() {
         if verify {
             reader.problem(VERIFY, format!("without {SECRET} endpoints are not verified"), Effect::Differs);
@@ -134,21 +132,13 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
         name: name.unwrap_or(default.name),
         sends_name,
         versions,
-        ciphers: ciphers.flatten(),
+        ciphers,
     });
     match tls {
         Ok(tls) => settings.values.set(ProxySsl(Arc::new(tls))),
         Err(error) => return reader.problem(SECRET, error, Effect::Closed),
     }
     settings.values.set(NamedSecret(key));
-}
-
-/// Whether a list of versions has TLS 1.2 and TLS 1.3. `None` if it has neither, or an unknown word.
-fn versions(list: &str) -> Option<(bool, bool)> {
-    const KNOWN: &[&str] = &["SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
-    let words: Vec<&str> = list.split_ascii_whitespace().collect();
-    let (tls12, tls13) = (words.contains(&"TLSv1.2"), words.contains(&"TLSv1.3"));
-    ((tls12 || tls13) && words.iter().all(|word| KNOWN.contains(word))).then_some((tls12, tls13))
 }
 
 fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {

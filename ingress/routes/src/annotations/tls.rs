@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
 
-use super::{Annotation, AnnotationFamily, FamilyKey, Phase, SettingReader, Settings};
+use super::{Annotation, AnnotationFamily, FamilyKey, Phase, Rule, SettingReader, Settings};
+use crate::cipher_list;
+use crate::exchange::{Exchange, RequestScheme};
 use crate::family_values::FamilyValues;
+use crate::plan::Plan;
+use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::problem::Effect;
-use crate::settings::{TicketKey, TlsSettings, ciphers, parse_time};
+use crate::settings::{TicketKey, TlsSettings, TlsVersions, parse_time};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "tls",
@@ -35,6 +40,12 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         },
     ],
     keys: &[
+        FamilyKey {
+            name: "ssl-protocols",
+            values: "TLSv1.2, TLSv1.3; default both",
+            doc: "the versions of TLS that are offered; older ones in the list are reported and not offered. With an unknown word, or \
+                  without TLSv1.2 and TLSv1.3, every request over https gets 503",
+        },
         FamilyKey {
             name: "ssl-ciphers",
             values: "a cipher list of OpenSSL; default all that rustls has",
@@ -72,9 +83,10 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
              ssl-passthrough: 'true'",
     read,
     read_keys,
-    ..AnnotationFamily::NONE
+    plan,
 };
 
+const PROTOCOLS: &str = "ssl-protocols";
 const CIPHERS: &str = "ssl-ciphers";
 const TICKET_KEY: &str = "ssl-session-ticket-key";
 /// The longest lifetime of a session (RFC 8446 §4.6.1).
@@ -100,30 +112,83 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     let prefers_server =
         reader.value("ssl-prefer-server-ciphers", "true or false", Effect::DefaultUsed, flag);
     let passthrough = reader.flag("ssl-passthrough").unwrap_or(false);
-    let host = HostConnections { suites: suites(reader), prefers_server, passthrough };
+    let suites = ciphers(reader, CIPHERS).map(Arc::from);
+    let host = HostConnections { suites, prefers_server, passthrough };
     if host != HostConnections::default() {
         settings.values.set(host);
     }
 }
 
-/// The value of `ssl-ciphers`.
-fn suites(reader: &mut SettingReader<'_>) -> Option<Arc<[u16]>> {
-    const WANTED: &str = "a cipher list of OpenSSL with a cipher of TLS 1.2 that is supported";
-    let list = reader.value(CIPHERS, WANTED, Effect::DefaultUsed, ciphers::parse)?;
+/// A cipher list: IANA's numbers of the suites of TLS 1.2.
+pub(super) fn ciphers(reader: &mut SettingReader<'_>, name: &'static str) -> Option<Vec<u16>> {
+    const WANTED: &str = "a cipher list of OpenSSL with ECDHE and AES-GCM or ChaCha20-Poly1305";
+    let list = reader.value(name, WANTED, Effect::DefaultUsed, cipher_list::parse)?;
     if !list.missing.is_empty() {
         let what = format!("{} cannot be offered; the other ciphers are", list.missing.join(", "));
-        reader.problem(CIPHERS, what, Effect::Differs);
+        reader.problem(name, what, Effect::Differs);
     }
-    Some(list.suites.into())
+    Some(list.suites)
+}
+
+/// Reports the obsolete versions in a list that also has others.
+pub(super) fn report_obsolete_versions(
+    reader: &mut SettingReader<'_>,
+    name: &'static str,
+    obsolete: &[&str],
+) {
+    if !obsolete.is_empty() {
+        let what =
+            format!("{}: obsolete (RFC 8996) and not offered; the other versions are", obsolete.join(", "));
+        reader.problem(name, what, Effect::Differs);
+    }
+}
+
+/// `ssl-protocols` has no version that can be offered.
+#[derive(Debug, PartialEq)]
+struct WithoutVersion;
+
+/// The value of `ssl-protocols`. An invalid one closes routes over https: which versions it should keep out is not known.
+fn versions(reader: &mut SettingReader<'_>, values: &mut FamilyValues) -> Option<TlsVersions> {
+    let list = reader.text(PROTOCOLS)?;
+    let Some((versions, obsolete)) = TlsVersions::parse(list) else {
+        let what = format!("{list:?} should be {}; every request over https gets 503", TlsVersions::WANTED);
+        reader.problem(PROTOCOLS, what, Effect::ClosesOthers);
+        values.set(WithoutVersion);
+        return None;
+    };
+    report_obsolete_versions(reader, PROTOCOLS, &obsolete);
+    Some(versions)
+}
+
+/// Answers requests over https 503. It runs after redirects, which may redirect to http.
+#[derive(Debug)]
+struct ClosedOverHttps;
+
+impl RequestFilter for ClosedOverHttps {
+    fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
+        match exchange.scheme {
+            RequestScheme::Http => FilterOutcome::Continue,
+            RequestScheme::Https => {
+                FilterOutcome::Respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE))
+            }
+        }
+    }
+}
+
+fn plan(_: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
+    if rule.globals.get::<WithoutVersion>().is_some() {
+        plan.rewrite.push(Box::new(ClosedOverHttps));
+    }
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let defaults = values.take::<Arc<TlsSettings>>().unwrap_or_default();
     let timeout = |value: &str| parse_time(value).filter(|time| (1..=MAX_SESSION).contains(&time.as_secs()));
     let timeout = reader.value("ssl-session-timeout", "a time from 1s to 7d", Effect::DefaultUsed, timeout);
-    let suites = suites(reader);
+    let ciphers = ciphers(reader, CIPHERS).map(Arc::from);
     let tls = TlsSettings {
-        ciphers: suites.or_else(|| defaults.ciphers.clone()),
+        versions: versions(reader, values).unwrap_or(defaults.versions),
+        ciphers: ciphers.or_else(|| defaults.ciphers.clone()),
         session_cache: reader.flag("ssl-session-cache").unwrap_or(defaults.session_cache),
         session_timeout: timeout.unwrap_or(defaults.session_timeout),
         session_tickets: reader.flag("ssl-session-tickets").unwrap_or(defaults.session_tickets),
@@ -160,6 +225,7 @@ mod tests {
         assert_eq!(read(&[]), (TlsSettings::default(), vec![]));
         let key = STANDARD.encode([7; 80]);
         let wanted = TlsSettings {
+            versions: TlsVersions::Only13,
             ciphers: Some([0xc02f].into()),
             session_cache: false,
             session_timeout: Duration::from_secs(3600),
@@ -168,6 +234,7 @@ mod tests {
             rejects_unknown_names: true,
         };
         let given = [
+            ("ssl-protocols", "TLSv1.3"),
             ("ssl-ciphers", "ECDHE-RSA-AES128-GCM-SHA256"),
             ("ssl-session-cache", "false"),
             ("ssl-session-timeout", "1h"),
@@ -197,5 +264,8 @@ mod tests {
         let (settings, problems) = read(&[("ssl-ciphers", "AES256-SHA:AES128+ECDHE:!ECDSA")]);
         assert_eq!(settings.ciphers.as_deref(), Some(&[0xc02f][..]));
         assert!(problems[0].contains("AES256-SHA cannot be offered"), "{problems:?}");
+        let (settings, problems) = read(&[("ssl-protocols", "TLSv1 TLSv1.1 TLSv1.2")]);
+        assert_eq!(settings.versions, TlsVersions::Only12);
+        assert!(problems[0].contains("TLSv1, TLSv1.1: obsolete"), "{problems:?}");
     }
 }

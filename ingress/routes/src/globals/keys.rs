@@ -1,11 +1,10 @@
 //! The keys of ingress-nginx's ConfigMap, each with its support here.
 //!
 //! An unsupported key closes routes if it protects them. These keys do: keys that control access (the firewall, and raw nginx text, which
-//! may contain access rules), the transport of requests (`ssl-protocols`) and the listening addresses (`bind-address`). All others are
-//! only reported.
+//! may contain access rules) and the listening addresses (`bind-address`). All others are only reported.
 
 use crate::annotations::FAMILIES;
-use crate::unsupported::NeutralValues::{self, False, NotPositive, OnlyEmpty, That, True, Words};
+use crate::unsupported::NeutralValues::{self, False, NotPositive, OnlyEmpty, True, Words};
 use crate::unsupported::{UnsupportedSetting, closed, cosmetic, differs};
 
 /// A key of the ConfigMap.
@@ -28,8 +27,6 @@ pub enum KeySupport {
     Unsupported {
         /// The consequence.
         setting: UnsupportedSetting,
-        /// The consequence of values that are neutral for `setting`.
-        otherwise: Option<&'static UnsupportedSetting>,
         /// What it closes, if it protects something.
         guard: Option<&'static Guard>,
     },
@@ -38,42 +35,20 @@ pub enum KeySupport {
 /// What an unsupported key that protects something closes.
 #[derive(Clone, Copy, Debug)]
 pub struct Guard {
-    /// Which requests.
-    pub traffic: GuardTraffic,
     /// An annotation that exempts an Ingress when it is false.
     pub opt_out: Option<&'static str>,
-}
-
-/// Which requests a guard closes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GuardTraffic {
-    /// All.
-    All,
-    /// Those over https.
-    Https,
 }
 
 impl Guard {
     /// What is closed, as a clause.
     pub fn describe(&self) -> String {
-        let over = match self.traffic {
-            GuardTraffic::All => "",
-            GuardTraffic::Https => " over https",
-        };
         let unless = self.opt_out.map(|name| format!(" unless its Ingress has {name}: \"false\""));
-        format!("every request{over} gets 503{}", unless.unwrap_or_default())
+        format!("every request gets 503{}", unless.unwrap_or_default())
     }
 }
 
-const EVERYTHING: Guard = Guard { traffic: GuardTraffic::All, opt_out: None };
-const FIREWALL: Guard = Guard { opt_out: Some("enable-modsecurity"), ..EVERYTHING };
-const TLS: Guard = Guard { traffic: GuardTraffic::Https, ..EVERYTHING };
-/// Values of `ssl-protocols` that close nothing, but differ from the protocols offered.
-const OTHER_PROTOCOLS: UnsupportedSetting = differs(
-    "ssl-protocols",
-    Words(&["TLSv1.2 TLSv1.3", "TLSv1.3 TLSv1.2"]),
-    "TLS 1.2 and TLS 1.3 are offered",
-);
+const EVERYTHING: Guard = Guard { opt_out: None };
+const FIREWALL: Guard = Guard { opt_out: Some("enable-modsecurity") };
 
 const fn honoured(name: &'static str, doc: &'static str) -> ConfigMapKey {
     ConfigMapKey { name, support: KeySupport::Honoured(doc) }
@@ -84,7 +59,7 @@ const fn not_needed(name: &'static str, why: &'static str) -> ConfigMapKey {
 }
 
 const fn served(setting: UnsupportedSetting) -> ConfigMapKey {
-    let support = KeySupport::Unsupported { setting, otherwise: None, guard: None };
+    let support = KeySupport::Unsupported { setting, guard: None };
     ConfigMapKey { name: setting.name, support }
 }
 
@@ -95,7 +70,7 @@ const fn guarded(
     guard: &'static Guard,
 ) -> ConfigMapKey {
     let setting = closed(name, neutral, consequence);
-    ConfigMapKey { name, support: KeySupport::Unsupported { setting, otherwise: None, guard: Some(guard) } }
+    ConfigMapKey { name, support: KeySupport::Unsupported { setting, guard: Some(guard) } }
 }
 
 const NOT_READ: &str = "ingress-nginx reads it without effect";
@@ -145,14 +120,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(differs("disable-ipv6", False, "the proxy listens on IPv6, too")),
     served(differs("disable-ipv6-dns", False, "IPv6 addresses of ExternalName Services are used, too")),
     // TLS.
-    ConfigMapKey {
-        name: "ssl-protocols",
-        support: KeySupport::Unsupported {
-            setting: closed("ssl-protocols", That("names TLSv1.2", |value| names_protocol(value, "TLSv1.2")), "clients could use TLS 1.2"),
-            otherwise: Some(&OTHER_PROTOCOLS),
-            guard: Some(&TLS),
-        },
-    },
     served(cosmetic("ssl-ecdh-curve", Words(&["auto"]), "the key exchange groups are those built in")),
     not_needed("ssl-dh-param", "no cipher with finite-field DHE is offered"),
     served(cosmetic("ssl-early-data", False, "early data of TLS 1.3 is not accepted, and clients send it again")),
@@ -228,8 +195,4 @@ pub(super) fn is_obsolete(name: &str) -> bool {
     const PREFIXES: &[&str] = &["jaeger-", "zipkin-", "datadog-", "opentracing-"];
     matches!(name, "use-geoip" | "enable-opentracing")
         || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
-fn names_protocol(value: &str, protocol: &str) -> bool {
-    value.split_whitespace().any(|word| word.eq_ignore_ascii_case(protocol))
 }

@@ -87,7 +87,9 @@ fn a_protecting_key_closes_exactly_the_routes_that_it_would_protect() {
         (&[("whitelist-source-range", "not an address")], everything),
         (&[("enable-modsecurity", "true")], closed(&[0, 1, 2, 4, 5, 6, 7])),
         (&[("global-auth-url", "auth.example")], everything),
-        (&[("ssl-protocols", "TLSv1.3")], closed(&[1, 4])),
+        (&[("ssl-protocols", "TLSv1.1")], closed(&[1, 4])),
+        (&[("ssl-protocols", "TLSv1.2 TLSv1_3")], closed(&[1, 4])),
+        (&[("ssl-protocols", "TLSv1.3")], OPEN),
     ];
     let mut cluster = test_cluster();
     assert_eq!(answers(&cluster), OPEN, "without a ConfigMap");
@@ -187,7 +189,7 @@ fn unsupported_keys_are_reported_with_their_consequence() {
             "ConfigMap ingress/controller: proxy-body-sise: is not known; did you mean proxy-body-size?",
             "ConfigMap ingress/controller: server-snippet \"y;\" is not honoured: an access rule in it would not be applied; every \
              request gets 503",
-            "ConfigMap ingress/controller: ssl-protocols \"TLSv1 TLSv1.2\" is not honoured: TLS 1.2 and TLS 1.3 are offered",
+            "ConfigMap ingress/controller: ssl-protocols: TLSv1: obsolete (RFC 8996) and not offered; the other versions are",
         ]
     );
     let levels = |level| {

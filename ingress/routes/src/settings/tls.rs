@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::tls_versions::TlsVersions;
+
 /// TLS settings of the whole server, named as keys of the ConfigMap. They apply to new connections.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TlsSettings {
+    /// `ssl-protocols`.
+    pub versions: TlsVersions,
     /// `ssl-ciphers`: IANA's numbers of the suites of TLS 1.2, in order of preference; `None` for all that rustls has.
     pub ciphers: Option<Arc<[u16]>>,
     /// `ssl-session-cache`.
@@ -25,6 +29,7 @@ pub struct TlsSettings {
 impl Default for TlsSettings {
     fn default() -> Self {
         Self {
+            versions: TlsVersions::Both,
             ciphers: None,
             session_cache: true,
             session_timeout: Duration::from_secs(600),

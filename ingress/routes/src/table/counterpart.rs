@@ -5,7 +5,6 @@ use cluster::{CompactString, PathType};
 use super::location::BuildContext;
 use super::route::{Route, StepLimitMark};
 use crate::annotations::{Rule, Settings, counterpart, counterpart_plan};
-use crate::globals::ClosedScheme;
 
 /// The route of every request to the counterpart of a host, with or without `www.`.
 pub(super) fn counterpart_route(host: &CompactString, context: &BuildContext<'_>) -> Route {
@@ -24,18 +23,14 @@ pub(super) fn counterpart_route(host: &CompactString, context: &BuildContext<'_>
         port_in_redirects: None,
         https_port: options.https_port,
     };
-    let mut plan = counterpart_plan(&rule, host, options.http_port);
-    let closing = globals.closing(&Settings::default());
-    for scheme in closing.schemes {
-        plan.rewrite.insert(0, Box::new(ClosedScheme(scheme)));
-    }
+    let plan = counterpart_plan(&rule, host, options.http_port);
     Route {
         host: name,
         path: "/".into(),
         kind: PathType::Prefix,
         ingress: None,
         service: None,
-        denied: closing.all,
+        denied: globals.closes(&Settings::default()),
         plan,
         upstream: None,
         step_limit: StepLimitMark::default(),

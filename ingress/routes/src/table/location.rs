@@ -13,7 +13,7 @@ use super::route::{Route, StepLimitMark};
 use crate::affinity::{Affinity, RuleAffinity};
 use crate::annotations::{self, AffinitySettings, RewriteSettings, Rule, Settings};
 use crate::exchange::Exchange;
-use crate::globals::{ClosedScheme, Globals};
+use crate::globals::Globals;
 use crate::limits::LimitZones;
 use crate::options::{PoolKey, RouteOptions};
 use crate::path::by_segment;
@@ -226,17 +226,17 @@ impl<'h> LocationBuilder<'h> {
         if let (Some(owner), Some((field, what)), false) = (owner, &error, implicit) {
             problems.push(problem(owner, field.clone(), what.clone(), Effect::Closed));
         }
-        let closing = context.globals.closing(settings);
-        for scheme in closing.schemes {
-            plan.rewrite.push(Box::new(ClosedScheme(scheme)));
-        }
         Route {
             host: host.clone(),
             path: self.path.clone(),
             kind: self.kind,
             ingress: owner.map(|owner| owner.ingress.key.clone()),
             service: backend.map(|backend| (backend.name.clone(), backend.port.clone())),
-            denied: settings.denied.clone().or(error.map(|(_, what)| what)).or(closing.all),
+            denied: settings
+                .denied
+                .clone()
+                .or(error.map(|(_, what)| what))
+                .or_else(|| context.globals.closes(settings)),
             plan,
             step_limit: StepLimitMark::default(),
             upstream: self.upstream(location_owner, host, problems, context),

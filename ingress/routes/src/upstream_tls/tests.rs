@@ -39,7 +39,7 @@ fn is_resumed(tls: &UpstreamTls, endpoint: &Arc<ServerConfig>, address: u32) -> 
 #[test]
 fn sessions_of_endpoints_are_limited() {
     // TLS 1.2, because its sessions are used more than once.
-    let settings = UpstreamTlsSettings { versions: (true, false), ..UpstreamTlsSettings::default() };
+    let settings = UpstreamTlsSettings { versions: TlsVersions::Only12, ..UpstreamTlsSettings::default() };
     let (tls, endpoint) = (UpstreamTls::new(settings).unwrap(), endpoint());
     assert!(!is_resumed(&tls, &endpoint, 0));
     assert!(is_resumed(&tls, &endpoint, 0), "the first session is kept");
