@@ -5,6 +5,7 @@ mod apex;
 mod chase;
 mod external;
 mod reverse;
+mod searched;
 mod srv;
 
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use crate::records::{EndpointRecord, ServiceRecords, ServiceShape};
 use crate::zone::{ServedZone, Zone};
 pub use external::ExternalZones;
 use resolved::{QuestionName, ResolvedName};
+pub use searched::SearchedName;
 
 /// Outcome of a query. All variants but [`ZoneVerdict::NotMine`] and [`ZoneVerdict::Refused`] leave a complete reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -56,6 +56,7 @@ const CASES: &[Case<Stage>] = cases![
     multicluster::without_the_import_definition_other_zones_are_served,
     multicluster::forbidden_imports_do_not_affect_other_zones,
     resolvers::the_c_library_resolves_names_as_in_a_pod,
+    resolvers::the_c_library_takes_the_answer_that_ndots_gives_at_once,
     resolvers::the_go_resolver_finds_the_api_server,
     ingress_traffic::an_ingress_routes_to_its_pods,
     ingress_traffic::a_changed_path_moves_the_route,

@@ -77,6 +77,36 @@ pub(crate) fn the_c_library_resolves_names_as_in_a_pod(stage: &mut Stage) {
     }
 }
 
+/// The first query of the search list is answered with what its last one would get.
+pub(crate) fn the_c_library_takes_the_answer_that_ndots_gives_at_once(stage: &mut Stage) {
+    prepare(stage);
+    let _upstream = Upstream::start(&[("www.example.test.", [192, 0, 2, 9])]);
+    let more = format!("    errors\n    prometheus :9153\n    forward . {UPSTREAM}");
+    let corefile = stage.corefile("ndots").replace("    errors", &more);
+    let dns = stage.dns(&corefile);
+    stage.resolver().expect(SOON, "web.resolvers.svc.cluster.local A = 10.96.0.80");
+    let _settings = pod_settings(stage, "resolvers");
+    let address = "192.0.2.9";
+    let external = format!("{address} DGRAM, {address} RAW, {address} STREAM www.example.test");
+    for (database, key, wanted, answered) in [
+        // A and AAAA; without `ndots` the library would send four queries of each type.
+        ("ahosts", "www.example.test", &*external, 2),
+        (
+            "ahostsv4",
+            "other.resolvers",
+            "10.96.0.81 DGRAM, 10.96.0.81 RAW, 10.96.0.81 STREAM other.resolvers.svc.cluster.local",
+            3,
+        ),
+        ("ahosts", "none.example.test", "", 3),
+        ("ahostsv4", "none", "", 3),
+    ] {
+        assert_eq!(getent(database, key), wanted, "getent {database} {key}");
+        let line = format!("portolan_kubernetes_ndots_total{{result=\"answered\"}} {answered}\n");
+        let page = dns.dns_metrics();
+        assert!(page.contains(&line), "after {key}: {page}");
+    }
+}
+
 /// kubectl is linked without libc, so Go's resolver looks up the API server by its short name here.
 pub(crate) fn the_go_resolver_finds_the_api_server(stage: &mut Stage) {
     let _dns = stage.dns(&stage.corefile(""));

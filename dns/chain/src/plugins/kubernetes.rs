@@ -6,6 +6,7 @@ mod metadata;
 mod options;
 mod search;
 mod views;
+mod walk;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,14 +16,14 @@ use cluster::Kind;
 use config::Directive;
 use dns_wire::codes::{class, rcode, rtype};
 use dns_wire::{Name, Reply, Section};
-use dns_zone::{PodMode, ZoneVerdict};
+use dns_zone::{PodMode, Zone, ZoneVerdict};
 use futures_util::future::BoxFuture;
 
 use crate::cluster_names::ClusterNames;
 use crate::metadata::MetadataOffer;
 use crate::names::Zones;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
-use crate::request::Request;
+use crate::request::{Purpose, Request};
 use crate::search_path::{SearchPathOffer, search_list};
 use crate::setup::{
     ApiConnection, ClusterSource, PluginContext, PluginEntry, PluginGuard, PluginInstances, Setup,
@@ -32,6 +33,7 @@ use metadata::ClusterMetadata;
 use options::KubernetesOptions;
 use search::PodSearchPaths;
 use views::{ZoneView, ZoneViews};
+use walk::SearchWalk;
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
@@ -43,11 +45,14 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         "kubernetes cluster.local 10.0.0.0/17 {\n    endpoint https://10.0.0.1:6443\n    tls cert.pem key.pem ca.pem\n    namespaces demo shop\n    labels environment in (production),tier!=test\n    pods verified\n    endpoint_pod_names\n    ignore empty_service\n    apiserver_qps 50\n    apiserver_burst 100\n    apiserver_max_inflight 20\n    startup_timeout 10s\n    fallthrough\n}",
         "kubernetes cluster.local {\n    kubeconfig /etc/kube/config admin@cluster\n    namespace_labels istio-injection=enabled\n    zonal\n}",
         "kubernetes cluster.local {\n    noendpoints\n}",
+        "kubernetes cluster.local {\n    ndots 5\n}",
         "kubernetes cluster.local clusterset.local {\n    multicluster clusterset.local\n}",
     ],
     options: options::OPTIONS,
     early: false,
-    metrics: |_| {},
+    metrics: |metrics| {
+        walk::counts(metrics);
+    },
     setup,
 };
 
@@ -62,6 +67,8 @@ struct Kubernetes {
     /// The addresses of this host, for the name servers of the zone.
     own: Arc<[IpAddr]>,
     fallthrough: Option<Zones>,
+    /// With `ndots`.
+    walk: Option<SearchWalk>,
 }
 
 impl Plugin for Kubernetes {
@@ -72,11 +79,15 @@ impl Plugin for Kubernetes {
         if request.query.qclass != class::IN {
             return Flow::Next;
         }
-        let verdict = self.view.current.load().answer(&request.query, &self.own, reply);
-        self.flow(verdict, request, reply)
+        let zone = self.view.current.load();
+        let verdict = zone.answer(&request.query, &self.own, reply);
+        match self.flow(verdict, request, reply) {
+            Flow::Done if self.walks(verdict, request, &zone) => Flow::Wait,
+            flow => flow,
+        }
     }
 
-    /// Resolves the target of an ExternalName through the whole server.
+    /// Resolves the target of an ExternalName, or the other names of a search list, through the whole server.
     fn wait<'a>(
         &'a self,
         request: &'a mut Request,
@@ -88,8 +99,14 @@ impl Plugin for Kubernetes {
             let zone = self.view.current.load_full();
             let verdict = zone.answer(&request.query, &self.own, reply);
             if verdict != ZoneVerdict::Chase {
-                // The zone has changed since `query`.
-                return self.flow(verdict, request, reply);
+                // Without `ndots` the zone has changed since `query`.
+                let flow = self.flow(verdict, request, reply);
+                if let Some(walk) = self.walk.as_ref().filter(|_| flow == Flow::Done)
+                    && self.walks(verdict, request, &zone)
+                {
+                    walk.follow(&zone, request, reply, runner).await;
+                }
+                return flow;
             }
             let cname = reply.section(Section::Answer).filter(|record| record.rtype == rtype::CNAME).last();
             let target = cname.and_then(|record| reply.target(record, &request.query));
@@ -112,12 +129,32 @@ impl Plugin for Kubernetes {
         })
     }
 
+    /// Denies a name that a search list may have been appended to: the client then tries the others itself.
+    fn overloaded(&self, request: &Request, answer: &mut Answer) -> bool {
+        let zone = self.view.current.load();
+        let verdict = zone.answer(&request.query, &self.own, &mut answer.reply);
+        let walks = self.walks(verdict, request, &zone);
+        if let Some(walk) = self.walk.as_ref().filter(|_| walks) {
+            walk.refuse();
+        }
+        walks
+    }
+
     fn in_memory(&self) -> bool {
         true
     }
 }
 
 impl Kubernetes {
+    /// Whether the other names of a search list are tried after this verdict.
+    // Hot: 0 allocations.
+    fn walks(&self, verdict: ZoneVerdict, request: &Request, zone: &Zone) -> bool {
+        let Some(walk) = &self.walk else { return false };
+        verdict == ZoneVerdict::NameError
+            && request.purpose == Purpose::Client
+            && zone.searched(&request.query, walk.ndots).is_some()
+    }
+
     /// The flow that follows from the verdict of the zone.
     // Hot: 0 allocations.
     fn flow(&self, verdict: ZoneVerdict, request: &Request, reply: &mut Reply) -> Flow {
@@ -141,8 +178,9 @@ impl Kubernetes {
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
-    let KubernetesOptions { zone, connection, fallthrough, startup_timeout } =
+    let KubernetesOptions { zone, connection, fallthrough, startup_timeout, ndots } =
         options::read(setup, directive)?;
+    let walk = ndots.map(|ndots| SearchWalk::new(ndots, zone.ttl, &setup.context.metrics));
     let is_verified = zone.pods == PodMode::Verified;
     let is_reverse = |zone: &&Name| zone.to_string().ends_with(".arpa.");
     let zones =
@@ -197,7 +235,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     if setup.is_wanted::<ClusterNames>() {
         setup.offer(Arc::new(ClusterNames { zone: view.current.clone(), own: own.clone() }));
     }
-    Ok(vec![Arc::new(Kubernetes { view, own, fallthrough })])
+    Ok(vec![Arc::new(Kubernetes { view, own, fallthrough, walk })])
 }
 
 /// Offers what is known about names and clients to `metadata` and `autopath`, where the server block has them.

@@ -16,6 +16,8 @@ pub(super) struct KubernetesOptions {
     pub connection: ApiConnection,
     pub fallthrough: Option<Zones>,
     pub startup_timeout: Duration,
+    /// The `ndots` of the clients, if their search lists are followed.
+    pub ndots: Option<usize>,
 }
 
 /// The options as the reference shows them.
@@ -105,6 +107,11 @@ pub(super) const OPTIONS: &[PluginOption] = &[
         about: "Adds the names `TOPOLOGYZONE.pin._zone.SERVICE…` for the endpoints of a headless Service in one topology zone, and `….prefer._zone.…` for the same or, if there are none, all. Not together with `noendpoints`.",
     },
     PluginOption {
+        syntax: "ndots [NUMBER]",
+        default: "off; 5",
+        about: "Follows the search list of the Pods of a namespace for `NAME.NAMESPACE.svc.ZONE` that does not exist, and answers with what it ends in behind a CNAME. NAME has two labels at least, fewer than NUMBER dots, and does not end in a Service of the namespace. See [operations](../operations.md#search-lists). Not in CoreDNS.",
+    },
+    PluginOption {
         syntax: "startup_timeout DURATION",
         default: "5s",
         about: "How long the start waits for the objects of the cluster before the port is served without them.",
@@ -129,6 +136,7 @@ const KNOWN: &[&str] = &[
     "ignore",
     "multicluster",
     "zonal",
+    "ndots",
     "startup_timeout",
 ];
 
@@ -152,6 +160,7 @@ pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Kuber
         connection: ApiConnection::default(),
         fallthrough: None,
         startup_timeout: Duration::from_secs(5),
+        ndots: None,
     };
     let mut labelled = false;
     each_line(directive, |line| match line.name.text.as_str() {
@@ -258,6 +267,10 @@ impl KubernetesOptions {
             "zonal" => {
                 line.no_args()?;
                 self.zone.zonal = true;
+            }
+            "ndots" => {
+                let number = line.optional_arg("NUMBER")?.map(|word| word.integer(1..=15)).transpose()?;
+                self.ndots = Some(number.unwrap_or(5) as usize);
             }
             "startup_timeout" => self.startup_timeout = line.arg("DURATION")?.duration()?,
             _ => return Err(line.unknown(KNOWN)),

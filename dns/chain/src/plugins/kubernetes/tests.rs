@@ -47,7 +47,7 @@ fn a_name_that_is_deleted_while_its_query_waits_falls_through() {
         cluster.0.lock().unwrap().apply(events, 1);
         let zone = ZoneOptions::new(vec!["cluster.local.".parse().unwrap()]);
         let view = ZoneViews::default().of(&cluster, zone, ApiConnection::default()).unwrap();
-        let plugin = Kubernetes { view, own: Arc::default(), fallthrough };
+        let plugin = Kubernetes { view, own: Arc::default(), fallthrough, walk: None };
 
         let mut request = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
         request.query = Query::new(1, &"ext.default.svc.cluster.local.".parse().unwrap(), rtype::A);
@@ -57,4 +57,32 @@ fn a_name_that_is_deleted_while_its_query_waits_falls_through() {
         let waited = plugin.wait(&mut request, &mut answer, &NoRunner).now_or_never();
         assert_eq!((waited, answer.reply.rcode), (Some(flow), code));
     }
+}
+
+#[test]
+fn with_too_many_waiting_queries_a_search_list_is_not_followed() {
+    let cluster = FakeCluster::default();
+    let namespace = Arc::new(Namespace { key: Key::cluster("shop"), labels: Default::default() });
+    let events = [Event::Apply(Object::Namespace(namespace))].into_iter().chain(Kind::ALL.map(Event::Synced));
+    cluster.0.lock().unwrap().apply(events, 1);
+    let zone = ZoneOptions::new(vec!["cluster.local.".parse().unwrap()]);
+    let view = ZoneViews::default().of(&cluster, zone, ApiConnection::default()).unwrap();
+    let metrics = telemetry::metrics::Registry::new();
+    let walk = Some(SearchWalk::new(5, 5, &metrics));
+    let plugin = Kubernetes { view, own: Arc::default(), fallthrough: None, walk };
+    for (name, flow, is_denied) in [
+        ("example.org.shop.svc.cluster.local.", Flow::Wait, true),
+        ("example.shop.svc.cluster.local.", Flow::Done, false),
+    ] {
+        let mut request = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
+        request.query = Query::new(1, &name.parse().unwrap(), rtype::A);
+        let mut answer = Answer::default();
+        assert_eq!(plugin.query(&mut request, &mut answer), flow, "{name}");
+        assert_eq!(plugin.overloaded(&request, &mut answer), is_denied, "{name}");
+        assert_eq!(answer.reply.rcode, rcode::NXDOMAIN, "{name}");
+        // Nor is it for a name that another plugin resolves.
+        request.purpose = Purpose::Resolve(1);
+        assert_eq!(plugin.query(&mut request, &mut answer), Flow::Done, "{name}");
+    }
+    assert!(metrics.text().contains("portolan_kubernetes_ndots_total{result=\"overloaded\"} 1"));
 }
