@@ -1,5 +1,6 @@
 //! The command line: commands, flags and help texts.
 
+mod check;
 mod dns;
 mod flag;
 mod go_style;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Command};
 
+pub use check::{CheckArgs, ReportFormat};
 pub use dns::DnsArgs;
 pub use flag::{FlagSupport, UnsupportedFlag};
 pub use ingress::{IngressArgs, flags as ingress_flags};
@@ -38,6 +40,8 @@ pub enum ParsedCommand {
     Ingress(Box<IngressArgs>),
     /// `portolan serve`.
     Serve(Box<ServeArgs>),
+    /// `portolan check`.
+    Check(CheckArgs),
     /// `portolan migrate`.
     Migrate(MigrateArgs),
     /// `portolan node-cache`.
@@ -70,9 +74,23 @@ pub enum RbacPart {
 /// # Errors
 /// With exit code 0 after help or version, with exit code 2 if a flag is unknown or its value is missing or invalid.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, CommandError> {
-    let matches = command()
-        .try_get_matches_from(go_style::rewrite(program::insert_command(args)))
-        .map_err(CommandError::from)?;
+    parsed(&matches(args).map_err(CommandError::from)?)
+}
+
+/// As [`read`], and prints nothing: the error has the message.
+///
+/// # Errors
+/// As [`read`], also after help or version.
+pub fn read_quietly(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, CommandError> {
+    let matches = matches(args).map_err(|error| CommandError::usage(error.to_string()))?;
+    parsed(&matches)
+}
+
+fn matches(args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, clap::Error> {
+    command().try_get_matches_from(go_style::rewrite(program::insert_command(args)))
+}
+
+fn parsed(matches: &ArgMatches) -> Result<ParsedCommand, CommandError> {
     let Some((name, matches)) = matches.subcommand() else {
         return Err(CommandError::usage(
             "no command given: use `portolan up`, `portolan dns` or `portolan ingress`; see `portolan --help`",
@@ -82,6 +100,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, C
         "dns" => ParsedCommand::Dns(DnsArgs::read(matches)?),
         "ingress" => ParsedCommand::Ingress(Box::new(IngressArgs::read(matches)?)),
         "serve" => ParsedCommand::Serve(Box::new(ServeArgs::read(matches)?)),
+        "check" => ParsedCommand::Check(CheckArgs::read(matches)?),
         "migrate" => ParsedCommand::Migrate(MigrateArgs::read(matches)?),
         "node-cache" => ParsedCommand::NodeCache(NodeCacheArgs::read(matches)?),
         "wait-shutdown" => ParsedCommand::WaitShutdown,
@@ -138,6 +157,7 @@ pub fn command() -> Command {
         .subcommand(dns::command())
         .subcommand(ingress::command())
         .subcommand(serve::command())
+        .subcommand(check::command())
         .subcommand(migrate::command())
         .subcommand(node_cache::command())
         .subcommand(

@@ -26,6 +26,7 @@ mod other_controllers;
 
 mod ingress;
 mod serve;
+mod check;
 mod migrate;
 mod node_cache;
 mod up;
@@ -75,6 +76,7 @@ fn run() -> Result<(), CommandError> {
         ParsedCommand::Dns(args) => dns::run(args),
         ParsedCommand::Ingress(args) => ingress::run(*args),
         ParsedCommand::Serve(args) => serve::run(*args),
+        ParsedCommand::Check(args) => check::run(&args),
         ParsedCommand::Migrate(args) => migrate::run(args),
         ParsedCommand::NodeCache(args) => node_cache::run(args),
         // ingress-nginx's hook sends the signal itself and waits for the end of nginx. Here, the end of the process would also end the

@@ -25,4 +25,4 @@ pub use kind::{Kind, Kinds};
 pub use objects::*;
 pub use projection::Projection;
 pub use selector::{BadLabelSelector, LabelSelector};
-pub use snapshot::{Snapshot, Store};
+pub use snapshot::{Resource, Snapshot, Store};

@@ -1,0 +1,79 @@
+//! Settings that are honoured, and with some of their values do not work quite as in ingress-nginx or CoreDNS.
+//!
+//! What the route table reports is not repeated here. `docs/differences-*.md` explain each row.
+
+use ingress_routes::parse_bool;
+
+/// A difference of a setting.
+pub(crate) struct Difference {
+    /// Annotations without their prefix, or keys of the ConfigMap; for a Corefile the plugin, or the plugin and a property.
+    names: &'static [&'static str],
+    /// The values that differ.
+    applies: fn(&str) -> bool,
+    /// How, and who notices.
+    pub(crate) text: &'static str,
+}
+
+/// Of annotations and of keys of the ConfigMap.
+#[rustfmt::skip]
+const INGRESS: &[Difference] = &[
+    Difference { names: &["proxy-request-buffering"], applies: |value| value.trim() == "on",
+        text: "bodies are streamed; endpoints that cannot read chunked bodies notice" },
+    Difference { names: &["proxy-http-version"], applies: |value| value.trim() == "1.0",
+        text: "a body in chunks gets 411; clients notice that upload without a length" },
+    Difference { names: &["proxy-next-upstream-tries"], applies: |value| value.trim() == "0",
+        text: "each endpoint is tried once, 100 at most; in nginx there is no limit" },
+    Difference { names: &["proxy-redirect-from"], applies: |value| value.trim() == "default",
+        text: "has no effect; it stands for a URL that no endpoint knows" },
+    Difference { names: &["ssl-passthrough"], applies: |value| parse_bool(value) == Some(true),
+        text: "a connection that is idle for an hour ends; clients notice that are silent for longer" },
+    Difference { names: &["http-redirect-code"], applies: |value| ["300", "304", "305", "306"].contains(&value.trim()),
+        text: "it redirects; ingress-nginx sends the URL as a page" },
+];
+
+/// Of plugins and their properties.
+#[rustfmt::skip]
+const COREFILE: &[Difference] = &[
+    Difference { names: &["chaos"], applies: str::is_empty,
+        text: "tells Portolan's version; programs notice that read the version of CoreDNS" },
+    Difference { names: &["multisocket"], applies: |_| true, text: "takes effect at the next start and not at a reload" },
+    Difference { names: &["timeouts"], applies: |_| true,
+        text: "a served address takes new values for new connections" },
+];
+
+impl Difference {
+    fn find(rows: &'static [Self], name: &str, value: &str) -> Option<&'static str> {
+        let row = rows.iter().find(|row| row.names.contains(&name) && (row.applies)(value))?;
+        Some(row.text)
+    }
+}
+
+/// How an annotation or key of the ConfigMap that is honoured differs with this value.
+pub(crate) fn of_ingress(name: &str, value: &str) -> Option<&'static str> {
+    Difference::find(INGRESS, name, value)
+}
+
+/// How a plugin that is honoured differs with these arguments.
+pub(crate) fn of_plugin(name: &str, args: &str) -> Option<&'static str> {
+    Difference::find(COREFILE, name, args)
+}
+
+#[cfg(test)]
+mod tests {
+    use ingress_routes::annotations::FAMILIES;
+
+    use super::*;
+
+    #[test]
+    fn every_row_names_a_setting_that_is_honoured() {
+        let annotations = FAMILIES.iter().flat_map(|family| family.annotations).map(|known| known.name);
+        let keys = ingress_routes::config_map_keys().map(|key| key.name);
+        let honoured: Vec<_> = annotations.chain(keys).collect();
+        for name in INGRESS.iter().flat_map(|row| row.names) {
+            assert!(honoured.contains(name), "{name}");
+        }
+        for name in COREFILE.iter().flat_map(|row| row.names) {
+            assert!(dns_chain::plugins::PLUGINS.iter().any(|plugin| plugin.name == *name), "{name}");
+        }
+    }
+}
