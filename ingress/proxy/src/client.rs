@@ -13,7 +13,7 @@ pub(crate) mod connection;
 pub(crate) mod response_head;
 pub(crate) mod request_guard;
 
-mod pace;
+mod rate_limiter;
 pub(crate) mod body_encoder;
 pub(crate) mod response_body;
 pub(crate) mod request;

@@ -8,4 +8,4 @@ pub(crate) mod scratch;
 pub(crate) mod send_buffer;
 pub(crate) mod vectored;
 
-pub(crate) mod splice;
+pub(crate) mod relay;

@@ -51,7 +51,7 @@ pub struct Plan {
     pub heads: HeadOptions,
     /// How endpoints' responses are compressed. All routes share it.
     pub compression: Option<Arc<Compression>>,
-    /// The speed of responses, if it is limited.
+    /// The rate of responses, if it is limited.
     pub response_rate: Option<ResponseRate>,
     /// Which errors a default backend makes the responses to.
     pub error_pages: Option<Box<ErrorPages>>,

@@ -20,10 +20,10 @@ use crate::client::response_head::{AfterResponse, Http1Head, WrittenHead};
 use crate::client::send_response::SendResponse;
 use crate::io::boxed::boxed;
 use crate::io::clock::WaitingFor;
-use crate::io::splice::splice;
+use crate::io::relay::relay;
 use crate::observe::access_log::AccessRecord;
 use crate::state::worker::Worker;
-use crate::upstream::request_body::BodySource;
+use crate::upstream::request_body::RequestBodySource;
 use crate::wire::http1_stream::{Http1Stream, NextHead};
 
 /// Serves a connection until it ends, a timeout expires, or the proxy closes all connections.
@@ -160,7 +160,7 @@ impl<H: RequestHandler> Connection<'_, H> {
     async fn respond(&self, head: Box<ParsedRequest>) -> AfterRequest {
         let Self { client, stream, state, handler, .. } = self;
         state.begin();
-        let request = ClientRequest { head: Ok(head), body: BodySource::Http1((*stream).clone()) };
+        let request = ClientRequest { head: Ok(head), body: RequestBodySource::Http1((*stream).clone()) };
         let response = {
             let mut handling = std::pin::pin!(handler.handle(client, request));
             std::future::poll_fn(|cx| match handling.as_mut().poll(cx) {
@@ -249,7 +249,7 @@ impl<H: RequestHandler> Connection<'_, H> {
         let (mut endpoint, _slot, reply) = request.into_upgraded();
         let time = (&*worker.clock, &self.state.timer, idle);
         let is_cut = || worker.is_forced();
-        let transferred = splice((&mut &**self.stream, early), (&mut endpoint, reply), time, is_cut).await;
+        let transferred = relay((&mut &**self.stream, early), (&mut endpoint, reply), time, is_cut).await;
         let guard = response.body.guard();
         guard.sent = transferred.to_client;
         if let Some(one) = guard.attempts.last_mut() {

@@ -24,7 +24,7 @@ use crate::client::response_body::ResponseBody;
 use crate::client::response_head::WrittenHead;
 use crate::io::buffers::UPLOAD_WINDOW;
 use crate::io::clock::WaitingFor;
-use crate::upstream::request_body::BodySource;
+use crate::upstream::request_body::RequestBodySource;
 
 /// How many bytes of a response a stream buffers. A client may stall all its streams at once.
 const STREAM_BUFFER: usize = 64 * 1024;
@@ -165,7 +165,7 @@ fn client_request(client: &ClientConnection, request: Request<Incoming>) -> Clie
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         (refusal, format!("{} {target} HTTP/2.0", parts.method).into())
     });
-    ClientRequest { head, body: BodySource::Http2(body) }
+    ClientRequest { head, body: RequestBodySource::Http2(body) }
 }
 
 /// Runs each stream as a task of this thread, with a timer of its own.

@@ -10,14 +10,14 @@ use ingress_wire::request_head::HeadError;
 use crate::client::connection::ClientConnection;
 use crate::client::response_body::ResponseBody;
 use crate::client::response_head::WrittenHead;
-use crate::upstream::request_body::BodySource;
+use crate::upstream::request_body::RequestBodySource;
 use crate::upstream::request_head::BodyLength;
 
 /// A client's request.
 pub(crate) struct ClientRequest {
     /// The head, or why one of HTTP/2 is refused, and its request line for the log.
     pub(crate) head: Result<Box<ParsedRequest>, (HeadError, Bytes)>,
-    pub(crate) body: BodySource,
+    pub(crate) body: RequestBodySource,
 }
 
 /// How the length of a request's body is known.

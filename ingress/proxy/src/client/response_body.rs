@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::client::body_encoder::BodyEncoder;
-use crate::client::pace::Pace;
+use crate::client::rate_limiter::RateLimiter;
 use crate::client::request_guard::RequestGuard;
 use crate::io::buffers::{BufferCharge, ChargedBytes};
 use crate::upstream::error::UpstreamError;
@@ -19,7 +19,7 @@ use crate::upstream::stream_request::StreamRequest;
 type PolledFrame = Poll<Option<Result<Frame<Bytes>, UpstreamError>>>;
 
 /// The source of a body.
-enum BodySource {
+enum ResponseBodySource {
     Nothing,
     Page(Bytes),
     Endpoint(Box<UpstreamRequest>),
@@ -29,14 +29,14 @@ enum BodySource {
 
 /// The body of a response. Dropping it ends the request.
 pub(crate) struct ResponseBody {
-    content: BodySource,
+    content: ResponseBodySource,
     guard: RequestGuard,
     /// For HTTP/2: what hyper buffers of the body.
     charge: Option<Rc<BufferCharge>>,
     /// For HTTP/2: the error that ends the body, kept until everything before it has been written.
     broken: Option<UpstreamError>,
     /// `limit-rate`, for bodies of endpoints.
-    pace: Option<Box<Pace>>,
+    limiter: Option<Box<RateLimiter>>,
     /// Compresses the endpoint's body. `None` after its end, too.
     encoder: Option<Box<BodyEncoder>>,
     /// The trailers of a compressed body, which follow its last piece.
@@ -49,17 +49,17 @@ const ENCODED_AT_ONCE: usize = 256 * 1024;
 impl ResponseBody {
     /// No body.
     pub(crate) fn nothing(guard: RequestGuard) -> Self {
-        Self::of(BodySource::Nothing, guard)
+        Self::of(ResponseBodySource::Nothing, guard)
     }
 
     /// No body after 101; another protocol follows on the connections of client and endpoint.
     pub(crate) fn switched(request: StreamRequest, guard: RequestGuard) -> Self {
-        Self::of(BodySource::Switched(Box::new(request)), guard)
+        Self::of(ResponseBodySource::Switched(Box::new(request)), guard)
     }
 
     /// A page that the proxy made.
     pub(crate) fn page(page: Bytes, guard: RequestGuard) -> Self {
-        Self::of(BodySource::Page(page), guard)
+        Self::of(ResponseBodySource::Page(page), guard)
     }
 
     /// The body that the endpoint sends, compressed if there is an encoder.
@@ -69,15 +69,15 @@ impl ResponseBody {
         encoder: Option<Box<BodyEncoder>>,
     ) -> Self {
         let rate = guard.route.as_ref().and_then(|route| route.plan.response_rate);
-        let pace = rate.map(|rate| Box::new(Pace::new(rate)));
-        let mut body = Self::of(BodySource::Endpoint(Box::new(request)), guard);
-        body.pace = pace;
+        let limiter = rate.map(|rate| Box::new(RateLimiter::new(rate)));
+        let mut body = Self::of(ResponseBodySource::Endpoint(Box::new(request)), guard);
+        body.limiter = limiter;
         body.encoder = encoder;
         body
     }
 
-    fn of(content: BodySource, guard: RequestGuard) -> Self {
-        Self { content, guard, charge: None, broken: None, pace: None, encoder: None, trailers: None }
+    fn of(content: ResponseBodySource, guard: RequestGuard) -> Self {
+        Self { content, guard, charge: None, broken: None, limiter: None, encoder: None, trailers: None }
     }
 
     /// The record of the request.
@@ -88,19 +88,19 @@ impl ResponseBody {
     /// The length of what is left, if that is known.
     pub(super) fn length(&self) -> Option<u64> {
         match &self.content {
-            BodySource::Nothing | BodySource::Switched(_) => Some(0),
-            BodySource::Page(page) => Some(page.len() as u64),
-            BodySource::Endpoint(_) if self.encoder.is_some() => None,
-            BodySource::Endpoint(request) => request.left(),
+            ResponseBodySource::Nothing | ResponseBodySource::Switched(_) => Some(0),
+            ResponseBodySource::Page(page) => Some(page.len() as u64),
+            ResponseBodySource::Endpoint(_) if self.encoder.is_some() => None,
+            ResponseBodySource::Endpoint(request) => request.left(),
         }
     }
 
     /// Whether the last piece has been returned, and no trailers can follow.
     pub(super) fn is_over(&self) -> bool {
         match &self.content {
-            BodySource::Nothing | BodySource::Switched(_) => true,
-            BodySource::Page(page) => page.is_empty(),
-            BodySource::Endpoint(request) => {
+            ResponseBodySource::Nothing | ResponseBodySource::Switched(_) => true,
+            ResponseBodySource::Page(page) => page.is_empty(),
+            ResponseBodySource::Endpoint(request) => {
                 request.is_over() && self.encoder.is_none() && self.trailers.is_none()
             }
         }
@@ -109,25 +109,25 @@ impl ResponseBody {
     /// The next piece, or the trailers. At most `most` bytes are read for it.
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>, most: usize) -> PolledFrame {
         match &mut self.content {
-            BodySource::Nothing | BodySource::Switched(_) => Poll::Ready(None),
-            BodySource::Page(page) => {
+            ResponseBodySource::Nothing | ResponseBodySource::Switched(_) => Poll::Ready(None),
+            ResponseBodySource::Page(page) => {
                 let page = std::mem::take(page);
-                self.content = BodySource::Nothing;
+                self.content = ResponseBodySource::Nothing;
                 Poll::Ready(Some(Ok(Frame::data(page))))
             }
-            BodySource::Endpoint(_) => {
-                let most = match &mut self.pace {
+            ResponseBodySource::Endpoint(_) => {
+                let most = match &mut self.limiter {
                     None => most,
-                    Some(pace) => std::task::ready!(pace.poll_allowance(cx, most)),
+                    Some(limiter) => std::task::ready!(limiter.poll_allowance(cx, most)),
                 };
                 let frame = std::task::ready!(match &self.encoder {
                     None => self.poll_endpoint(cx, most),
                     Some(_) => self.poll_encoded(cx, most),
                 });
-                if let Some(pace) = &mut self.pace
+                if let Some(limiter) = &mut self.limiter
                     && let Some(Ok(frame)) = &frame
                 {
-                    pace.count(frame.data_ref().map_or(0, Bytes::len));
+                    limiter.count(frame.data_ref().map_or(0, Bytes::len));
                 }
                 Poll::Ready(frame)
             }
@@ -139,7 +139,7 @@ impl ResponseBody {
         if let Some(trailers) = self.trailers.take() {
             return Poll::Ready(Some(Ok(trailers)));
         }
-        let BodySource::Endpoint(request) = &mut self.content else { return Poll::Ready(None) };
+        let ResponseBodySource::Endpoint(request) = &mut self.content else { return Poll::Ready(None) };
         let frame = std::task::ready!(request.poll_frame(cx, most));
         match &frame {
             Some(Ok(frame)) => {
@@ -162,7 +162,8 @@ impl ResponseBody {
         let mut encoded = 0;
         loop {
             let frame = self.poll_endpoint(cx, most);
-            let (Some(mut encoder), BodySource::Endpoint(request)) = (self.encoder.take(), &mut self.content)
+            let (Some(mut encoder), ResponseBodySource::Endpoint(request)) =
+                (self.encoder.take(), &mut self.content)
             else {
                 return frame;
             };
@@ -203,15 +204,15 @@ impl ResponseBody {
     /// Sends what the endpoint accepts of the request while the client takes nothing of the response: the endpoint may need the rest
     /// of the request first.
     pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>) {
-        if let BodySource::Endpoint(request) = &mut self.content {
+        if let ResponseBodySource::Endpoint(request) = &mut self.content {
             request.poll_send(cx);
         }
     }
 
     /// Ends the request to the endpoint; its connection goes to the pool if another request may follow on it.
     pub(super) fn end_upstream(&mut self) {
-        let request = match std::mem::replace(&mut self.content, BodySource::Nothing) {
-            BodySource::Endpoint(request) => request,
+        let request = match std::mem::replace(&mut self.content, ResponseBodySource::Nothing) {
+            ResponseBodySource::Endpoint(request) => request,
             other => return self.content = other,
         };
         let guard = &mut self.guard;
@@ -234,8 +235,8 @@ impl ResponseBody {
 
     /// After 101, the connection to the endpoint.
     pub(super) fn take_switched(&mut self) -> Option<StreamRequest> {
-        match std::mem::replace(&mut self.content, BodySource::Nothing) {
-            BodySource::Switched(request) => Some(*request),
+        match std::mem::replace(&mut self.content, ResponseBodySource::Nothing) {
+            ResponseBodySource::Switched(request) => Some(*request),
             other => {
                 self.content = other;
                 None
@@ -263,7 +264,7 @@ impl Body for ResponseBody {
             this.poll_upload(cx);
             return Poll::Pending;
         };
-        let is_page = matches!(this.content, BodySource::Page(_));
+        let is_page = matches!(this.content, ResponseBodySource::Page(_));
         let frame = match std::task::ready!(this.poll_piece(cx, allowed)) {
             None => return Poll::Ready(None),
             Some(Ok(frame)) => frame,

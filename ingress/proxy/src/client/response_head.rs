@@ -104,8 +104,8 @@ impl Http1Head {
         lines.filter_map(|line| {
             let (found, value) = line.split_at_checked(name.as_str().len())?;
             let value = value.strip_prefix(b":")?;
-            let is_named = found.eq_ignore_ascii_case(name.as_str().as_bytes());
-            is_named.then(|| self.bytes.slice_ref(value.trim_ascii()))
+            let is_match = found.eq_ignore_ascii_case(name.as_str().as_bytes());
+            is_match.then(|| self.bytes.slice_ref(value.trim_ascii()))
         })
     }
 }

@@ -76,8 +76,8 @@ impl<'a> ProxyRequest<'a> {
             };
             let Some((address, pick)) = picked else { break };
             tried.push(address);
-            let is_named = matches!(pick.address, UpstreamAddress::Host { .. });
-            if is_named && self.passes() >= MAX_PASSES {
+            let is_external = matches!(pick.address, UpstreamAddress::Host { .. });
+            if is_external && self.passes() >= MAX_PASSES {
                 let error = "the request loops: it has come back through an ExternalName Service too often";
                 worker.upstream_log.failed(&choice.target.name, &address, &error);
                 failed = StatusCode::LOOP_DETECTED.into();
@@ -97,7 +97,7 @@ impl<'a> ProxyRequest<'a> {
             let is_reused = connection.is_reused();
             let body = self.body.take().expect("put back before the next attempt");
             let timer = self.timer();
-            let bytes: &Bytes = head.get_or_insert_with(|| self.head(is_named));
+            let bytes: &Bytes = head.get_or_insert_with(|| self.head(is_external));
             let buffers = &self.client.entry.buffers;
             let mut request = connection.request(bytes.clone(), body, traits, timer, buffers);
             let result = std::future::poll_fn(|cx| request.poll_head(cx, &mut response)).await;

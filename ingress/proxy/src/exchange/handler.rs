@@ -18,14 +18,14 @@ use crate::exchange::proxy_request::ProxyRequest;
 use crate::exchange::{access, client_certificate};
 use crate::io::buffers::{BufferHold, BufferUse};
 use crate::observe::access_log::AccessRecord;
-use crate::upstream::request_body::{BodySource, RequestBody};
+use crate::upstream::request_body::{RequestBody, RequestBodySource};
 use crate::upstream::request_head::BodyLength;
 
 /// Finds the route of each request, applies its filters, and forwards the request to an endpoint.
 #[derive(Clone, Copy)]
-pub(crate) struct Exchanges;
+pub(crate) struct ExchangeHandler;
 
-impl RequestHandler for Exchanges {
+impl RequestHandler for ExchangeHandler {
     async fn handle(self, client: &Rc<ClientConnection>, request: ClientRequest) -> ClientResponse {
         let mut response = handle(client, request).await;
         if let Some(format) = &client.worker.settings().access_log.format {
@@ -139,7 +139,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
 }
 
 fn request_body(
-    body: BodySource,
+    body: RequestBodySource,
     length: BodyLength,
     settings: &ProxySettings,
     buffers: &Rc<BufferUse>,

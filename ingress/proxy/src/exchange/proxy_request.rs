@@ -124,8 +124,8 @@ impl<'a> ProxyRequest<'a> {
         }
     }
 
-    /// The head for every endpoint. `is_named`: the upstream is an ExternalName Service.
-    pub(super) fn head(&self, is_named: bool) -> Bytes {
+    /// The head for every endpoint. `is_external`: the upstream is an ExternalName Service.
+    pub(super) fn head(&self, is_external: bool) -> Bytes {
         let Self { client, route, guard, length, .. } = self;
         let exchange = guard.exchange.as_ref().expect("set before the first attempt");
         let given = &exchange.request;
@@ -168,7 +168,7 @@ impl<'a> ProxyRequest<'a> {
             scheme,
             connection_lines: is_of_connection.then(|| client.forwarded_lines()),
             body: *length,
-            loop_id: is_named.then_some(LOOP_ID),
+            loop_id: is_external.then_some(LOOP_ID),
             names: route.plan.heads.names,
             upgrade: self.upgrade(exchange),
             is_http10: route.plan.proxy.http_version == Version::HTTP_10

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::client;
 use crate::client::connection::ClientConnection;
-use crate::exchange::handler::Exchanges;
+use crate::exchange::handler::ExchangeHandler;
 use crate::io::boxed::boxed;
 use crate::io::transport_stream::ClientStream;
 use crate::listener::handshake::{Handshake, handshake};
@@ -142,7 +142,7 @@ async fn serve(
         entry,
     };
     match listener.tls {
-        None => boxed(|| client::serve(client, ClientStream::Plain(stream), None, Exchanges)).await,
+        None => boxed(|| client::serve(client, ClientStream::Plain(stream), None, ExchangeHandler)).await,
         Some(tls) => match boxed(|| handshake(&worker, stream, &tls)).await {
             Some(Ok(Handshake::Passthrough(stream, hello, route))) => {
                 boxed(|| passthrough::serve(&worker, &client.entry, stream, hello, &route)).await;
@@ -153,7 +153,7 @@ async fn serve(
                 client.tls = Some(Box::new(TlsDetails::of(stream.get_ref().1)));
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
                 let stream = ClientStream::Tls(stream);
-                boxed(|| client::serve(client, stream, Some(h2), Exchanges)).await;
+                boxed(|| client::serve(client, stream, Some(h2), ExchangeHandler)).await;
             }
             Some(Err(error)) => {
                 tracing::debug!(client = %client.peer_ip, error = causes(&error), "a TLS handshake failed");

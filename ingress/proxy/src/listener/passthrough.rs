@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use tokio::net::TcpStream;
 
 use crate::exchange::open::open;
-use crate::io::splice::splice;
+use crate::io::relay::relay;
 use crate::state::client_table::ClientEntry;
 use crate::state::worker::Worker;
 use crate::upstream::limit::UpstreamSlot;
@@ -41,7 +41,7 @@ pub(crate) async fn serve(
         let idle = worker.options.passthrough_idle.unwrap_or(IDLE);
         let client = (&mut stream, hello);
         let endpoint = (&mut endpoint, Bytes::new());
-        let copied = splice(client, endpoint, (&worker.clock, &timer, idle), || worker.is_forced()).await;
+        let copied = relay(client, endpoint, (&worker.clock, &timer, idle), || worker.is_forced()).await;
         drop(slot);
         tracing::debug!(
             host = %route.host,

@@ -50,12 +50,12 @@ impl KeptBody {
 }
 
 /// Where a body comes from.
-pub(crate) enum BodySource {
+pub(crate) enum RequestBodySource {
     Http1(Rc<Http1Stream>),
     Http2(Incoming),
 }
 
-impl BodySource {
+impl RequestBodySource {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BrokenBody>>> {
         let piece = match self {
             Self::Http1(stream) => match ready!(stream.poll_body(cx)) {
@@ -97,7 +97,7 @@ pub(crate) enum BodyEncoding {
 
 /// A request's body, with its limit, and its beginning for a retry.
 pub(crate) struct RequestBody {
-    body: Option<BodySource>,
+    body: Option<RequestBodySource>,
     /// There is no body, as the head says: nothing is sent after it.
     is_none: bool,
     encoding: BodyEncoding,
@@ -156,7 +156,7 @@ impl RequestBody {
     }
 
     /// A body of at most `limit` bytes, sent in chunks where its length is not known.
-    pub(crate) fn new(body: BodySource, chunked: bool, limit: u64, hold: Option<BufferHold>) -> Self {
+    pub(crate) fn new(body: RequestBodySource, chunked: bool, limit: u64, hold: Option<BufferHold>) -> Self {
         let encoding = if chunked { BodyEncoding::Chunked } else { BodyEncoding::Plain };
         Self { body: Some(body), is_none: false, encoding, limit, over: false, hold, ..Self::none() }
     }
@@ -339,7 +339,7 @@ mod tests {
     use crate::wire::http1_stream::NextHead;
 
     /// A body that a client sends in chunks.
-    async fn chunks(text: &'static [u8]) -> BodySource {
+    async fn chunks(text: &'static [u8]) -> RequestBodySource {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (stream, accepted) =
             tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
@@ -349,7 +349,7 @@ mod tests {
         let mut request = ParsedRequest::default();
         let head = std::future::poll_fn(|cx| stream.poll_head(cx, &mut request)).await;
         assert!(matches!(head, Ok(NextHead::Complete)));
-        BodySource::Http1(Rc::new(stream))
+        RequestBodySource::Http1(Rc::new(stream))
     }
 
     /// What the next call puts into a send buffer.

@@ -216,7 +216,7 @@ impl AccessRule for ExternalAuthRule {
     fn resume(&self, exchange: &mut Exchange, response: &SubrequestResponse) -> AccessOutcome {
         let status = response.status;
         // With `auth-always-set-cookie` its cookies reach the client whatever the status is.
-        exchange.values.set(AuthAnswer(response.headers.clone()));
+        exchange.values.set(AuthResponse(response.headers.clone()));
         if status.is_success() {
             return AccessOutcome::Allow;
         }
@@ -235,7 +235,7 @@ impl AccessRule for ExternalAuthRule {
 
 /// The header of the server's response to the subrequest.
 #[derive(Debug, PartialEq)]
-struct AuthAnswer(HeaderMap);
+struct AuthResponse(HeaderMap);
 
 /// Redirects to the page to sign in (`auth-signin`).
 #[derive(Debug)]
@@ -253,10 +253,10 @@ pub(super) struct AuthHeaders(pub(super) Arc<[String]>);
 
 impl RequestHeadFilter for AuthHeaders {
     fn edit<'r>(&'r self, exchange: &'r Exchange, edits: &mut HeadEdits<'r>) {
-        let answer = exchange.values.get::<AuthAnswer>();
+        let response = exchange.values.get::<AuthResponse>();
         for name in &*self.0 {
             edits.remove(name);
-            let Some(AuthAnswer(headers)) = answer else { continue };
+            let Some(AuthResponse(headers)) = response else { continue };
             for value in headers.get_all(name) {
                 if !value.is_empty() {
                     edits.append(name, value.as_bytes());
@@ -276,7 +276,7 @@ pub(super) struct AuthCookies {
 impl ResponseHeadFilter for AuthCookies {
     fn edit<'r>(&'r self, exchange: &'r Exchange, response: &ResponseView<'_>, edits: &mut HeadEdits<'r>) {
         let is_added = matches!(response.status.as_u16(), 200 | 201 | 204 | 206 | 301..=304 | 307 | 308);
-        let Some(AuthAnswer(headers)) = exchange.values.get::<AuthAnswer>() else { return };
+        let Some(AuthResponse(headers)) = exchange.values.get::<AuthResponse>() else { return };
         if self.always || is_added {
             for cookie in headers.get_all(SET_COOKIE) {
                 edits.append("Set-Cookie", cookie.as_bytes());

@@ -20,7 +20,7 @@ pub(crate) struct Transferred {
 }
 
 /// Copies bytes until both sides have ended, one has failed, neither has sent anything for `idle`, or `is_cut`.
-pub(crate) async fn splice<C, E>(
+pub(crate) async fn relay<C, E>(
     client: (&mut C, Bytes),
     endpoint: (&mut E, Bytes),
     (clock, timer, idle): (&Clock, &Rc<Timer>, Duration),
@@ -133,7 +133,7 @@ mod tests {
         let clock = Clock::new(jiff::tz::TimeZone::UTC);
         let timer = clock.timer();
         let ((mut client_peer, mut client), (mut endpoint, mut endpoint_peer)) = (duplex(8), duplex(8));
-        let joined = splice(
+        let joined = relay(
             (&mut client, Bytes::from_static(b"early ")),
             (&mut endpoint, Bytes::from_static(b"hello ")),
             (&clock, &timer, Duration::from_secs(60)),

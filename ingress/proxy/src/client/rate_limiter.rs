@@ -1,4 +1,4 @@
-//! The speed of a response (`limit-rate`).
+//! The rate of a response (`limit-rate`).
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Decides when the next piece of a body may be read. As in nginx the first second's bytes are sent at once.
-pub(super) struct Pace {
+pub(super) struct RateLimiter {
     rate: ResponseRate,
     started: Instant,
     /// Bytes that have been read.
@@ -19,7 +19,7 @@ pub(super) struct Pace {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-impl Pace {
+impl RateLimiter {
     pub(super) fn new(rate: ResponseRate) -> Self {
         Self { rate, started: Instant::now(), sent: 0, sleep: None }
     }
@@ -67,12 +67,12 @@ mod tests {
     /// The seconds that a body takes in pieces of 16 KiB.
     async fn seconds(rate: ResponseRate, length: u64) -> u64 {
         let start = Instant::now();
-        let mut pace = Pace::new(rate);
+        let mut limiter = RateLimiter::new(rate);
         let mut left = length;
         while left > 0 {
-            let allowed = std::future::poll_fn(|cx| pace.poll_allowance(cx, 16 << 10)).await as u64;
+            let allowed = std::future::poll_fn(|cx| limiter.poll_allowance(cx, 16 << 10)).await as u64;
             let piece = allowed.min(left);
-            pace.count(piece as usize);
+            limiter.count(piece as usize);
             left -= piece;
         }
         start.elapsed().as_millis().div_ceil(1000) as u64
