@@ -31,6 +31,7 @@ mod reader;
 mod redirect;
 mod replacement;
 mod response_head;
+mod response_rate;
 mod rewrite;
 mod server;
 mod source_range;
@@ -188,6 +189,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     affinity::FAMILY,
     blocklist::FAMILY,
     limits::FAMILY,
+    response_rate::FAMILY,
     source_range::FAMILY,
     proxy::FAMILY,
     server::FAMILY,
