@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use ingress_wire::head::{HeaderField, NameClass};
 use ingress_wire::known_header::KnownHeader;
 
-use super::ExternalAuth;
+use super::settings::ExternalAuth;
 use crate::annotations::Rule;
 use crate::annotations::client_identity::FullForwardedFor;
 use crate::annotations::template::RuleText;
