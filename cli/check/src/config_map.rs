@@ -7,7 +7,7 @@ use ingress_routes::globals::KeySupport;
 use crate::differences;
 use crate::ingresses::{Judge, names_a_missing_object};
 use crate::outcome::Outcome;
-use crate::report::{CheckedObject, CheckedSetting};
+use crate::report::{CheckedObject, CheckedSetting, by_line};
 
 impl Judge<'_> {
     /// The findings about the ConfigMap of `--configmap`.
@@ -42,7 +42,7 @@ impl Judge<'_> {
             let reason = format!("{}{}", problem.what, problem.effect.suffix());
             finding(&problem.field, Outcome::of_level(problem.effect.level()), reason)
         });
-        let findings = others.chain(findings).collect();
+        let findings = by_line(others.chain(findings).collect());
         CheckedObject::new("ConfigMap", key.to_string(), self.lines.object(Kind::ConfigMap, key), findings)
     }
 }

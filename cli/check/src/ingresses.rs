@@ -9,7 +9,7 @@ use ingress_routes::{CLASS_ANNOTATION, RouteTable, RoutingProblem};
 use crate::differences;
 use crate::input::LineIndex;
 use crate::outcome::Outcome;
-use crate::report::{CheckedObject, CheckedSetting};
+use crate::report::{CheckedObject, CheckedSetting, by_line};
 
 /// Problems of a route table by object.
 pub(crate) type Problems<'p> = HashMap<(Kind, Key), Vec<&'p RoutingProblem>>;
@@ -50,7 +50,7 @@ impl Judge<'_> {
             findings.append(&mut reported);
         }
         let others = problems.iter().map(|problem| self.of_problem(key, &problem.field, problem));
-        let findings = others.chain(findings).collect();
+        let findings = by_line(others.chain(findings).collect());
         CheckedObject::new("Ingress", key.to_string(), self.lines.object(Kind::Ingress, key), findings)
     }
 

@@ -46,12 +46,12 @@ pub struct CheckedObject {
     pub place: Option<Place>,
     /// The most severe outcome of its settings.
     pub outcome: Outcome,
-    /// Its settings, in their order. Those that concern the object as a whole come first.
+    /// Its settings, in the order of the file.
     pub settings: Vec<CheckedSetting>,
 }
 
 impl CheckedObject {
-    /// An object whose outcome is that of its settings.
+    /// An object whose outcome is the most severe of its settings.
     pub fn new(
         kind: impl Into<String>,
         name: impl Into<String>,
@@ -61,6 +61,12 @@ impl CheckedObject {
         let outcome = settings.iter().map(|finding| finding.outcome).max().unwrap_or(Outcome::AsBefore);
         Self { kind: kind.into(), name: name.into(), place, outcome, settings }
     }
+}
+
+/// Settings in the order of the file.
+pub(crate) fn by_line(mut settings: Vec<CheckedSetting>) -> Vec<CheckedSetting> {
+    settings.sort_by_key(|setting| setting.place.as_ref().map(|place| place.line));
+    settings
 }
 
 /// Numbers of objects or settings by outcome.
