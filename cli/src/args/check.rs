@@ -83,8 +83,8 @@ pub fn command() -> Command {
              portolan check --kubeconfig ~/.kube/config --html > report.html\n\n  \
              # Manifests without the Deployment of their controller, whose flags are given instead\n  \
              portolan check manifests/ -- --configmap=edge/controller --ingress-class=edge\n\n\
-             Nothing is written, and only the verb `list` is needed in a cluster: on ingresses, ingressclasses, configmaps, secrets, \
-             namespaces, deployments and daemonsets. What may not be listed is reported as unknown.\n\n\
+             Nothing is written, and only the verbs `list` and `watch` are needed in a cluster: on ingresses, ingressclasses, configmaps, secrets, \
+             namespaces, deployments and daemonsets. What may not be read is reported as unknown.\n\n\
              Exit code: 0 nothing changes; 1 something differs or is unknown; 2 something is closed or refused.",
         )
         .args([

@@ -24,7 +24,7 @@ const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 /// When the kubeconfig cannot be used or the API server does not answer.
 pub async fn read(access: &Access, runtime: &Runtime) -> Result<CheckInput, CommandError> {
     output::print_error(
-        "reads the cluster with the verb list: ingresses, ingressclasses, configmaps, secrets, namespaces, deployments, daemonsets; \
+        "needs the verbs list and watch on ingresses, ingressclasses, configmaps, secrets, namespaces, deployments and daemonsets; \
          writes nothing",
     );
     let client =

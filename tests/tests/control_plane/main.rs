@@ -7,6 +7,7 @@ mod manifests;
 
 mod access;
 mod chart;
+mod check;
 mod dns_changes;
 mod dns_records;
 mod documentation;
@@ -125,6 +126,8 @@ const CASES: &[Case<Stage>] = cases![
     faults::a_reload_without_an_api_server_keeps_every_answer,
     refusals::requests_are_repeated_while_etcd_is_down,
     refusals::requests_are_repeated_after_429,
+    check::a_cluster_is_checked_with_the_flags_of_its_controller,
+    check::what_may_not_be_read_is_unknown,
     migrate::each_distribution_is_named_with_its_plan_or_its_reason,
     migrate::every_missing_permission_is_named_before_a_change,
     migrate::dns_is_taken_over_and_given_back,
