@@ -83,6 +83,8 @@ pub struct Exchange {
     pub client_certificate: Option<Arc<ClientCertificate>>,
     /// The steps that regular expressions may still take.
     pub step_budget: Cell<StepBudget>,
+    /// The number of its backend, if the route has several and one was drawn. It decides for all phases.
+    pub(crate) drawn_backend: Cell<Option<usize>>,
     /// What annotation families keep of this request from one phase to another.
     pub values: FamilyValues,
     /// What limits on connections count until the request ends.
@@ -138,6 +140,7 @@ impl Exchange {
             certificate: false,
             client_certificate: None,
             step_budget: Cell::default(),
+            drawn_backend: Cell::new(None),
             values: FamilyValues::default(),
             permits: Vec::new(),
             identity: ClientIdentity::of(peer),

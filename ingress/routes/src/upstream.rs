@@ -117,6 +117,15 @@ pub enum UpstreamAddress {
 }
 
 impl Upstream {
+    /// The backend that decides whether the request can be served: that of the rule, or the drawn one of several. It is the same whenever
+    /// it is asked for.
+    pub fn backend(&self, exchange: &Exchange, balancer: &mut impl BalancerState) -> &UpstreamTarget {
+        match &self.split {
+            None => &self.primary,
+            Some(split) => split.draw(exchange, balancer),
+        }
+    }
+
     /// The target of a request, decided once for all attempts: by a cookie of the primary, by a cookie of the canary, then by
     /// the conditions of the canary.
     pub fn choose<'t>(
@@ -126,7 +135,7 @@ impl Upstream {
         balancer: &mut impl BalancerState,
     ) -> SelectedTarget<'t> {
         if let Some(split) = &self.split {
-            return split.choose(exchange, balancer).choice(exchange, false);
+            return split.draw(exchange, balancer).choice(exchange, false);
         }
         match self.canary(exchange, pools, balancer) {
             Some(canary) => canary.target.choice(exchange, true),

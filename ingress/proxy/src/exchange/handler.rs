@@ -124,8 +124,11 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     }
     if !route.plan.is_open() {
         // As in nginx, limits do not count such a request and authentication servers are not asked. A route without limits and access
-        // rules finds out when it chooses an endpoint.
-        if route.is_without_endpoints(&worker.views.pools.load()) {
+        // rules finds out when it selects an endpoint.
+        let is_without_endpoints = |exchange: &Exchange| {
+            route.is_without_endpoints(exchange, &worker.views.pools.load(), &mut worker.balancer())
+        };
+        if request.guard.exchange.as_ref().is_some_and(is_without_endpoints) {
             return request.respond(&DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE)).await;
         }
         let request_id = request.guard.request_id.clone();

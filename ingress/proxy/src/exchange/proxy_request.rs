@@ -101,7 +101,8 @@ impl<'a> ProxyRequest<'a> {
             let pools = worker.views.pools.load();
             let exchange = self.guard.exchange.as_ref().expect("set before the first attempt");
             let pages = route.plan.error_pages.as_ref();
-            match pages.and_then(|pages| pages.substitute(&upstream.primary, &pools)) {
+            let backend = upstream.backend(exchange, &mut worker.balancer());
+            match pages.and_then(|pages| pages.substitute(backend, &pools)) {
                 Some(substitute) => {
                     self.purpose = RequestPurpose::Substitute;
                     let choice = substitute.select(exchange);

@@ -14,7 +14,7 @@ use crate::plan::filter::{DirectResponse, FilterOutcome};
 use crate::plan::head_edits::HeadEdits;
 use crate::pools::Pools;
 use crate::problem::{Effect, RoutingProblem};
-use crate::upstream::{DEFAULT_UPSTREAM, Upstream};
+use crate::upstream::{BalancerState, DEFAULT_UPSTREAM, Upstream};
 
 /// How the requests that a rule covers are handled. Names are in the form of logs and metrics.
 #[derive(Debug)]
@@ -85,14 +85,19 @@ impl Route {
         self.plan.rewrite(exchange)
     }
 
-    /// Whether neither the upstream nor the default backend of the Ingress has endpoints: every request gets 503. That is not known of a
-    /// route with several backends before one of them is chosen, and the built-in page replaces the default backend of all Ingresses.
-    /// Hot: no allocation.
-    pub fn is_without_endpoints(&self, pools: &Pools) -> bool {
-        let Some(Upstream { primary, split: None, .. }) = &self.upstream else { return false };
-        primary.name != DEFAULT_UPSTREAM
-            && !primary.has_endpoints(pools)
-            && self.plan.error_pages.as_ref().is_none_or(|pages| pages.substitute(primary, pools).is_none())
+    /// Whether neither the backend of a request nor the default backend of the Ingress has endpoints: it gets 503. Of several backends one
+    /// is drawn. The built-in page replaces the default backend of all Ingresses. Hot: no allocation.
+    pub fn is_without_endpoints(
+        &self,
+        exchange: &Exchange,
+        pools: &Pools,
+        balancer: &mut impl BalancerState,
+    ) -> bool {
+        let Some(upstream) = &self.upstream else { return false };
+        let backend = upstream.backend(exchange, balancer);
+        backend.name != DEFAULT_UPSTREAM
+            && !backend.has_endpoints(pools)
+            && self.plan.error_pages.as_ref().is_none_or(|pages| pages.substitute(backend, pools).is_none())
     }
 
     /// The problem of a route whose pattern was matched when a request had used up its steps. `now` is the Unix time.
@@ -153,5 +158,45 @@ impl PartialEq for Route {
                 &other.plan,
                 &other.upstream,
             )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::tests::get;
+    use crate::options::PoolKey;
+    use crate::testing::{FixedBalancer, TestCluster};
+    use crate::upstream::{UpstreamTarget, WeightedTargets};
+
+    #[test]
+    fn whether_the_drawn_backend_has_endpoints_is_known_before_limits_and_access() {
+        let target = |service: &str| {
+            let pool = PoolKey { service: Key::new("default", service), port: PortRef::Number(80) };
+            UpstreamTarget::new(pool, None, &"/".into())
+        };
+        let split = WeightedTargets::new(vec![(target("full"), 1), (target("empty"), 1)]);
+        let upstream = Upstream { primary: target("full"), canary: None, split: split.map(Box::new) };
+        let route = Route {
+            host: "a.example".into(),
+            path: "/".into(),
+            kind: PathType::Prefix,
+            ingress: None,
+            service: None,
+            denied: None,
+            plan: Plan::default(),
+            upstream: Some(upstream),
+            step_limit: StepLimitMark::default(),
+        };
+        let pools = TestCluster::new("").services("full 80 10.0.0.1").pools.load_full();
+        for (number, is_without) in [(0, false), (1, true)] {
+            let exchange = get("a.example/", &[]);
+            let mut balancer = FixedBalancer::number(number);
+            assert_eq!(route.is_without_endpoints(&exchange, &pools, &mut balancer), is_without);
+            // The same backend gets the request, whatever another draw would be.
+            let upstream = route.upstream.as_ref().expect("set above");
+            let chosen = upstream.choose(&exchange, &pools, &mut FixedBalancer::number(1 - number));
+            assert_eq!(chosen.target.has_endpoints(&pools), !is_without);
+        }
     }
 }
