@@ -188,7 +188,11 @@ mod tests {
             upstream: Some(upstream),
             step_limit: StepLimitMark::default(),
         };
-        let pools = TestCluster::new("").services("full 80 10.0.0.1").pools.load_full();
+        let ingress = "
+metadata: {name: web}
+spec: {rules: [{host: a.example, paths: [[/, Prefix, full], [/empty, Prefix, empty]]}]}
+";
+        let pools = TestCluster::new(ingress).services("full 80 10.0.0.1").pools.load_full();
         for (number, is_without) in [(0, false), (1, true)] {
             let exchange = get("a.example/", &[]);
             let mut balancer = FixedBalancer::number(number);
