@@ -35,6 +35,22 @@ pub struct ConformanceCase {
     value: Value,
 }
 
+/// A server in place of a Pod, as cases have them, for other tests. Dropping it closes its port.
+pub struct CasePod(#[expect(dead_code, reason = "kept until the end of the test")] pods::Pod);
+
+impl CasePod {
+    /// Starts a server with the behaviour that a backend of a case describes, such as `{"kind": "fixed", "status": 503}`.
+    ///
+    /// # Panics
+    /// When there is no such behaviour, or when the address cannot be bound.
+    #[track_caller]
+    pub fn start(service: &str, address: &str, backend: &Value) -> Self {
+        let behavior = pods::PodBehavior::of(backend).unwrap_or_else(|error| panic!("{service}: {error}"));
+        let address = address.parse().expect("tests use valid addresses");
+        Self(pods::Pod::start(service, 0, address, behavior, None))
+    }
+}
+
 /// Reads the cases of all YAML files in a folder.
 ///
 /// # Errors

@@ -53,6 +53,8 @@ pub enum TestStage {
     Demo,
     /// The same with `kubectl` and a real API server, without nodes.
     ControlPlane,
+    /// The same with an IngressClass `nginx` and the namespace `transcripts`, whose Services have endpoints.
+    Ingress,
     /// A real cluster with a node, with `helm` and `kubectl`.
     Node,
     /// The same with CoreDNS as kubeadm installs it, and ingress-nginx's manifest with an Ingress.
@@ -228,9 +230,14 @@ fn marker(line: &str) -> Result<Run, String> {
     let stage = match stage {
         "demo" => TestStage::Demo,
         "control-plane" => TestStage::ControlPlane,
+        "ingress" => TestStage::Ingress,
         "node" => TestStage::Node,
         "stock" => TestStage::Stock,
-        _ => return Err(format!("unknown stage {stage}; one of demo, control-plane, node, stock, ci STEP…")),
+        _ => {
+            return Err(format!(
+                "unknown stage {stage}; one of demo, control-plane, ingress, node, stock, ci STEP…"
+            ));
+        }
     };
     Ok(Run::In(stage, mode))
 }

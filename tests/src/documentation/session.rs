@@ -29,7 +29,7 @@ pub struct Environment<'a> {
 
 /// Commands that change nothing. They are repeated until their output is the one shown: a reader types them seconds after the
 /// change that they show.
-const QUERIES: &[&str] = &["curl ", "dig ", "kubectl get ", "kubectl logs "];
+const QUERIES: &[&str] = &["curl ", "dig ", "grep ", "kubectl get ", "kubectl logs "];
 
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 

@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+use tests::backend::Backend;
+use tests::conformance::CasePod;
 use tests::documentation::{self, Environment, TestStage};
 use tests::programs;
 use tests::stage::Stage;
+
+use crate::ingress_traffic::prepare;
+use crate::manifests::workload;
 
 /// How long one command may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -13,12 +19,38 @@ pub(crate) fn commands_without_a_cluster_do_what_the_pages_show(stage: &mut Stag
     run(stage, TestStage::Demo, &[], &[]);
 }
 
+pub(crate) fn the_ingress_answers_as_the_transcripts_show(stage: &mut Stage) {
+    prepare(stage, "transcripts");
+    let _echo = ["echo", "errors"].map(|name| {
+        let address = if name == "echo" { "10.244.60.1" } else { "10.244.60.2" };
+        stage.plane.api.apply(&workload("transcripts", name, &[address]));
+        Backend::start(name, &format!("{address}:8080"))
+    });
+    let start = |name: &str, address: &str, backend| {
+        stage.plane.api.apply(&workload("transcripts", name, &[address]));
+        CasePod::start(name, &format!("{address}:8080"), &backend)
+    };
+    let _pods = [
+        start("broken", "10.244.60.3", json!({"kind": "fixed", "status": 503, "body": "out of order"})),
+        start("php", "10.244.60.4", json!({"kind": "fastcgi-hello"})),
+        start("auth", "10.244.60.5", json!({"kind": "fixed", "status": 401})),
+    ];
+    let (kubectl, admin) = kubectl(stage);
+    run(stage, TestStage::Ingress, &[kubectl], &[admin]);
+}
+
+/// The command `kubectl`, and the kubeconfig of its user.
+fn kubectl(stage: &Stage) -> ((&'static str, String), (&'static str, String)) {
+    let kubectl = format!("exec '{}' kubectl \"$@\"", stage.plane.binary().display());
+    let admin = std::fs::read_to_string(stage.plane.kubeconfig("admin", 6443)).expect("it has been written");
+    (("kubectl", kubectl), ("~/.kube/config", admin))
+}
+
 pub(crate) fn commands_on_a_cluster_do_what_the_pages_show(stage: &mut Stage) {
-    let kubectl = ("kubectl", format!("exec '{}' kubectl \"$@\"", stage.plane.binary().display()));
+    let (kubectl, admin) = kubectl(stage);
     let helm = programs::helm().expect("it has been built").display().to_string();
     let helm = ("helm", format!("exec '{helm}' \"$@\""));
-    let admin = std::fs::read_to_string(stage.plane.kubeconfig("admin", 6443)).expect("it has been written");
-    run(stage, TestStage::ControlPlane, &[kubectl, helm], &[("~/.kube/config", admin)]);
+    run(stage, TestStage::ControlPlane, &[kubectl, helm], &[admin]);
 }
 
 #[track_caller]

@@ -10,8 +10,8 @@ mod chart;
 mod check;
 mod dns_changes;
 mod dns_records;
-mod documentation;
 mod ingress_traffic;
+mod documentation;
 mod histories;
 mod http2;
 mod itself;
@@ -79,6 +79,7 @@ const CASES: &[Case<Stage>] = cases![
     up::the_demo_runs_beside_another_and_with_a_closed_output,
     documentation::commands_without_a_cluster_do_what_the_pages_show,
     documentation::commands_on_a_cluster_do_what_the_pages_show,
+    documentation::the_ingress_answers_as_the_transcripts_show,
     access::without_secrets_everything_else_is_served,
     access::without_classes_the_ingresses_that_depend_on_one_are_listed,
     access::without_slices_cluster_addresses_are_answered,
