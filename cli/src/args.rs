@@ -2,6 +2,7 @@
 
 mod check;
 mod dns;
+mod explain;
 mod flag;
 mod go_style;
 mod ingress;
@@ -19,6 +20,7 @@ use clap::{ArgMatches, Command};
 
 pub use check::{CheckArgs, ReportFormat};
 pub use dns::DnsArgs;
+pub use explain::ExplainArgs;
 pub use flag::{FlagSupport, UnsupportedFlag};
 pub use ingress::{IngressArgs, flags as ingress_flags};
 pub use logging::LogArgs;
@@ -42,6 +44,8 @@ pub enum ParsedCommand {
     Serve(Box<ServeArgs>),
     /// `portolan check`.
     Check(CheckArgs),
+    /// `portolan explain`.
+    Explain(Box<ExplainArgs>),
     /// `portolan migrate`.
     Migrate(MigrateArgs),
     /// `portolan node-cache`.
@@ -101,6 +105,7 @@ fn parsed(matches: &ArgMatches) -> Result<ParsedCommand, CommandError> {
         "ingress" => ParsedCommand::Ingress(Box::new(IngressArgs::read(matches)?)),
         "serve" => ParsedCommand::Serve(Box::new(ServeArgs::read(matches)?)),
         "check" => ParsedCommand::Check(CheckArgs::read(matches)?),
+        "explain" => ParsedCommand::Explain(Box::new(ExplainArgs::read(matches)?)),
         "migrate" => ParsedCommand::Migrate(MigrateArgs::read(matches)?),
         "node-cache" => ParsedCommand::NodeCache(NodeCacheArgs::read(matches)?),
         "wait-shutdown" => ParsedCommand::WaitShutdown,
@@ -158,6 +163,7 @@ pub fn command() -> Command {
         .subcommand(ingress::command())
         .subcommand(serve::command())
         .subcommand(check::command())
+        .subcommand(explain::command())
         .subcommand(migrate::command())
         .subcommand(node_cache::command())
         .subcommand(

@@ -27,6 +27,7 @@ mod other_controllers;
 mod ingress;
 mod serve;
 mod check;
+mod explain;
 mod migrate;
 mod node_cache;
 mod up;
@@ -77,6 +78,7 @@ fn run() -> Result<(), CommandError> {
         ParsedCommand::Ingress(args) => ingress::run(*args),
         ParsedCommand::Serve(args) => serve::run(*args),
         ParsedCommand::Check(args) => check::run(&args),
+        ParsedCommand::Explain(args) => explain::run(&args),
         ParsedCommand::Migrate(args) => migrate::run(args),
         ParsedCommand::NodeCache(args) => node_cache::run(args),
         // ingress-nginx's hook sends the signal itself and waits for the end of nginx. Here, the end of the process would also end the

@@ -2,7 +2,7 @@
 
 mod direct_response;
 
-mod loop_detection;
+pub(crate) mod loop_detection;
 
 pub(crate) mod open;
 mod connect;

@@ -21,6 +21,8 @@ mod listener;
 
 mod proxy;
 
+pub mod explain;
+
 pub use observe::metrics::ConfigurationMetrics;
 pub use options::{Controller, MetricsOptions, ProxyOptions};
 pub use proxy::{Proxy, ProxyStartError, Telemetry, WorkerFailed};

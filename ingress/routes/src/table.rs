@@ -25,6 +25,7 @@ mod unserved;
 mod upstream_users;
 
 mod route_match;
+mod explain;
 mod servers;
 mod index;
 
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use cluster::{CompactString, Key};
 
+pub use self::explain::{HostReason, PathReason};
 use self::extra_names::{ExtraNames, NameKind};
 pub use self::host::Host;
 pub use self::index::RouteIndex;

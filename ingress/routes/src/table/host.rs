@@ -126,6 +126,26 @@ impl Host {
         path_match.unwrap_or(PathMatch::Route(&self.root))
     }
 
+    /// Whether its paths are regular expressions.
+    pub(super) fn has_patterns(&self) -> bool {
+        self.regex_locations.is_some()
+    }
+
+    /// All routes that cover a normalised path, in the order in which they would be used.
+    pub(super) fn covering(&self, path: &str, budget: &mut StepBudget) -> Vec<&Arc<Route>> {
+        match &self.regex_locations {
+            Some(regex_locations) => regex_locations.covering(path, budget),
+            None => {
+                let covers = |location: &&Location| path_match::covers(location, path);
+                let mut covering: Vec<_> = self.locations.iter().filter(covers).collect();
+                covering.sort_by_key(|location| {
+                    (location.kind != PathType::Exact, std::cmp::Reverse(location.path.len()))
+                });
+                covering.into_iter().filter_map(|location| location.route.as_ref()).collect()
+            }
+        }
+    }
+
     /// The Ingress that gives the host further names of a kind.
     pub(super) fn owner_of(&self, kind: NameKind) -> Option<&Arc<ParsedIngress>> {
         match kind {

@@ -59,6 +59,13 @@ pub(super) fn find<'t>(
     }
 }
 
+/// Whether a location alone would cover a normalised path.
+pub(super) fn covers(location: &Location, path: &str) -> bool {
+    let common = common(&location.path, path);
+    let is_prefix = common == location.path.len() && (common == path.len() || ends_segment(path, common));
+    location.path == path || location.kind == PathType::Prefix && is_prefix
+}
+
 /// Whether a segment of a path ends before or at this byte, which is not the first.
 fn ends_segment(path: &str, at: usize) -> bool {
     let path = path.as_bytes();

@@ -65,6 +65,20 @@ impl RegexLocations {
         }
         best.map(|best| PathMatch::Route(&best.route))
     }
+
+    /// All locations that match a path, in the order in which they are tried; those after the step limit are left out.
+    pub(super) fn covering(&self, path: &str, budget: &mut StepBudget) -> Vec<&Arc<Route>> {
+        let mut found: Vec<&RegexLocation> = Vec::new();
+        for location in self.0.iter() {
+            match location.pattern.is_match(path, budget) {
+                Ok(true) => found.push(location),
+                Ok(false) => {}
+                Err(StepLimitExceeded) => break,
+            }
+        }
+        found.sort_by(|one, other| one.order(other));
+        found.into_iter().map(|location| &location.route).collect()
+    }
 }
 
 impl RegexLocation {
