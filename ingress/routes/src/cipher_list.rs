@@ -67,9 +67,9 @@ pub(crate) struct CipherList {
 
 /// OpenSSL's list while elements are applied: all suites that are not excluded for good, each with whether it is selected. Suites that
 /// were removed keep their order at the front.
-struct Selection(Vec<(&'static Suite, bool)>);
+struct SelectedSuites(Vec<(&'static Suite, bool)>);
 
-impl Selection {
+impl SelectedSuites {
     /// Moves the suites that satisfy a condition to the end, selected.
     fn select(&mut self, is_meant: impl Fn(&Suite, bool) -> bool) {
         let (meant, mut list): (Vec<_>, Vec<_>) =
@@ -92,7 +92,7 @@ pub(crate) fn parse(list: &str) -> Option<CipherList> {
     if let Some((_, suites)) = SUITE_B.iter().find(|(start, _)| list.starts_with(start)) {
         return Some(CipherList { suites: suites.to_vec(), missing: Vec::new() });
     }
-    let mut selection = Selection(SUITES.iter().map(|suite| (suite, false)).collect());
+    let mut selection = SelectedSuites(SUITES.iter().map(|suite| (suite, false)).collect());
     let (mut missing, mut security_level) = (Vec::new(), 0);
     let mut rest = list;
     // A word only at the start of a list; then it need not end with a separator.

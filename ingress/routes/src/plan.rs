@@ -1,7 +1,6 @@
 //! The plan of a rule: how its requests are handled, phase by phase.
 //!
-//! A reader of Kubernetes objects fills it through the annotation families; the table and the proxy know neither Ingresses nor
-//! annotations. The phases run in nginx's order: rewrite → limits → access → (upstream) → request head → response head.
+//! The reader of Ingresses fills it through the annotation families; matching and the proxy know neither Ingresses nor annotations. The phases run in nginx's order: rewrite → limits → access → (upstream) → request head → response head.
 //! Within a phase, filters run in the order in which families add them, which is the order of
 //! [`FAMILIES`](crate::annotations::FAMILIES).
 

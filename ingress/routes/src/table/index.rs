@@ -39,6 +39,14 @@ struct IngressChange {
     after: Option<Arc<ParsedIngress>>,
 }
 
+/// What changes of Ingresses affect.
+#[derive(Default)]
+struct AffectedUnits<'c> {
+    hosts: HashMap<CompactString, HostChange<'c>, RandomState>,
+    pools: HashMap<PoolKey, IngressSides<'c>, RandomState>,
+    references: HashMap<Reference, IngressSides<'c>, RandomState>,
+}
+
 impl RouteIndex {
     /// A projection with the options of the command line.
     pub fn new(options: RouteOptions) -> Self {
@@ -118,41 +126,15 @@ impl RouteIndex {
     /// The table after some Ingresses changed.
     fn apply(&self, last: &RouteTable, changes: &[IngressChange]) -> RouteTable {
         let mut table = last.clone();
-        let mut hosts: HashMap<CompactString, HostChange<'_>, RandomState> = HashMap::default();
-        let mut pools: HashMap<PoolKey, IngressSides<'_>, RandomState> = HashMap::default();
-        let mut references: HashMap<Reference, IngressSides<'_>, RandomState> = HashMap::default();
         for IngressChange { before, after } in changes {
             if let Some(before) = before {
-                before
-                    .hosts()
-                    .into_iter()
-                    .for_each(|host| hosts.entry(host).or_default().removed.push(before));
-                before
-                    .pools()
-                    .into_iter()
-                    .for_each(|pool| pools.entry(pool).or_default().removed.push(before));
-                for (host, rule_path) in before.rule_paths() {
-                    hosts.entry(host).or_default().paths.push(rule_path.path().0.into());
-                }
-                for reference in &before.references {
-                    references.entry(reference.clone()).or_default().removed.push(before);
-                }
                 table.ingresses.remove(&before.ingress.key);
             }
             if let Some(after) = after {
-                after.hosts().into_iter().for_each(|host| hosts.entry(host).or_default().added.push(after));
-                after.pools().into_iter().for_each(|pool| pools.entry(pool).or_default().added.push(after));
-                for (host, rule_path) in after.rule_paths() {
-                    let change = hosts.entry(host).or_default();
-                    change.paths.push(rule_path.path().0.into());
-                    change.rule_paths.push(rule_path);
-                }
-                for reference in &after.references {
-                    references.entry(reference.clone()).or_default().added.push(after);
-                }
                 table.ingresses.insert(after.ingress.key.clone(), after.clone());
             }
         }
+        let AffectedUnits { mut hosts, pools, references } = AffectedUnits::of(changes);
         for (reference, sides) in references {
             let empty = IngressList::default();
             let users = last.references.get(&reference).unwrap_or(&empty);
@@ -172,21 +154,75 @@ impl RouteIndex {
             table.users.set(pool, users);
         }
         for (key, change) in hosts {
-            if key == CATCH_ALL {
-                let catch_all = self.host(Some(&last.catch_all), &key, change, &table.users, &table.globals);
-                table.catch_all = Arc::new(catch_all.expect("the catch-all is there without an Ingress"));
-            } else {
-                let host = self.host(last.hosts.get(&key), &key, change, &table.users, &table.globals);
-                let names = |host: Option<&Host>| host.map(|host| host.extra_names(&key)).unwrap_or_default();
-                table.names.advance(
-                    &key,
-                    names(last.hosts.get(&key).map(|host| &**host)),
-                    names(host.as_ref()),
-                );
-                table.hosts.set(key, host.map(Arc::new));
-            }
+            self.apply_to_host(last, &mut table, key, change);
         }
         table
+    }
+
+    fn apply_to_host(
+        &self,
+        last: &RouteTable,
+        table: &mut RouteTable,
+        key: CompactString,
+        change: HostChange<'_>,
+    ) {
+        if key == CATCH_ALL {
+            let catch_all = self.host(Some(&last.catch_all), &key, change, &table.users, &table.globals);
+            table.catch_all = Arc::new(catch_all.expect("the catch-all is there without an Ingress"));
+            return;
+        }
+        let known = last.hosts.get(&key);
+        let host = self.host(known, &key, change, &table.users, &table.globals);
+        let names = |host: Option<&Host>| host.map(|host| host.extra_names(&key)).unwrap_or_default();
+        table.names.advance(&key, names(known.map(|host| &**host)), names(host.as_ref()));
+        table.hosts.set(key, host.map(Arc::new));
+    }
+}
+
+impl<'c> AffectedUnits<'c> {
+    fn of(changes: &'c [IngressChange]) -> Self {
+        let mut units = Self::default();
+        for IngressChange { before, after } in changes {
+            if let Some(before) = before {
+                units.remove(before);
+            }
+            if let Some(after) = after {
+                units.add(after);
+            }
+        }
+        units
+    }
+
+    fn remove(&mut self, before: &'c Arc<ParsedIngress>) {
+        for host in before.hosts() {
+            self.hosts.entry(host).or_default().removed.push(before);
+        }
+        for pool in before.pools() {
+            self.pools.entry(pool).or_default().removed.push(before);
+        }
+        for (host, rule_path) in before.rule_paths() {
+            self.hosts.entry(host).or_default().paths.push(rule_path.path().0.into());
+        }
+        for reference in &before.references {
+            self.references.entry(reference.clone()).or_default().removed.push(before);
+        }
+    }
+
+    fn add(&mut self, after: &'c Arc<ParsedIngress>) {
+        for host in after.hosts() {
+            self.hosts.entry(host).or_default().added.push(after);
+        }
+        for pool in after.pools() {
+            self.pools.entry(pool).or_default().added.push(after);
+        }
+        for (host, rule_path) in after.rule_paths() {
+            let change = self.hosts.entry(host).or_default();
+            change.paths.push(rule_path.path().0.into());
+            change.rule_paths.push(rule_path);
+        }
+        for reference in &after.references {
+            self.references.entry(reference.clone()).or_default().added.push(after);
+        }
     }
 }
 
