@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -171,6 +173,25 @@ impl ControlPlane {
         let status = etcd_call("/v3/maintenance/status", &json!({}));
         let revision = &status["header"]["revision"];
         etcd_call("/v3/kv/compaction", &json!({ "revision": revision, "physical": true }));
+    }
+
+    /// Stores a value in etcd, beside those of the API server. Without a value the key is deleted.
+    pub fn put_in_etcd(&self, key: &str, value: Option<&str>, lease: Option<i64>) {
+        let encoded = |text: &str| BASE64_STANDARD.encode(text);
+        match value {
+            Some(value) => {
+                let lease = lease.unwrap_or(0).to_string();
+                let pair = json!({ "key": encoded(key), "value": encoded(value), "lease": lease });
+                etcd_call("/v3/kv/put", &pair)
+            }
+            None => etcd_call("/v3/kv/deleterange", &json!({ "key": encoded(key) })),
+        };
+    }
+
+    /// A lease in etcd of this many seconds.
+    pub fn lease_in_etcd(&self, seconds: u32) -> i64 {
+        let granted = etcd_call("/v3/lease/grant", &json!({ "TTL": seconds.to_string() }));
+        granted["ID"].as_str().and_then(|id| id.parse().ok()).expect("a lease")
     }
 
     /// The requests of `user` that the API server has completed: one line per request, `verb resource code`.

@@ -36,6 +36,8 @@ const INGRESS: &[Difference] = &[
 const COREFILE: &[Difference] = &[
     Difference { names: &["chaos"], applies: str::is_empty,
         text: "tells Portolan's version; programs notice that read the version of CoreDNS" },
+    Difference { names: &["etcd"], applies: |_| true,
+        text: "reads etcd through its JSON gateway; a member without it is not asked" },
     Difference { names: &["multisocket"], applies: |_| true, text: "takes effect at the next start and not at a reload" },
     Difference { names: &["timeouts"], applies: |_| true,
         text: "a served address takes new values for new connections" },

@@ -1,8 +1,41 @@
-//! Certificate authorities that upstreams are verified against.
+//! Certificate authorities that upstreams are verified against, and the TLS configuration of clients.
 
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+/// The configuration of a client: verifies servers with the authorities in a PEM file, else with those of the system, and has the
+/// identity in two PEM files, its certificate and key. An error names the file.
+pub(crate) fn client_config(
+    authority: Option<&Path>,
+    identity: Option<&(PathBuf, PathBuf)>,
+) -> Result<ClientConfig, String> {
+    let roots = match authority {
+        None => of_system(),
+        Some(file) => {
+            let pem = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            of_pem(&pem)
+        }
+    };
+    if let Some(file) = authority.filter(|_| roots.is_empty()) {
+        return Err(format!("no certificate in {}", file.display()));
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots);
+    let Some((cert, key)) = identity else { return Ok(builder.with_no_client_auth()) };
+    let named = |file: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let chain = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect)
+        .map_err(|error| named(cert, &error))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| named(key, &error))?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| named(cert, &error))
+}
 
 /// The authorities that the system trusts; empty if the system has no list.
 pub(crate) fn of_system() -> RootCertStore {

@@ -6,6 +6,7 @@
 //! refer to each other: a query passes them in the order of [`plugins::PLUGINS`].
 
 mod authorities;
+mod http_client;
 pub mod codes;
 pub mod presentation;
 mod host;

@@ -13,6 +13,7 @@ mod debug;
 mod dns64;
 mod erratic;
 mod errors;
+mod etcd;
 mod file;
 mod forward;
 mod header;
@@ -75,6 +76,7 @@ pub const PLUGINS: &[PluginEntry] = &[
     kubernetes::ENTRY,
     file::ENTRY,
     auto::ENTRY,
+    etcd::ENTRY,
     loop_::ENTRY,
     forward::ENTRY,
     erratic::ENTRY,
@@ -104,7 +106,6 @@ pub const NOT_BUILT: &[&str] = &[
     "azure",
     "clouddns",
     "secondary",
-    "etcd",
     "grpc",
     "on",
     "sign",

@@ -10,6 +10,7 @@ mod chart;
 mod check;
 mod dns_changes;
 mod dns_records;
+mod etcd;
 mod ingress_traffic;
 mod documentation;
 mod histories;
@@ -48,6 +49,8 @@ const CASES: &[Case<Stage>] = cases![
     dns_records::empty_non_terminals_exist_and_other_names_do_not,
     dns_records::the_apex_has_a_start_of_authority_and_name_servers,
     dns_records::external_names_follow_addresses_and_load_balancers,
+    etcd::records_of_skydns_are_answered_and_followed,
+    etcd::a_member_with_tls_and_users_is_asked_and_may_be_away,
     dns_changes::a_service_is_created_changed_and_deleted,
     dns_changes::a_pod_that_is_no_longer_ready_leaves_its_service,
     dns_changes::a_change_of_endpoints_is_timed,
