@@ -1,4 +1,4 @@
-//! Whom the proxy believes about the address, scheme, host and port of a client.
+//! The peers that are trusted to report address, scheme, host and port of a client.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl Default for IdentitySettings {
 }
 
 impl IdentitySettings {
-    /// Whether a peer is believed.
+    /// Whether a peer is trusted.
     pub fn trusts(&self, peer: SocketAddr) -> bool {
         let ip = peer.ip().to_canonical();
         self.trusted.iter().any(|network| network.contains(&ip))

@@ -89,7 +89,7 @@ pub struct ServerSettings {
     pub tls: Arc<TlsSettings>,
     /// Of the family `access log`.
     pub access_log: AccessLogSettings,
-    /// Of the family `client identity`: whom the proxy believes about clients.
+    /// Of the family `client identity`: which peers are trusted to report the client.
     pub identity: IdentitySettings,
 }
 

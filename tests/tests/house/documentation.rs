@@ -53,6 +53,33 @@ fn the_cases_that_marks_name_exist() {
     assert!(count > 0, "no mark names a case");
 }
 
+/// Each section of the transcripts names the cases of the reference that state the response of ingress-nginx, and Portolan passes them.
+#[test]
+fn transcripts_name_cases_of_the_reference_that_pass() {
+    let read = |path: &str| {
+        std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let cases =
+        tests::conformance::load(&root().join("tests/conformance/ingress")).expect("the cases can be read");
+    let failing = read("tests/conformance/ingress/expected-failures.txt");
+    let mut breaches = Vec::new();
+    for section in read("docs/transcripts.md").split("\n## ").skip(1) {
+        let title = section.lines().next().unwrap_or_default();
+        let named = section.lines().find_map(|line| line.strip_prefix("ingress-nginx (")?.split_once(')'));
+        let Some((named, _)) = named else {
+            breaches.push(format!("{title}: no line `ingress-nginx (CASE)`"));
+            continue;
+        };
+        for id in named.split(", ").map(|id| id.trim_matches('`')) {
+            let fails = failing.lines().any(|line| line.split(' ').next() == Some(id));
+            if fails || !cases.iter().any(|case| case.id == id) {
+                breaches.push(format!("{title}: {id} is no case that passes"));
+            }
+        }
+    }
+    none("a section of docs/transcripts.md names cases of tests/conformance/ingress that pass", breaches);
+}
+
 #[test]
 fn blocks_of_data_are_valid() {
     let mut breaches = Vec::new();

@@ -1,4 +1,4 @@
-//! Load balancers in front of the proxy: what they report about clients, and which of them are believed.
+//! Load balancers in front of the proxy: which of them are trusted, and what they report about clients.
 
 use std::sync::Arc;
 
@@ -31,12 +31,12 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: "use-forwarded-headers",
             values: "true, false; default false",
-            doc: "believes X-Forwarded-For, -Proto, -Host and -Port of trusted peers",
+            doc: "X-Forwarded-For, -Proto, -Host and -Port of trusted peers count",
         },
         FamilyKey {
             name: "enable-real-ip",
             values: "true, false; default false",
-            doc: "believes the address in X-Forwarded-For of trusted peers, and nothing else; without effect with use-proxy-protocol",
+            doc: "the address in X-Forwarded-For of trusted peers counts, and nothing else; without effect with use-proxy-protocol",
         },
         FamilyKey {
             name: "forwarded-for-header",
@@ -75,7 +75,7 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let name = |value: &str| HeaderName::try_from(value).ok();
     let trusted = match networks(reader, "proxy-real-ip-cidr", Effect::Differs) {
         Some(networks) => networks,
-        // A list without a valid entry must not become the default, which believes everybody.
+        // A list without a valid entry must not become the default, which trusts every peer.
         None if reader.text("proxy-real-ip-cidr").is_some() => Arc::default(),
         None => defaults.trusted,
     };

@@ -197,7 +197,7 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     }
 }
 
-/// Which clients are limited, and by what they are told apart.
+/// Which clients are limited, and what distinguishes them.
 #[derive(Clone, Debug)]
 struct LimitedClients {
     exempt: Networks,
