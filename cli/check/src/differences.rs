@@ -39,6 +39,8 @@ const COREFILE: &[Difference] = &[
     Difference { names: &["etcd"], applies: |_| true,
         text: "reads etcd through its JSON gateway; a member without it is not asked" },
     Difference { names: &["multisocket"], applies: |_| true, text: "takes effect at the next start and not at a reload" },
+    Difference { names: &["pprof"], applies: |_| true,
+        text: "has no profiles, which are those of a Go program; tools notice that read them" },
     Difference { names: &["timeouts"], applies: |_| true,
         text: "a served address takes new values for new connections" },
 ];

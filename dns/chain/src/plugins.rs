@@ -29,6 +29,7 @@ mod metadata;
 mod minimal;
 mod multisocket;
 mod nsid;
+mod pprof;
 mod prometheus;
 mod ready;
 mod reload;
@@ -56,6 +57,7 @@ pub const PLUGINS: &[PluginEntry] = &[
     debug::ENTRY,
     ready::ENTRY,
     health::ENTRY,
+    pprof::ENTRY,
     prometheus::ENTRY,
     errors::ENTRY,
     log::ENTRY,
@@ -93,7 +95,6 @@ pub const NOT_BUILT: &[&str] = &[
     "https",
     "https3",
     "trace",
-    "pprof",
     "shed",
     "dnstap",
     "siit",
