@@ -10,6 +10,7 @@ use telemetry::log::{LogFormat, LogOutput};
 use telemetry::{AdminResponse, AdminRoute, LogWriter};
 
 use crate::args::IngressArgs;
+use crate::cluster_writer;
 use crate::clusters::{self, ClusterOrigin};
 use crate::command_error::CommandError;
 use crate::edge;
@@ -65,6 +66,7 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
     }
     let access = edge::access_log(args.log.json, runtime);
     other_controllers::follow(&origin(args), &cluster, &table_options(args), &options.controller, runtime);
+    let controller = cluster_writer::start(&origin(args), args, &cluster, &views, runtime)?;
     let proxy = start(options, views, access.clone(), runtime)?;
     let _health = pages.healthy(args, proxy.health());
     let result = tokio::select! {
@@ -74,9 +76,11 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         }
         Some(reason) = fatal.recv() => Err(CommandError::outside(reason)),
     };
+    let stopping =
+        async { tokio::join!(proxy.stop(args.shutdown_grace), controller.stop(args.shutdown_grace)) };
     tokio::select! {
         // The proxy logs the connections that it waits for.
-        drained = proxy.stop(args.shutdown_grace) => tracing::info!("connections: {drained:?}"),
+        (drained, ()) = stopping => tracing::info!("connections: {drained:?}"),
         signal = signals.stop() => tracing::warn!("{signal} again: exiting immediately"),
     }
     access.close();

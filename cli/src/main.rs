@@ -23,6 +23,7 @@ mod signals;
 mod dns;
 mod edge;
 mod other_controllers;
+mod cluster_writer;
 
 mod ingress;
 mod serve;

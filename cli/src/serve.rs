@@ -14,7 +14,7 @@ use crate::dns::CorefileSource;
 use crate::ingress::AdminPages;
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::{SignalAction, Signals};
-use crate::{dns, edge, ingress, other_controllers, output, reporting};
+use crate::{cluster_writer, dns, edge, ingress, other_controllers, output, reporting};
 
 /// Serves until a signal stops the process.
 ///
@@ -89,6 +89,7 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
     }
     let access = edge::access_log(ingress_args.log.json, runtime);
     other_controllers::follow(&origin, &cluster, &table_options, &options.controller, runtime);
+    let controller = cluster_writer::start(&origin, ingress_args, &cluster, &views, runtime)?;
     let proxy = ingress::start(options, views, access.clone(), runtime)?;
     let health = proxy.health();
     let ready = async {
@@ -113,10 +114,11 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
             Some(reason) = fatal.recv() => break Err(CommandError::outside(reason)),
         }
     };
-    let stopping = async { tokio::join!(proxy.stop(ingress_args.shutdown_grace), dns_service.stop()) };
+    let grace = ingress_args.shutdown_grace;
+    let stopping = async { tokio::join!(proxy.stop(grace), controller.stop(grace), dns_service.stop()) };
     tokio::select! {
         // The proxy logs the connections that it waits for.
-        (drained, ()) = stopping => tracing::info!("connections: {drained:?}"),
+        (drained, (), ()) = stopping => tracing::info!("connections: {drained:?}"),
         signal = signals.stop() => tracing::warn!("{signal} again: exiting immediately"),
     }
     access.close();

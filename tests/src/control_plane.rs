@@ -31,7 +31,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The address of the node, on which the API server is reachable from Pods.
 pub const NODE: &str = "10.10.0.1";
 
-/// The permissions that Portolan's service account has in a cluster: list and watch of the kinds that it reads.
+/// The permissions that Portolan's service account has in a cluster: to list and watch the kinds that it reads, and what the controller writes.
 const RBAC: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -41,6 +41,13 @@ rules:
 - { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
 - { apiGroups: [networking.k8s.io], resources: [ingresses, ingressclasses], verbs: [list, watch] }
 - { apiGroups: [multicluster.x-k8s.io], resources: [serviceimports], verbs: [list, watch] }
+- { apiGroups: [networking.k8s.io], resources: [ingresses], verbs: [get] }
+- { apiGroups: [networking.k8s.io], resources: [ingresses/status], verbs: [update] }
+- { apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update] }
+- { apiGroups: [''], resources: [events], verbs: [create, patch] }
+- { apiGroups: [''], resources: [services, pods, nodes], verbs: [get] }
+- { apiGroups: [''], resources: [secrets], verbs: [get, create, update] }
+- { apiGroups: [admissionregistration.k8s.io], resources: [validatingwebhookconfigurations], verbs: [get, patch] }
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding

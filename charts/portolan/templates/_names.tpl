@@ -58,6 +58,26 @@
 {{- default (include "portolan.namespace" .) .Values.controller.configMapNamespace -}}
 {{- end -}}
 
+{{/* The name of the Lease of the leader. */}}
+{{- define "portolan.electionID" -}}
+{{- $more := .Values.controller.extraArgs -}}
+{{- default (printf "%s-leader" (include "portolan.fullname" .)) (default .Values.controller.electionID (get $more "election-id")) -}}
+{{- end -}}
+
+{{/* namespace/name of the Service whose addresses are written to the status of Ingresses; empty for those of the Nodes, or fixed ones. */}}
+{{- define "portolan.publishService" -}}
+{{- $c := .Values.controller -}}
+{{- $given := get $c.extraArgs "publish-service" -}}
+{{- if $given -}}{{ $given }}
+{{- else if and $c.publishService.enabled (not (hasKey $c.extraArgs "publish-status-address")) -}}
+{{- $namespace := "$(POD_NAMESPACE)" -}}
+{{- if $c.publishService.pathOverride -}}{{ tpl $c.publishService.pathOverride . }}
+{{- else if and $c.service.enabled $c.service.external.enabled -}}{{ $namespace }}/{{ include "portolan.controller.serviceName" . }}
+{{- else if and $c.service.enabled $c.service.internal.enabled -}}{{ $namespace }}/{{ include "portolan.controller.fullname" . }}-internal
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The namespace that is watched with `controller.scope.enabled`. */}}
 {{- define "portolan.scopeNamespace" -}}
 {{- default (include "portolan.namespace" .) .Values.controller.scope.namespace -}}

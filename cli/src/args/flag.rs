@@ -118,6 +118,11 @@ impl FlagValues<'_> {
             .map_or(default, |value| matches!(value.as_str(), "true" | "True" | "TRUE" | "1" | "t" | "T"))
     }
 
+    /// The value of a number flag that cannot be negative.
+    pub fn count(&self, name: &str, default: u64) -> u64 {
+        self.0.get_one::<i64>(name).map_or(default, |number| u64::try_from(*number).unwrap_or_default())
+    }
+
     /// The value of a duration flag.
     pub fn duration(&self, name: &str, default: std::time::Duration) -> std::time::Duration {
         self.0.get_one(name).copied().unwrap_or(default)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use cluster::{Key, LabelSelector};
+use ingress_controller::{AddressSource, ControllerOptions, ElectionOptions, PodIdentity, StatusOptions};
 use ingress_proxy::MetricsOptions;
 
 use super::flag::{Flag, FlagSupport, FlagValues, UnsupportedFlag};
@@ -72,6 +73,8 @@ pub struct IngressArgs {
     pub shutdown_grace: Duration,
     /// `--post-shutdown-grace-period`.
     pub post_shutdown_grace: Duration,
+    /// What is written to the cluster: `--update-status`, `--election-id` and their like.
+    pub controller: ControllerOptions,
     /// `--workers`: threads; one per CPU if not given.
     pub workers: Option<usize>,
     /// `--log-format` and `-v`.
@@ -130,12 +133,50 @@ impl IngressArgs {
             tls_secrets_only: given.text("secrets").is_some_and(|mode| mode == "tls"),
             shutdown_grace: given.duration("shutdown-grace-period", Duration::ZERO),
             post_shutdown_grace: given.duration("post-shutdown-grace-period", Duration::from_secs(10)),
+            controller: controller(&given)?,
             workers: matches.get_one::<u16>("workers").map(|&count| usize::from(count)),
             log: LogArgs::read(matches),
             unsupported,
             version: given.on("version", false),
         })
     }
+}
+
+/// Reads the flags about what is written to the cluster, and the Pod from the environment.
+fn controller(given: &FlagValues<'_>) -> Result<ControllerOptions, CommandError> {
+    let environment = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let text = |name, default: &str| given.text(name).unwrap_or_else(|| default.to_owned());
+    let addresses = match (given.text("publish-status-address"), given.text("publish-service")) {
+        (Some(list), _) => AddressSource::fixed(&list),
+        (None, Some(service)) => AddressSource::Service(key("publish-service", &service)?),
+        (None, None) => AddressSource::Nodes { internal: given.on("report-node-internal-ip-address", false) },
+    };
+    let status = StatusOptions {
+        addresses,
+        interval: Duration::from_secs(given.count("status-update-interval", 60)),
+        remove_on_shutdown: given.on("update-status-on-shutdown", true),
+    };
+    let election = ElectionOptions {
+        id: text("election-id", "ingress-controller-leader"),
+        ttl: given.duration("election-ttl", Duration::from_secs(30)),
+    };
+    if election.ttl < ElectionOptions::MIN_TTL {
+        return Err(CommandError::usage(format!(
+            "--election-ttl {}s: wanted at least {}s",
+            election.ttl.as_secs(),
+            ElectionOptions::MIN_TTL.as_secs()
+        )));
+    }
+    Ok(ControllerOptions {
+        pod: PodIdentity {
+            namespace: environment("POD_NAMESPACE").unwrap_or_else(|| "default".to_owned()),
+            name: environment("POD_NAME").unwrap_or_default(),
+        },
+        controller_class: text("controller-class", "k8s.io/ingress-nginx"),
+        election: (!given.on("disable-leader-election", false)).then_some(election),
+        status: given.on("update-status", true).then_some(status),
+        sync_events: !given.on("disable-sync-events", false),
+    })
 }
 
 fn selector(text: String) -> Result<LabelSelector, CommandError> {

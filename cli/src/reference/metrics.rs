@@ -2,6 +2,7 @@
 
 use dns_chain::plugins::PLUGINS;
 use dns_server::DnsService;
+use ingress_controller::ControllerMetrics;
 use ingress_proxy::Proxy;
 use sources::Cluster;
 use sources::kube::KubeSource;
@@ -30,10 +31,6 @@ const ABSENT: &[(&str, &str)] = &[
     (
         "coredns_dnssec_*, coredns_grpc_*, coredns_shed_*, coredns_nomad_*, coredns_siit_*",
         "the plugins are not implemented",
-    ),
-    (
-        "nginx_ingress_controller_leader_election_status",
-        "no leader is elected, since nothing is written that needs one",
     ),
     (
         "nginx_ingress_controller_check_success, nginx_ingress_controller_check_errors, nginx_ingress_controller_admission_*",
@@ -108,6 +105,7 @@ fn sections() -> Vec<Section> {
     sections.push(section("Ingress proxy", "Of `portolan ingress` and `portolan up`.", |registry| {
         Proxy::register_metrics(registry);
         edge::dropped_lines(registry);
+        ControllerMetrics::new(registry);
     }));
     sections
 }

@@ -35,6 +35,7 @@ mod response_rate;
 mod rewrite;
 mod server;
 mod source_range;
+mod strict_values;
 mod template;
 mod tls;
 mod upstream_head;
@@ -244,6 +245,7 @@ pub(crate) use self::auth_tls::{AuthTls, HOSTS_CLOSED};
 pub(crate) use self::authentication::foreign_error;
 pub(crate) use self::host_names::{HostNames, counterpart, counterpart_plan};
 pub(crate) use self::rewrite::RewriteSettings;
+pub(crate) use self::strict_values::{CRITICAL, DEPRECATED, refused_value};
 pub(crate) use self::tls::HostConnections;
 pub(crate) use self::unsupported::OptedOut;
 

@@ -71,8 +71,8 @@ pub use settings::{
     TicketKey, TlsSettings, TlsVersions,
 };
 pub use table::{
-    ConditionalRoutes, Host, HostReason, PathReason, RequestConditions, Route, RouteIndex, RouteMatch,
-    RouteTable, ServerTls, ValueCondition,
+    AdmissionVerdict, ConditionalRoutes, Host, HostReason, PathReason, RequestConditions, Route, RouteIndex,
+    RouteMatch, RouteTable, ServerTls, ValueCondition,
 };
 pub use unsupported::{Level, NeutralValues, UnsupportedSetting, parse_bool};
 pub use upstream::{

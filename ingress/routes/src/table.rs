@@ -12,9 +12,7 @@ mod parsed_ingress;
 mod location;
 mod counterpart;
 mod ingress_list;
-
 mod extra_names;
-
 mod path_match;
 mod regex_locations;
 
@@ -28,12 +26,14 @@ mod route_match;
 mod explain;
 mod servers;
 mod index;
+mod admission;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{CompactString, Key};
 
+pub use self::admission::AdmissionVerdict;
 pub use self::explain::{HostReason, PathReason};
 use self::extra_names::{ExtraNames, NameKind};
 pub use self::host::Host;

@@ -86,6 +86,10 @@ impl TestCluster {
         self.apply([Object::ConfigMap(Arc::new(config_map))]);
     }
 
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        self.cache.snapshot()
+    }
+
     pub(crate) fn apply(&mut self, objects: impl IntoIterator<Item = Object>) {
         self.cache.apply(objects.into_iter().map(Event::Apply), 1);
     }

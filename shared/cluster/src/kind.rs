@@ -11,6 +11,8 @@ macro_rules! kinds {
             EndpointSlice: slices, "discovery.k8s.io/v1", "endpointslices", true;
             Pod: pods, "v1", "pods", true;
             Ingress: ingresses, "networking.k8s.io/v1", "ingresses", true;
+            // Part of an Ingress, read apart from it: only the leader reads it.
+            IngressStatus: statuses, "networking.k8s.io/v1", "ingresses", true;
             IngressClass: classes, "networking.k8s.io/v1", "ingressclasses", false;
             Secret: secrets, "v1", "secrets", true;
             ConfigMap: config_maps, "v1", "configmaps", true;

@@ -8,7 +8,8 @@ mod store;
 
 pub use endpoints::{Endpoint, EndpointPort, EndpointSlice, FqdnEndpoint, Import, Pod};
 pub use ingress::{
-    Backend, Ingress, IngressClass, IngressPath, IngressRule, IngressTls, PathType, PortRef, ServiceBackend,
+    Backend, Ingress, IngressClass, IngressPath, IngressRule, IngressStatus, IngressTls, LoadBalancerAddress,
+    PathType, PortRef, ServiceBackend,
 };
 pub use node::Node;
 pub use service::{Namespace, Protocol, Service, ServiceImport, ServiceKind, ServicePort};

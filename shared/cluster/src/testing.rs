@@ -82,12 +82,17 @@ fn object() -> impl Strategy<Value = Object> {
         5 => slice().prop_map(|object| Object::EndpointSlice(Arc::new(object))),
         2 => pod().prop_map(|object| Object::Pod(Arc::new(object))),
         4 => ingress().prop_map(|object| Object::Ingress(Arc::new(object))),
+        1 => key().prop_map(|key| Object::IngressStatus(Arc::new(status(key)))),
         1 => class().prop_map(|object| Object::IngressClass(Arc::new(object))),
         2 => secret().prop_map(|object| Object::Secret(Arc::new(object))),
         1 => config_map().prop_map(|object| Object::ConfigMap(Arc::new(object))),
         3 => import().prop_map(|object| Object::ServiceImport(Arc::new(object))),
         1 => node().prop_map(|object| Object::Node(Arc::new(object))),
     ]
+}
+
+fn status(key: Key) -> IngressStatus {
+    IngressStatus { key, uid: CompactString::default(), addresses: Box::default() }
 }
 
 fn namespace() -> impl Strategy<Value = Namespace> {

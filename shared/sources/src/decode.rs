@@ -8,6 +8,7 @@ mod fields;
 mod endpoints;
 mod imports;
 mod nodes;
+mod ingress_status;
 mod ingresses;
 mod services;
 mod stores;
@@ -112,6 +113,7 @@ pub fn decode<'de, D: Deserializer<'de>>(
         Kind::EndpointSlice => read::<endpoints::SlimSlice, D>(text),
         Kind::Pod => read::<endpoints::SlimPod, D>(text),
         Kind::Ingress => read::<ingresses::SlimIngress, D>(text),
+        Kind::IngressStatus => read::<ingress_status::SlimIngressStatus, D>(text),
         Kind::IngressClass => read::<ingresses::SlimClass, D>(text),
         Kind::Secret => read::<stores::SlimSecret, D>(text),
         Kind::ConfigMap => read::<stores::SlimConfigMap, D>(text),

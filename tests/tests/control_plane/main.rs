@@ -21,6 +21,7 @@ mod scale;
 mod up;
 
 mod faults;
+mod controller;
 mod in_a_pod;
 mod ingress_auth;
 mod ingress_globals;
@@ -74,6 +75,9 @@ const CASES: &[Case<Stage>] = cases![
     http2::h2spec_passes_every_case_on_a_proxied_route,
     ingress_auth::a_route_with_passwords_is_closed_until_its_secret_exists,
     ingress_auth::a_dead_authentication_server_lets_nothing_pass,
+    controller::addresses_are_written_kept_and_removed_by_the_last_pod,
+    controller::another_replica_follows_a_leader_that_ends,
+    controller::events_say_what_is_served_and_what_is_not,
     ingress_globals::a_guard_in_the_config_map_closes_and_opens_routes_live,
     ingress_globals::a_config_map_that_may_not_be_read_keeps_the_edge_from_serving,
     ingress_globals::a_manifest_that_cannot_be_decoded_keeps_the_edge_from_serving,

@@ -25,6 +25,22 @@
 {{- if and (ne ($c.containerPort.https | int) 443) (not (hasKey $more "https-port")) }}
 - --https-port={{ $c.containerPort.https }}
 {{- end }}
+{{- $publish := include "portolan.publishService" . }}
+{{- if and $publish (not (hasKey $more "publish-service")) }}
+- --publish-service={{ $publish }}
+{{- end }}
+{{- if not (hasKey $more "election-id") }}
+- --election-id={{ include "portolan.electionID" . }}
+{{- end }}
+{{- with $c.electionTTL }}
+- --election-ttl={{ . }}
+{{- end }}
+{{- if $c.disableLeaderElection }}
+- --disable-leader-election=true
+{{- end }}
+{{- if $c.reportNodeInternalIp }}
+- --report-node-internal-ip-address=true
+{{- end }}
 {{- if ne .Values.secrets.mode "all" }}
 - --secrets={{ .Values.secrets.mode }}
 {{- end }}

@@ -46,7 +46,7 @@ fn a_file_of_ingress_nginx_keeps_its_text_but_for_what_is_refused() {
             ("controller.extraArgs.publish-status-address", KeyOutcome::Differs, Some(41)),
             ("controller.extraArgs.enable-dynamic-certificates", KeyOutcome::Refused, Some(43)),
             ("controller.addHeaders", KeyOutcome::Honoured, Some(44)),
-            ("controller.electionID", KeyOutcome::NoEffect, Some(59)),
+            ("controller.electionID", KeyOutcome::Honoured, Some(59)),
             ("config", KeyOutcome::Unknown, Some(61)),
             ("tcp", KeyOutcome::Closed, Some(65)),
         ],

@@ -1,7 +1,7 @@
 //! The flags of ingress-nginx, in groups.
 
 use ingress_routes::Level;
-use ingress_routes::NeutralValues::{self, False, OnlyEmpty, True, Words};
+use ingress_routes::NeutralValues::{self, False, OnlyEmpty, Words};
 
 use crate::args::flag::FlagSupport::{Honoured, NotNeeded};
 use crate::args::flag::ValueKind::{Bool, Duration as Time, Number, Text};
@@ -91,16 +91,16 @@ pub const FLAG_GROUPS: &[FlagGroup] = &[
         flag("profiler-address", Text, "127.0.0.1", "Address of the profiler", cosmetic(OnlyEmpty, "profiles are not served")),
     ] },
     FlagGroup { heading: Some("Status of Ingresses"), flags: &[
-        flag("update-status", Bool, "true", "Write addresses to the status of Ingresses", differs(False, "the status of Ingresses is not updated")),
-        flag("update-status-on-shutdown", Bool, "true", "Remove the addresses when the last replica stops", cosmetic(False, "no status is written that would have to be removed")),
-        flag("status-update-interval", Number, "60", "Seconds between two updates of the status", cosmetic(OnlyEmpty, "the status of Ingresses is not updated")),
-        flag("publish-service", Text, "", "Service whose addresses are written to the status, as namespace/name", differs(OnlyEmpty, "the status of Ingresses has no address, which external-dns and kubectl get ingress read")),
-        flag("publish-status-address", Text, "", "Addresses to write to the status, comma separated", differs(OnlyEmpty, "the status of Ingresses has no address, which external-dns and kubectl get ingress read")),
-        flag("report-node-internal-ip-address", Bool, "false", "Write the internal addresses of nodes to the status", cosmetic(False, "the status of Ingresses is not updated")),
-        flag("election-id", Text, "ingress-controller-leader", "Name of the leader election Lease", cosmetic(OnlyEmpty, "no leader is elected, since nothing is written that needs one")),
-        flag("election-ttl", Time, "30s", "Duration of the leader election Lease", cosmetic(OnlyEmpty, "no leader is elected, since nothing is written that needs one")),
-        flag("disable-leader-election", Bool, "false", "Disable leader election: every replica writes the status", cosmetic(True, "no leader is elected, since nothing is written that needs one")),
-        flag("disable-sync-events", Bool, "false", "Do not write Sync Events", cosmetic(True, "Events are never written")),
+        flag("update-status", Bool, "true", "Write addresses to the status of Ingresses", Honoured),
+        flag("update-status-on-shutdown", Bool, "true", "Remove the addresses when the last replica stops", Honoured),
+        flag("status-update-interval", Number, "60", "Seconds between two updates of the status", Honoured),
+        flag("publish-service", Text, "", "Service whose addresses are written to the status, as namespace/name", Honoured),
+        flag("publish-status-address", Text, "", "Addresses to write to the status, comma separated", Honoured),
+        flag("report-node-internal-ip-address", Bool, "false", "Write the internal addresses of nodes to the status", Honoured),
+        flag("election-id", Text, "ingress-controller-leader", "Name of the leader election Lease", Honoured),
+        flag("election-ttl", Time, "30s", "Duration of the leader election Lease", Honoured),
+        flag("disable-leader-election", Bool, "false", "Disable leader election: every replica writes the status", Honoured),
+        flag("disable-sync-events", Bool, "false", "Do not write Sync Events", Honoured),
     ] },
     FlagGroup { heading: Some("Admission webhook"), flags: &[
         flag("validating-webhook", Text, "", "Address of the admission webhook", differs(OnlyEmpty, "the admission webhook is not served: Ingresses are not validated, and with failurePolicy Fail they cannot be changed")),

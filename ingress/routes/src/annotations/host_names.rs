@@ -53,7 +53,7 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
         match host_error(name) {
             _ if name.is_empty() => {}
             None => aliases.push(host_key(name)),
-            Some(error) => reader.problem(ALIAS, format!("{name:?} {error}"), Effect::LeftOut),
+            Some(error) => reader.invalid_value(ALIAS, format!("{name:?} {error}"), Effect::LeftOut),
         }
     }
     aliases.sort_unstable();

@@ -17,6 +17,8 @@ pub(crate) struct ReaderFindings {
     /// Why the routes of the Ingress, or all routes, answer 503.
     pub(crate) denied: Option<String>,
     pub(crate) problems: Vec<RoutingProblem>,
+    /// Which of the problems are values that are invalid whatever exists in the cluster.
+    pub(crate) invalid: Vec<usize>,
     /// The objects that were looked up, sorted.
     pub(crate) references: Box<[Reference]>,
 }
@@ -36,6 +38,8 @@ pub struct SettingReader<'i> {
     /// Why the routes of the Ingress, or all routes, answer 503.
     denied: Option<String>,
     problems: Vec<RoutingProblem>,
+    /// The numbers of those that are invalid values.
+    invalid: Vec<usize>,
 }
 
 impl<'i> SettingReader<'i> {
@@ -60,7 +64,18 @@ impl<'i> SettingReader<'i> {
     ) -> Self {
         let values = values.filter(|(_, value)| !value.is_empty()).collect();
         let (references, problems) = <(Vec<_>, Vec<_>)>::default();
-        Self { kind, key, prefix, rules, cluster, references, values, denied: None, problems }
+        Self {
+            kind,
+            key,
+            prefix,
+            rules,
+            cluster,
+            references,
+            values,
+            denied: None,
+            problems,
+            invalid: Vec::new(),
+        }
     }
 
     /// The namespace of the object, in which names of other objects are looked up.
@@ -119,7 +134,7 @@ impl<'i> SettingReader<'i> {
         let parsed = (!value.contains(['\r', '\n'])).then(|| parse(value)).flatten();
         if parsed.is_none() {
             let bad = BadValue { key, value: value.into(), wanted };
-            self.problem(key, bad.to_string(), effect);
+            self.invalid_value(key, bad.to_string(), effect);
         }
         parsed
     }
@@ -150,7 +165,13 @@ impl<'i> SettingReader<'i> {
     pub(super) fn invalid_items(&mut self, name: &str, invalid: &[&str], wanted: &str, effect: Effect) {
         let Some((first, others)) = invalid.split_first() else { return };
         let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
-        self.problem(name, format!("{first:?}{more} should be {wanted}"), effect);
+        self.invalid_value(name, format!("{first:?}{more} should be {wanted}"), effect);
+    }
+
+    /// Reports a value that is invalid whatever exists in the cluster.
+    pub(super) fn invalid_value(&mut self, name: &str, what: String, effect: Effect) {
+        self.invalid.push(self.problems.len());
+        self.problem(name, what, effect);
     }
 
     /// Reports a problem with an annotation or key.
@@ -182,9 +203,9 @@ impl<'i> SettingReader<'i> {
 
     /// What was found besides the settings.
     pub(crate) fn done(self) -> ReaderFindings {
-        let Self { denied, problems, mut references, .. } = self;
+        let Self { denied, problems, invalid, mut references, .. } = self;
         references.sort_unstable();
         references.dedup();
-        ReaderFindings { denied, problems, references: references.into() }
+        ReaderFindings { denied, problems, invalid, references: references.into() }
     }
 }

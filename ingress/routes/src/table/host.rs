@@ -146,6 +146,12 @@ impl Host {
         }
     }
 
+    /// The rules of all Ingresses with this path, of both kinds.
+    pub(super) fn rules_of(&self, path: &str) -> impl Iterator<Item = &RulePath> {
+        let kinds = [PathType::Exact, PathType::Prefix].into_iter();
+        kinds.filter_map(|kind| at(&self.locations, path, kind)).flat_map(|location| &location.rule_paths)
+    }
+
     /// The Ingress that gives the host further names of a kind.
     pub(super) fn owner_of(&self, kind: NameKind) -> Option<&Arc<ParsedIngress>> {
         match kind {

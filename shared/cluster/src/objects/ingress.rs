@@ -103,6 +103,27 @@ pub struct IngressTls {
     pub secret: CompactString,
 }
 
+/// The status of an Ingress; read by the leader of the ingress controller, which writes it. It is not a part of [`Ingress`], so that
+/// writing it rebuilds no route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressStatus {
+    /// `metadata.namespace` and `metadata.name`.
+    pub key: Key,
+    /// `metadata.uid`, to which Events refer.
+    pub uid: CompactString,
+    /// `status.loadBalancer.ingress`, sorted.
+    pub addresses: Box<[LoadBalancerAddress]>,
+}
+
+/// `status.loadBalancer.ingress[]`, in the order of ingress-nginx: by host name, then by IP address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LoadBalancerAddress {
+    /// `hostname`; empty for an IP address.
+    pub hostname: CompactString,
+    /// `ip`; empty for a host name.
+    pub ip: CompactString,
+}
+
 /// An IngressClass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IngressClass {

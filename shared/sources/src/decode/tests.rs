@@ -20,6 +20,12 @@ fn shown(kind: Kind, rest: &str) -> String {
 
 fn show(object: &Object) -> String {
     match object {
+        Object::IngressStatus(status) => format!(
+            "{} {} {:?}",
+            status.key,
+            status.uid,
+            status.addresses.iter().map(|address| (&*address.hostname, &*address.ip)).collect::<Vec<_>>()
+        ),
         Object::Node(node) => format!("{} {:?} {:?}", node.key.name, node.addresses, node.hostnames),
         Object::Service(service) => {
             let external = service.external.iter().map(|target| format!(" >{target}"));
@@ -444,4 +450,17 @@ fn a_node_has_its_internal_addresses_and_other_host_names() {
     assert!(shown_node.starts_with("node-1 [10.0.0.21, fd00::21] [\"host.example\"] | "), "{shown_node}");
     assert!(shown_node.contains("status.addresses[3].address"), "{shown_node}");
     assert_eq!(shown(Kind::Node, r#""metadata":{"name":"node-1"}"#), "node-1 [] []");
+}
+
+#[test]
+fn the_status_of_an_ingress_has_its_addresses_in_order() {
+    let entries =
+        r#"{"ip":"192.0.2.2"},{"hostname":"lb.example","ports":[]},{"ip":"192.0.2.1","hostname":null}"#;
+    let text = format!(
+        r#""metadata":{{"name":"web","namespace":"shop","uid":"7","managedFields":[{{}}]}},"spec":{{}},"status":{{"loadBalancer":{{"ingress":[{entries}]}}}}"#
+    );
+    let wanted = r#"shop/web 7 [("", "192.0.2.1"), ("", "192.0.2.2"), ("lb.example", "")]"#;
+    assert_eq!(shown(Kind::IngressStatus, &text), wanted);
+    let none = r#""metadata":{"name":"web","namespace":"shop"},"status":null"#;
+    assert_eq!(shown(Kind::IngressStatus, none), "shop/web  []");
 }

@@ -112,11 +112,11 @@ pub(crate) fn an_old_values_file_is_installed_and_its_keys_without_effect_are_li
     }
     let key = "controller.admissionWebhooks.enabled:";
     assert!(different.contains(key), "{key} is missing: {different}");
-    for key in ["controller.electionID:", "controller.service.omitClusterIP:", "podSecurityPolicy:"] {
+    for key in ["controller.service.omitClusterIP:", "podSecurityPolicy:"] {
         assert!(idle.contains(key), "{key} is missing: {idle}");
     }
     let warnings = format!("{different}{idle}");
-    for key in ["enableMimalloc", "publishService", "replicaCount", "controller.config"] {
+    for key in ["enableMimalloc", "publishService", "electionID", "replicaCount", "controller.config"] {
         assert!(!warnings.contains(key), "{key} has an effect or is neutral: {warnings}");
     }
     let config =

@@ -1,0 +1,83 @@
+//! The options of the controller, named after ingress-nginx's flags.
+
+use std::time::Duration;
+
+use cluster::{Key, LoadBalancerAddress};
+
+use crate::addresses;
+
+/// What the controller does.
+#[derive(Clone, Debug)]
+pub struct ControllerOptions {
+    /// This Pod.
+    pub pod: PodIdentity,
+    /// `--controller-class`, for metrics.
+    pub controller_class: String,
+    /// The election of a leader; `None` with `--disable-leader-election`: every replica writes.
+    pub election: Option<ElectionOptions>,
+    /// The status of Ingresses; `None` with `--update-status=false`.
+    pub status: Option<StatusOptions>,
+    /// `Sync` Events are written (not `--disable-sync-events`).
+    pub sync_events: bool,
+}
+
+/// The Pod that this process runs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodIdentity {
+    /// `POD_NAMESPACE`.
+    pub namespace: String,
+    /// `POD_NAME`; empty outside of a Pod.
+    pub name: String,
+}
+
+/// The election of the leader.
+#[derive(Clone, Debug)]
+pub struct ElectionOptions {
+    /// `--election-id`: the name of the Lease, which is in the namespace of the Pod.
+    pub id: String,
+    /// `--election-ttl`: how long the Lease is valid after it was renewed.
+    pub ttl: Duration,
+}
+
+impl ElectionOptions {
+    /// The shortest duration. The Lease has it in whole seconds, and a renewal needs time.
+    pub const MIN_TTL: Duration = Duration::from_secs(4);
+}
+
+/// The status of Ingresses.
+#[derive(Clone, Debug)]
+pub struct StatusOptions {
+    /// Which addresses are written.
+    pub addresses: AddressSource,
+    /// `--status-update-interval`: how often all Ingresses are compared. At least [`StatusOptions::MIN_INTERVAL`].
+    pub interval: Duration,
+    /// `--update-status-on-shutdown`: the addresses are removed when the last Pod of the workload stops.
+    pub remove_on_shutdown: bool,
+}
+
+impl StatusOptions {
+    /// The shortest interval, as in ingress-nginx.
+    pub const MIN_INTERVAL: Duration = Duration::from_secs(5);
+}
+
+/// Where the addresses come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressSource {
+    /// `--publish-status-address`.
+    Fixed(Vec<LoadBalancerAddress>),
+    /// `--publish-service`.
+    Service(Key),
+    /// The Nodes on which Pods of this workload are ready; `internal` (`--report-node-internal-ip-address`): their internal addresses, else
+    /// an external one where there is one.
+    Nodes {
+        /// Only internal addresses.
+        internal: bool,
+    },
+}
+
+impl AddressSource {
+    /// Parses `--publish-status-address`: addresses and host names separated by commas.
+    pub fn fixed(list: &str) -> Self {
+        Self::Fixed(addresses::of_list(list))
+    }
+}

@@ -1,0 +1,17 @@
+//! What the controller reads of the routes.
+
+use std::sync::Arc;
+
+use cluster::Current;
+use ingress_routes::{RouteTable, RoutingProblem};
+
+/// The views that the controller reads.
+#[derive(Clone)]
+pub struct ControllerViews {
+    /// The routes.
+    pub table: Current<RouteTable>,
+    /// The current problems of all views.
+    pub problems: Arc<dyn Fn() -> Vec<RoutingProblem> + Send + Sync>,
+    /// `--annotations-prefix`.
+    pub annotations_prefix: String,
+}
