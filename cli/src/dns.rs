@@ -14,6 +14,7 @@ use telemetry::metrics::{Counter, Registry};
 use crate::args::{DnsArgs, LogArgs};
 use crate::clusters::{ClusterOrigin, Clusters};
 use crate::command_error::CommandError;
+use crate::live;
 use crate::output;
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::{SignalAction, Signals};
@@ -81,6 +82,7 @@ pub async fn serve(
     mut fatal: FatalErrors,
 ) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
+    live::serve(args.live, None, runtime);
     let flags = ClusterOrigin::from_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
     let queries = query_log(std::io::stdout(), runtime);
     let context = PluginContext {

@@ -14,6 +14,7 @@ use crate::cluster_writer;
 use crate::clusters::{self, ClusterOrigin};
 use crate::command_error::CommandError;
 use crate::edge;
+use crate::live::{self, LiveIngress};
 use crate::other_controllers;
 use crate::output;
 use crate::reporting;
@@ -58,6 +59,8 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         clusters::open(&origin(args), selection, complete, RequestLimiter::default(), runtime).await?;
     let options = proxy_options(args);
     let views = edge::views(&cluster, &table_options(args), &options.controller, runtime);
+    let shown = LiveIngress { cluster: cluster.clone(), views: views.clone(), options: table_options(args) };
+    live::serve(args.live, Some(shown), runtime);
     let pages = AdminPages::open(args, &cluster, runtime).await?;
     tokio::select! {
         () = clusters::listed(&cluster, edge::REQUIRED) => {}

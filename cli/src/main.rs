@@ -18,6 +18,8 @@ mod clusters;
 mod reporting;
 mod config_metrics;
 
+mod live;
+
 mod signals;
 
 mod dns;

@@ -12,7 +12,7 @@ use net::local_address::LocalAddresses;
 use telemetry::AdminResponse;
 use telemetry::metrics::{Counter, Registry};
 
-use crate::args::{DnsArgs, NodeCacheArgs};
+use crate::args::{DnsArgs, LiveAccess, NodeCacheArgs};
 use crate::command_error::CommandError;
 use crate::dns::{self, CorefileSource, Placeholder};
 use crate::runtime::Runtime;
@@ -47,6 +47,7 @@ pub fn run(args: NodeCacheArgs) -> Result<(), CommandError> {
             CommandError::outside(format!("-metrics-listen-address {}: {error}", args.metrics))
         })?;
         let dns = DnsArgs {
+            live: LiveAccess::default(),
             conf: None,
             port: 53,
             pidfile: None,

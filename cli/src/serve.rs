@@ -12,6 +12,7 @@ use crate::clusters::{self, Clusters};
 use crate::command_error::CommandError;
 use crate::dns::CorefileSource;
 use crate::ingress::AdminPages;
+use crate::live::{self, LiveIngress};
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::{SignalAction, Signals};
 use crate::{cluster_writer, dns, edge, ingress, other_controllers, output, reporting};
@@ -59,6 +60,9 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
     };
     let table_options = ingress::table_options(ingress_args);
     let views = edge::views(&cluster, &table_options, &options.controller, runtime);
+    let shown =
+        LiveIngress { cluster: cluster.clone(), views: views.clone(), options: table_options.clone() };
+    live::serve(ingress_args.live, Some(shown), runtime);
     let pages = AdminPages::open(ingress_args, &cluster, runtime).await?;
 
     let queries = dns::query_log(std::io::stdout(), runtime);

@@ -18,6 +18,7 @@ use telemetry::{AdminListener, AdminResponse};
 use crate::args::UpArgs;
 use crate::clusters::{self, ClusterOrigin, Clusters};
 use crate::command_error::CommandError;
+use crate::live::{self, LiveIngress};
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::{SignalAction, Signals};
 use crate::{demo, dns, edge, output};
@@ -60,6 +61,8 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
         ..Default::default()
     };
     let views = edge::views(&cluster, &routes, &options.controller, runtime);
+    let shown = LiveIngress { cluster: cluster.clone(), views: views.clone(), options: routes.clone() };
+    live::serve(args.live, Some(shown), runtime);
     let pages = admin_listener(args.admin, runtime).await?;
     let listing = cluster.clone();
     let waiting = move |_: &_| edge::waiting(&listing);

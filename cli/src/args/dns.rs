@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::flag::{FlagValues, switch};
+use super::live::{self, LiveAccess};
 use super::logging::{self, LogArgs};
 use crate::command_error::CommandError;
 
@@ -27,6 +28,8 @@ pub struct DnsArgs {
     pub legacy_metrics: bool,
     /// `-log-format` and `-v`.
     pub log: LogArgs,
+    /// `--live-page`.
+    pub live: LiveAccess,
     /// `--cluster`: manifests instead of an API server.
     pub manifests: Vec<PathBuf>,
     /// `--kubeconfig`: for `kubernetes` plugins with neither `kubeconfig` nor `endpoint`.
@@ -57,6 +60,7 @@ impl DnsArgs {
             version: FlagValues(matches).on("version", false),
             legacy_metrics: FlagValues(matches).on("legacy-metrics", true),
             log: LogArgs::read(matches),
+            live: LiveAccess::read(matches),
             manifests: matches.get_many("cluster").map(|paths| paths.cloned().collect()).unwrap_or_default(),
             kubeconfig,
             context: matches.get_one("context").cloned(),
@@ -120,6 +124,7 @@ pub fn command() -> Command {
                 .value_parser(clap::value_parser!(u16).range(1..=1024))
                 .help("UDP threads [default: one per CPU]"),
         ])
+        .arg(live::arg())
         .args(logging::args())
         .args(logging::klog_args())
 }

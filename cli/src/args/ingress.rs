@@ -11,6 +11,7 @@ use ingress_controller::{AddressSource, ControllerOptions, ElectionOptions, PodI
 use ingress_proxy::MetricsOptions;
 
 use super::flag::{Flag, FlagSupport, FlagValues, UnsupportedFlag};
+use super::live::{self, LiveAccess};
 use super::logging::{self, LogArgs};
 use crate::command_error::CommandError;
 
@@ -79,6 +80,8 @@ pub struct IngressArgs {
     pub workers: Option<usize>,
     /// `--log-format` and `-v`.
     pub log: LogArgs,
+    /// `--live-page`.
+    pub live: LiveAccess,
     /// Flags on the command line that are accepted but not supported yet.
     pub unsupported: Vec<UnsupportedFlag>,
     /// `--version`: print the version and exit.
@@ -136,6 +139,7 @@ impl IngressArgs {
             controller: controller(&given)?,
             workers: matches.get_one::<u16>("workers").map(|&count| usize::from(count)),
             log: LogArgs::read(matches),
+            live: LiveAccess::read(matches),
             unsupported,
             version: given.on("version", false),
         })
@@ -279,6 +283,7 @@ pub fn command() -> Command {
         .args(own)
         .args(honoured())
         .arg(workers)
+        .arg(live::arg())
         .args(logging::args())
         .args(ignored())
         .args(logging::klog_args())

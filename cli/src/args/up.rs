@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::live::{self, LiveAccess};
 use super::logging::{self, LogArgs};
 use crate::command_error::CommandError;
 
@@ -29,6 +30,8 @@ pub struct UpArgs {
     pub admin: SocketAddr,
     /// `--log-format` and `-v`.
     pub log: LogArgs,
+    /// `--live-page`.
+    pub live: LiveAccess,
 }
 
 impl UpArgs {
@@ -48,6 +51,7 @@ impl UpArgs {
             https: address("https"),
             admin: address("admin"),
             log: LogArgs::read(matches),
+            live: LiveAccess::read(matches),
         };
         if !args.manifests.is_empty() && args.kubeconfig.is_some() {
             return Err(CommandError::usage(
@@ -107,6 +111,7 @@ pub fn command() -> Command {
             address("https", "127.0.0.1:8443", "Address of HTTPS"),
             address("admin", "127.0.0.1:10254", "Address of the admin pages: health, metrics, problems"),
         ])
+        .arg(live::arg())
         .args(logging::args())
 }
 

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -23,6 +24,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admin::access::{AccessPolicy, PolicyStack};
 use crate::admin::connection_table::ConnectionTable;
+pub use crate::admin::request_state::EventSource;
 use crate::admin::routes::{CommonPages, Handler, Routes};
 use crate::admin::serve::Timeouts;
 use crate::admin::spare_descriptors::SpareDescriptors;
@@ -33,6 +35,8 @@ use crate::metrics::{Counter, Registry};
 const MAX_CONNECTIONS: usize = 48;
 /// Maximum number of responses of large pages in the process that are being made or sent at the same time.
 const MAX_LARGE_RESPONSES: usize = 8;
+/// Maximum number of open streams of events in the process.
+const MAX_EVENT_STREAMS: usize = 8;
 /// File descriptors reserved for admin connections of the process.
 const SPARE_DESCRIPTORS: usize = 8;
 
@@ -49,6 +53,7 @@ struct Inner {
 struct Shared {
     common: CommonPages,
     large_responses: Arc<Semaphore>,
+    event_streams: Arc<Semaphore>,
     evicted: Counter,
     spare: SpareDescriptors,
     timeouts: Timeouts,
@@ -69,8 +74,9 @@ impl AdminServer {
         let help = "Connections to admin listeners that were closed to make room for newer ones.";
         let evicted = registry.counter("portolan_admin_connections_evicted_total", help);
         let large_responses = Arc::new(Semaphore::new(MAX_LARGE_RESPONSES));
+        let event_streams = Arc::new(Semaphore::new(MAX_EVENT_STREAMS));
         let (common, spare) = (CommonPages::default(), SpareDescriptors::new(SPARE_DESCRIPTORS));
-        let shared = Arc::new(Shared { common, large_responses, evicted, spare, timeouts });
+        let shared = Arc::new(Shared { common, large_responses, event_streams, evicted, spare, timeouts });
         Self(Arc::new(Inner { listeners: Default::default(), shared }))
     }
 
@@ -81,6 +87,16 @@ impl AdminServer {
         page: impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static,
     ) {
         self.0.shared.common.add(path, Handler::large(page));
+    }
+
+    /// Adds a stream of events to all present and future listeners, as [`AdminListener::route_events`].
+    pub fn add_common_events(
+        &self,
+        path: &'static str,
+        period: Duration,
+        open: impl Fn(&AdminRequest) -> Result<EventSource, AdminResponse> + Send + Sync + 'static,
+    ) {
+        self.0.shared.common.add(path, Handler::events(period, Arc::new(open)));
     }
 
     /// Returns the listener on an address such as `:8080`, `localhost:9153` or `[::1]:8181`, and opens it if needed. It stays
@@ -224,6 +240,18 @@ impl AdminListener {
         page: impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static,
     ) -> AdminRoute {
         self.add(path, Handler::large(page))
+    }
+
+    /// Adds a page that sends server-sent events: for each request `open` returns what makes their data (one line), or another response.
+    /// The first event is sent at once, the others at each period. At most eight such responses are open in the process; further
+    /// requests get 503.
+    pub fn route_events(
+        &self,
+        path: &str,
+        period: Duration,
+        open: impl Fn(&AdminRequest) -> Result<EventSource, AdminResponse> + Send + Sync + 'static,
+    ) -> AdminRoute {
+        self.add(path, Handler::events(period, Arc::new(open)))
     }
 
     fn add(&self, path: &str, handler: Handler) -> AdminRoute {

@@ -1,5 +1,7 @@
 //! Requests and responses of admin pages.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http::StatusCode;
 
@@ -28,3 +30,7 @@ impl AdminResponse {
 
 /// A request to an admin page: method, URI, headers.
 pub type AdminRequest = http::request::Parts;
+
+/// The address of the client, among the extensions of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminPeer(pub IpAddr);

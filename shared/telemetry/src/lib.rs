@@ -23,8 +23,8 @@ mod report;
 mod web_config;
 
 pub use admin::access::{AccessDecision, AccessPolicy, AdminStream, BoxFuture};
-pub use admin::{AdminListener, AdminRoute, AdminServer, PolicyGuard, listen};
-pub use admin_message::{AdminRequest, AdminResponse};
+pub use admin::{AdminListener, AdminRoute, AdminServer, EventSource, PolicyGuard, listen};
+pub use admin_message::{AdminPeer, AdminRequest, AdminResponse};
 pub use causes::causes;
 pub use log_writer::LogWriter;
 pub use readiness::{Monitor, ReadinessGate, ReadinessGates};

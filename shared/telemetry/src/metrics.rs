@@ -18,5 +18,5 @@ pub use callback::SampleSink;
 pub use description::MetricDescription;
 pub use family::{Family, Labels};
 pub use process::Process;
-pub use registry::Registry;
+pub use registry::{MetricSample, Registry};
 pub use value::{Counter, Gauge, Histogram, Metric, UpDownCounter, exponential};

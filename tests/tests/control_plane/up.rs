@@ -1,10 +1,13 @@
 //! `portolan up` on a real cluster, with the commands of a user.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use tests::backend::Backend;
 use tests::stage::{SOON, Stage};
 use tests::web::EDGE;
@@ -84,6 +87,7 @@ pub(crate) fn the_demo_runs_beside_another_and_with_a_closed_output(stage: &mut 
     }
     let plain = http::get(([127, 0, 0, 1], 8080).into(), "cart.localhost", "/a").expect("the edge answers");
     assert_eq!(plain.header("location"), Some("https://cart.localhost:8443/a"));
+    the_live_page_shows_the_demo(10254);
     for words in [
         "up --dns=127.0.0.1:3053 --http=127.0.0.1:3080 --https=127.0.0.1:3443 --admin=127.0.0.1:30254",
         "reference annotations",
@@ -105,4 +109,32 @@ pub(crate) fn the_demo_runs_beside_another_and_with_a_closed_output(stage: &mut 
         assert!(deaf.wait().expect("it is a child").success(), "{words}");
     }
     assert!(first.stop().success() && second.stop().success(), "SIGTERM is a good end");
+}
+
+/// The page, what it loads, the state, the first event and an explanation.
+fn the_live_page_shows_the_demo(port: u16) {
+    let get = |target: &str| {
+        let response =
+            http::get(([127, 0, 0, 1], port).into(), "localhost", target).expect("the admin address answers");
+        assert_eq!(response.status, 200, "{target}: {response:?}");
+        response.text()
+    };
+    let page = get("/live");
+    for file in ["/live/script.js", "/live/style.css"] {
+        assert!(page.contains(file) && !get(file).is_empty(), "{file}");
+    }
+    let state: Value = serde_json::from_str(&get("/live/state")).expect("JSON");
+    let routes = state["ingress"]["routes"]["shown"].as_array().expect("routes");
+    let shop = routes.iter().find(|route| route["host"] == "shop.localhost").expect("the demo has it");
+    assert_eq!(shop["endpoints"].as_array().map(Vec::len), Some(2), "{shop}");
+    assert_eq!(shop["canary"]["ingress"], "shop/shop-canary", "{shop}");
+    let explained = get("/live/explain?url=http%3A%2F%2Fshop.localhost%2F&header=X-Canary%3A+always");
+    assert!(explained.contains("goes to the canary"), "{explained}");
+
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the admin address accepts");
+    stream.write_all(b"GET /live/events HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
+    let mut lines = BufReader::new(stream).lines().map(|line| line.expect("it writes"));
+    let event = lines.find(|line| line.starts_with("data: ")).expect("an event");
+    let event: Value = serde_json::from_str(&event["data: ".len()..]).expect("JSON");
+    assert!(event["http"]["total"].as_f64() >= Some(1.0), "{event}");
 }

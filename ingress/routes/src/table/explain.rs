@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::RouteMatch;
 use super::extra_names::NameKind;
 use super::path_match::PathMatch;
 use super::route::Route;
+use super::{RouteMatch, RouteTable};
 use crate::pattern::StepBudget;
 use crate::precedence::{CATCH_ALL, host_name};
 
@@ -33,6 +33,13 @@ pub enum PathReason {
     MissingSlash,
     /// The regular expressions of the host took too many steps.
     StepLimit,
+}
+
+impl RouteTable {
+    /// Every route of every host, also those that no rule has.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.hosts.iter().map(|(_, host)| host).chain([&self.catch_all]).flat_map(|host| host.routes())
+    }
 }
 
 impl<'t> RouteMatch<'t> {

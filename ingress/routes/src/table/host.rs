@@ -126,6 +126,11 @@ impl Host {
         path_match.unwrap_or(PathMatch::Route(&self.root))
     }
 
+    /// The routes of all its paths.
+    pub(super) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.locations.iter().filter_map(|location| location.route.as_ref())
+    }
+
     /// Whether its paths are regular expressions.
     pub(super) fn has_patterns(&self) -> bool {
         self.regex_locations.is_some()

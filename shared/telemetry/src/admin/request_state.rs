@@ -4,13 +4,14 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 /// The state of one connection.
 pub(super) struct RequestState {
@@ -59,7 +60,25 @@ impl RequestState {
         let mut current = self.current();
         (current.phase, current.permit) = (Phase::Sending, permit);
         drop(current);
-        SentBody { body: Full::new(body), state: self.clone() }
+        SentBody { body: ResponseBody::Whole(Full::new(body)), state: self.clone() }
+    }
+
+    /// Makes the body of a response that sends an event at each tick until the client disconnects. A client that reads nothing for the
+    /// timeout of responses is disconnected, too.
+    pub(super) fn send_events(
+        self: &Arc<Self>,
+        events: EventStream,
+        permit: OwnedSemaphorePermit,
+    ) -> SentBody {
+        let mut current = self.current();
+        (current.phase, current.permit) = (Phase::Sending, Some(permit));
+        drop(current);
+        SentBody { body: ResponseBody::Events(events), state: self.clone() }
+    }
+
+    /// An event was taken: the response goes on.
+    fn touch(&self) {
+        self.current().since = Instant::now();
     }
 
     /// Whether no response is being made or sent.
@@ -89,8 +108,31 @@ impl RequestState {
 
 /// The body of a response, which records when hyper has taken all of it.
 pub(super) struct SentBody {
-    body: Full<Bytes>,
+    body: ResponseBody,
     state: Arc<RequestState>,
+}
+
+enum ResponseBody {
+    Whole(Full<Bytes>),
+    Events(EventStream),
+}
+
+/// Server-sent events (WHATWG HTML §9.2), one at each tick.
+pub(super) struct EventStream {
+    ticks: Interval,
+    make: EventSource,
+}
+
+/// Makes the data of each event: one line of text.
+pub type EventSource = Box<dyn FnMut() -> String + Send>;
+
+impl EventStream {
+    /// Sends what `make` returns, at once and then at each period.
+    pub(super) fn new(period: Duration, make: EventSource) -> Self {
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { ticks, make }
+    }
 }
 
 impl Body for SentBody {
@@ -101,15 +143,28 @@ impl Body for SentBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let this = &mut *self;
+        match &mut this.body {
+            ResponseBody::Whole(body) => Pin::new(body).poll_frame(cx),
+            ResponseBody::Events(events) => events.ticks.poll_tick(cx).map(|_| {
+                this.state.touch();
+                Some(Ok(Frame::data(format!("data: {}\n\n", (events.make)()).into())))
+            }),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            ResponseBody::Whole(body) => body.is_end_stream(),
+            ResponseBody::Events(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            ResponseBody::Whole(body) => body.size_hint(),
+            ResponseBody::Events(_) => SizeHint::default(),
+        }
     }
 }
 

@@ -3,10 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::header::ACCEPT;
 
+use crate::admin::request_state::EventSource;
 use crate::admin_message::{AdminRequest, AdminResponse};
+
+/// Opens a stream of events, or answers otherwise.
+pub(super) type OpenEvents = Arc<dyn Fn(&AdminRequest) -> Result<EventSource, AdminResponse> + Send + Sync>;
 
 /// Makes the response of a page.
 #[derive(Clone)]
@@ -14,15 +20,21 @@ pub(super) struct Handler {
     page: Arc<dyn Fn(&AdminRequest) -> AdminResponse + Send + Sync>,
     /// See [`crate::AdminListener::route_large`].
     pub(super) is_large: bool,
+    /// The page is a stream of events instead.
+    pub(super) events: Option<(Duration, OpenEvents)>,
 }
 
 impl Handler {
     pub(super) fn quick(page: impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static) -> Self {
-        Self { page: Arc::new(page), is_large: false }
+        Self { page: Arc::new(page), is_large: false, events: None }
     }
 
     pub(super) fn large(page: impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static) -> Self {
-        Self { page: Arc::new(page), is_large: true }
+        Self { page: Arc::new(page), is_large: true, events: None }
+    }
+
+    pub(super) fn events(period: Duration, open: OpenEvents) -> Self {
+        Self { events: Some((period, open)), ..Self::quick(|_| AdminResponse::ok("")) }
     }
 
     pub(super) fn respond(&self, request: &AdminRequest) -> AdminResponse {
@@ -73,6 +85,14 @@ impl Routes {
         let own = routes.get(path).and_then(|handlers| handlers.last()).map(|(_, handler)| handler.clone());
         own.or_else(|| common.get(path)).or_else(|| (path == "/").then(|| index(&routes, common)))
     }
+
+    /// The page of a request. A browser gets the page `/live` at `/`, if there is one.
+    pub(super) fn find_for(&self, request: &AdminRequest, common: &CommonPages) -> Option<Handler> {
+        let accepts = request.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+        let is_browser = accepts.is_some_and(|accept| accept.contains("text/html"));
+        let live = (is_browser && request.uri.path() == "/").then(|| common.get("/live")).flatten();
+        live.or_else(|| self.find(request.uri.path(), common))
+    }
 }
 
 /// Pages that every listener has.
@@ -97,6 +117,7 @@ impl CommonPages {
 const ABOUT: &[(&str, &str)] = &[
     ("/health", "200 while the process is alive"),
     ("/healthz", "200 while requests are served"),
+    ("/live", "what is served now, for browsers"),
     ("/metrics", "metrics in Prometheus's text format"),
     ("/problems", "objects and settings with problems, one per line"),
     ("/ready", "200 once the service is ready, else 503 with what it waits for"),
@@ -105,6 +126,8 @@ const ABOUT: &[(&str, &str)] = &[
 /// The page that lists all pages of the listener.
 fn index(routes: &ByPath, common: &CommonPages) -> Handler {
     let mut paths: Vec<&str> = routes.keys().map(String::as_str).chain(common.paths()).collect();
+    // What the live page loads.
+    paths.retain(|path| !path.starts_with("/live/"));
     paths.sort_unstable();
     paths.dedup();
     let mut text = "Portolan: pages of this listener\n\n".to_owned();

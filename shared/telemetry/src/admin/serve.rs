@@ -16,9 +16,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::admin::Shared;
 use crate::admin::access::{AccessDecision, ActivePolicy, AdminStream, PolicyStack};
 use crate::admin::connection_table::{AdminConnection, ConnectionTable};
-use crate::admin::request_state::{ResponseStream, SentBody};
+use crate::admin::request_state::{EventStream, ResponseStream, SentBody};
 use crate::admin::routes::Routes;
-use crate::admin_message::{AdminRequest, AdminResponse};
+use crate::admin_message::{AdminPeer, AdminRequest, AdminResponse};
 
 /// How long a request in flight may continue when its listener closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -70,7 +70,7 @@ impl Server {
         tokio::spawn(async move {
             let active = self.policies.now();
             tokio::select! {
-                () = self.serve(stream, &active, &connection) => {}
+                () = self.serve(stream, peer, &active, &connection) => {}
                 () = connection.evicted() => {}
                 () = response_overdue(&connection, self.shared.timeouts.response) => {}
             }
@@ -79,7 +79,13 @@ impl Server {
         });
     }
 
-    async fn serve(&self, stream: TcpStream, active: &ActivePolicy, connection: &AdminConnection) {
+    async fn serve(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        active: &ActivePolicy,
+        connection: &AdminConnection,
+    ) {
         let stream: Box<dyn AdminStream> = match &active.policy {
             None => Box::new(stream),
             Some(policy) => {
@@ -92,14 +98,22 @@ impl Server {
         let stream = ResponseStream::new(stream, connection.request().clone());
         let service = service_fn(async |request: Request<hyper::body::Incoming>| {
             connection.request().begin().await;
-            let request = request.into_parts().0;
+            let mut request = request.into_parts().0;
+            request.extensions.insert(AdminPeer(peer.ip().to_canonical()));
             let decision = match &active.policy {
                 Some(policy) => policy.authorize(&request).await,
                 None => AccessDecision::default(),
             };
             let (response, permit) = match decision.response {
                 Some(response) => (response, None),
-                None => self.respond(request).await,
+                None => match self.events(&request) {
+                    Some(Ok((events, permit))) => {
+                        let body = connection.request().send_events(events, permit);
+                        return Ok(with_headers(StatusCode::OK, "text/event-stream", body, decision.headers));
+                    }
+                    Some(Err(response)) => (response, None),
+                    None => self.respond(request).await,
+                },
             };
             let AdminResponse { status, content_type, body } = response;
             let body = connection.request().send(body, permit);
@@ -121,9 +135,25 @@ impl Server {
         }
     }
 
+    /// The stream of events of a page that is one; 503 beyond the limit.
+    fn events(
+        &self,
+        request: &AdminRequest,
+    ) -> Option<Result<(EventStream, OwnedSemaphorePermit), AdminResponse>> {
+        let (period, open) = self.routes.find(request.uri.path(), &self.shared.common)?.events?;
+        if request.method != Method::GET {
+            return Some(Err(AdminResponse::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")));
+        }
+        let Ok(permit) = self.shared.event_streams.clone().try_acquire_owned() else {
+            let busy = "503 too many streams of events\n";
+            return Some(Err(AdminResponse::text(StatusCode::SERVICE_UNAVAILABLE, busy)));
+        };
+        Some(open(request).map(|make| (EventStream::new(period, make), permit)))
+    }
+
     /// The response of a page, with the permit to hold while a large page is sent.
     async fn respond(&self, request: AdminRequest) -> (AdminResponse, Option<OwnedSemaphorePermit>) {
-        let Some(handler) = self.routes.find(request.uri.path(), &self.shared.common) else {
+        let Some(handler) = self.routes.find_for(&request, &self.shared.common) else {
             return (AdminResponse::text(StatusCode::NOT_FOUND, "404 page not found\n"), None);
         };
         if request.method != Method::GET && request.method != Method::HEAD {

@@ -322,3 +322,72 @@ async fn every_listener_has_an_index_and_the_common_pages() {
     let _own = pages.route("/problems", |_| AdminResponse::ok("own"));
     assert_eq!(get(&pages, "/problems").await.1, "own");
 }
+
+/// Reads from a stream of events until it has sent so many.
+async fn read_events(stream: &mut TcpStream, count: usize) -> String {
+    let mut text = Vec::new();
+    while String::from_utf8_lossy(&text).matches("\n\n").count() < count {
+        assert_ne!(stream.read_buf(&mut text).await.unwrap(), 0, "the stream ended");
+    }
+    String::from_utf8(text).unwrap()
+}
+
+async fn open_events(pages: &AdminListener) -> TcpStream {
+    let mut stream = TcpStream::connect(pages.local_addr().unwrap()).await.unwrap();
+    stream.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn events_are_sent_until_the_client_disconnects() {
+    let pages = pages().await;
+    let _events = pages.route_events("/events", Duration::from_millis(5), |_| {
+        let mut number = 0;
+        Ok(Box::new(move || {
+            number += 1;
+            number.to_string()
+        }))
+    });
+    let mut stream = open_events(&pages).await;
+    let text = read_events(&mut stream, 3).await;
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("text/event-stream"), "{text}");
+    assert!(text.contains("data: 1\n\n") && text.contains("data: 2\n\n"), "{text}");
+}
+
+#[tokio::test]
+async fn streams_of_events_are_limited_and_give_their_places_back() {
+    let pages = pages().await;
+    let _events =
+        pages.route_events("/events", Duration::from_millis(5), |_| Ok(Box::new(|| "x".to_owned())));
+    let mut open = Vec::new();
+    for _ in 0..MAX_EVENT_STREAMS {
+        let mut stream = open_events(&pages).await;
+        read_events(&mut stream, 1).await;
+        open.push(stream);
+    }
+    assert_eq!(get(&pages, "/events").await.0, "HTTP/1.1 503 Service Unavailable");
+    drop(open);
+    // The server notices at its next event that the clients have gone.
+    loop {
+        let mut stream = open_events(&pages).await;
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).await.unwrap();
+        if &begin == b"HTTP/1.1 200" {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_browser_gets_the_live_page_at_the_root_and_a_page_knows_its_client() {
+    let admin = admin();
+    admin.add_common_page("/live", |request| {
+        let peer = request.extensions.get::<crate::AdminPeer>().map(|peer| peer.0.to_string());
+        AdminResponse::ok(peer.unwrap_or_default())
+    });
+    let pages = admin.listen("127.0.0.1:0").await.unwrap();
+    let _health = pages.route("/health", |_| AdminResponse::ok("OK"));
+    let browser = "GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html,*/*\r\nConnection: close\r\n\r\n";
+    assert_eq!(send(&pages, browser).await.1, "127.0.0.1");
+    assert!(get(&pages, "/").await.1.starts_with("Portolan: pages"));
+}

@@ -25,6 +25,28 @@ struct Inner {
     registry: prometheus::Registry,
     families: Mutex<HashMap<String, Box<dyn Any + Send>>>,
     descriptions: Mutex<BTreeMap<String, MetricDescription>>,
+    /// The collectors by the name of their metric, for [`Registry::read`].
+    collectors: Mutex<HashMap<String, Arc<dyn Collector>>>,
+}
+
+/// One series of a metric.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MetricSample {
+    /// Names and values of its labels.
+    pub labels: Vec<(String, String)>,
+    /// The value of a counter or gauge; the sum of a histogram.
+    pub value: f64,
+    /// The number of values of a histogram.
+    pub count: u64,
+    /// The upper bounds of a histogram's buckets, each with the number of values up to it.
+    pub buckets: Vec<(f64, u64)>,
+}
+
+impl MetricSample {
+    /// The value of a label; empty if it has none.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
 }
 
 impl Registry {
@@ -41,7 +63,7 @@ impl Registry {
             let kind = family.get_field_type();
             registry.describe(MetricDescription::new(family.name(), kind, &[], family.help()));
         }
-        registry.register(process);
+        registry.register("process", process);
         let help = "Metrics that are not exported because there are too many of their name.";
         registry.callback_counters("portolan_metric_series_dropped_total", help, [], |samples| {
             samples([], dropped_series() as f64);
@@ -119,7 +141,7 @@ impl Registry {
     ) {
         self.describe(MetricDescription::new(name, M::TYPE, &labels, help));
         let (desc, labels) = (desc(name, help, &labels), labels.map(str::to_owned));
-        self.register(RenamedFamily { desc, labels, source, rename });
+        self.register(name, RenamedFamily { desc, labels, source, rename });
     }
 
     /// All metrics that are registered, with or without values, by name.
@@ -141,6 +163,22 @@ impl Registry {
         text
     }
 
+    /// All series of a metric; empty if it is not registered. Takes as long as they are many.
+    pub fn read(&self, name: &str) -> Vec<MetricSample> {
+        let collectors = self.0.collectors.lock().unwrap_or_else(PoisonError::into_inner);
+        // The metrics of the process are one collector.
+        let key = if name.starts_with("process_") { "process" } else { name };
+        let Some(collector) = collectors.get(key).cloned() else { return Vec::new() };
+        drop(collectors);
+        let families = collector.collect();
+        families
+            .iter()
+            .filter(|family| family.name() == name)
+            .flat_map(|family| family.get_metric())
+            .map(sample)
+            .collect()
+    }
+
     /// The page `/metrics`.
     pub fn page(&self) -> impl Fn(&AdminRequest) -> AdminResponse + Send + Sync + 'static {
         let registry = self.clone();
@@ -160,11 +198,15 @@ impl Registry {
     ) {
         self.describe(MetricDescription::new(name, kind, &labels, help));
         let (desc, labels) = (desc(name, help, &labels), labels.map(str::to_owned));
-        self.register(CallbackFamily { desc, labels, kind, read });
+        self.register(name, CallbackFamily { desc, labels, kind, read });
     }
 
-    fn register(&self, collector: impl Collector + 'static) {
-        let _already_registered = self.0.registry.register(Box::new(collector));
+    fn register(&self, name: &str, collector: impl Collector + 'static) {
+        let collector: Arc<dyn Collector> = Arc::new(collector);
+        if self.0.registry.register(Box::new(SharedCollector(collector.clone()))).is_ok() {
+            let mut collectors = self.0.collectors.lock().unwrap_or_else(PoisonError::into_inner);
+            collectors.insert(name.to_owned(), collector);
+        }
     }
 
     /// Lists a metric that is registered elsewhere. If the name is known already, this has no effect.
@@ -187,9 +229,35 @@ impl Registry {
         }
         self.describe(MetricDescription::new(name, M::TYPE, &labels, help));
         let family = Family::new(desc(name, help, &labels), labels, shape);
-        self.register(family.clone());
+        self.register(name, family.clone());
         families.insert(name.to_owned(), Box::new(family.clone()));
         family
+    }
+}
+
+/// A collector that is registered and can be read by name.
+struct SharedCollector(Arc<dyn Collector>);
+
+impl Collector for SharedCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.desc()
+    }
+
+    fn collect(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.0.collect()
+    }
+}
+
+fn sample(metric: &prometheus::proto::Metric) -> MetricSample {
+    let labels = metric.get_label().iter();
+    let labels = labels.map(|label| (label.name().to_owned(), label.value().to_owned())).collect();
+    let histogram = metric.get_histogram();
+    let buckets = histogram.get_bucket().iter();
+    MetricSample {
+        labels,
+        value: metric.get_counter().get_value() + metric.get_gauge().get_value() + histogram.get_sample_sum(),
+        count: histogram.get_sample_count(),
+        buckets: buckets.map(|bucket| (bucket.upper_bound(), bucket.cumulative_count())).collect(),
     }
 }
 
@@ -234,6 +302,15 @@ size_bytes_count{proto=\"udp\"} 4
 up 1.5
 ";
         assert_eq!(registry.text(), wanted);
+        let read = registry.read("nginx_ingress_controller_requests");
+        let hosts: Vec<_> = read.iter().map(|sample| (sample.label("host"), sample.value)).collect();
+        assert_eq!(hosts, [("a\"b", 1.0), ("a.example", 2.0)]);
+        let sizes = registry.read("size_bytes");
+        assert_eq!(
+            (sizes[0].value, sizes[0].count, &*sizes[0].buckets),
+            (56.5, 4, &[(1.0, 2), (10.0, 3)][..])
+        );
+        assert_eq!(registry.read("unknown"), []);
     }
 
     #[test]

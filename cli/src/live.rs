@@ -1,0 +1,88 @@
+//! The live page of the admin addresses: what is served now. Read-only.
+//!
+//! `/live` is one page without anything from elsewhere; `/live/state` is what changes rarely, `/live/events` is what changes with
+//! each request, once a second for as long as somebody looks, and `/live/explain` explains a request.
+
+mod events;
+mod explanation;
+mod state;
+
+use std::time::Duration;
+
+use http::StatusCode;
+use ingress_proxy::ProxyViews;
+use ingress_routes::RouteOptions;
+use sources::Cluster;
+use telemetry::{AdminPeer, AdminRequest, AdminResponse};
+
+use crate::args::LiveAccess;
+use crate::runtime::Runtime;
+
+/// How often events are sent.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The page and what it loads.
+const FILES: [(&str, &str, &str); 3] = [
+    ("/live", "text/html; charset=utf-8", include_str!("live/page.html")),
+    ("/live/script.js", "text/javascript; charset=utf-8", include_str!("live/script.js")),
+    ("/live/style.css", "text/css; charset=utf-8", include_str!("live/style.css")),
+];
+
+/// Whether a client may see the page.
+fn allows(access: LiveAccess, request: &AdminRequest) -> bool {
+    let is_local = || request.extensions.get::<AdminPeer>().is_some_and(|peer| peer.0.is_loopback());
+    match access {
+        LiveAccess::Off => false,
+        LiveAccess::All => true,
+        LiveAccess::Loopback => is_local(),
+    }
+}
+
+/// What the page shows of the ingress proxy.
+#[derive(Clone)]
+pub struct LiveIngress {
+    /// Its cluster.
+    pub cluster: Cluster,
+    /// Its views.
+    pub views: ProxyViews,
+    /// Its options.
+    pub options: RouteOptions,
+}
+
+/// Adds the page to all admin addresses. `ingress` is `None` without a proxy.
+pub fn serve(access: LiveAccess, ingress: Option<LiveIngress>, runtime: &Runtime) {
+    if access == LiveAccess::Off {
+        return;
+    }
+    let page = move |request: &AdminRequest, make: &dyn Fn() -> AdminResponse| match allows(access, request) {
+        true => make(),
+        false => forbidden(),
+    };
+    for (path, content_type, text) in FILES {
+        let file = move || AdminResponse { status: StatusCode::OK, content_type, body: text.into() };
+        runtime.admin.add_common_page(path, move |request| page(request, &file));
+    }
+    let (state, explained) = (state::StateSource::new(ingress.clone(), runtime), ingress.clone());
+    runtime.admin.add_common_page("/live/state", move |request| page(request, &|| json(state.json())));
+    runtime.admin.add_common_page("/live/explain", move |request| {
+        page(request, &|| explanation::respond(explained.as_ref(), request.uri.query().unwrap_or_default()))
+    });
+    let metrics = runtime.metrics.clone();
+    runtime.admin.add_common_events("/live/events", PERIOD, move |request| {
+        if !allows(access, request) {
+            return Err(forbidden());
+        }
+        let metrics = metrics.clone();
+        Ok(Box::new(move || events::json(&metrics)))
+    });
+}
+
+fn forbidden() -> AdminResponse {
+    let text =
+        "403 the live page is for clients on this host: use kubectl port-forward, or --live-page=all\n";
+    AdminResponse::text(StatusCode::FORBIDDEN, text)
+}
+
+fn json(body: String) -> AdminResponse {
+    AdminResponse { status: StatusCode::OK, content_type: "application/json", body: body.into() }
+}

@@ -1,0 +1,132 @@
+//! Counters, once a second. The page computes rates from two of them.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use telemetry::metrics::{MetricSample, Registry};
+
+/// Hosts and canaries in an event: those with the most requests.
+const MAX_ROWS: usize = 30;
+
+/// The counters as one line of JSON.
+pub fn json(metrics: &Registry) -> String {
+    let requests = metrics.read("nginx_ingress_controller_requests");
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let document = json!({
+        "at": at,
+        "http": {
+            "total": total(&requests),
+            "status": by(&requests, |sample| sample.label("status").chars().next().unwrap_or('?').to_string()),
+            "hosts": rows(&requests, |sample| vec![
+                sample.label("host").to_owned(),
+                ingress(sample),
+            ]),
+            "canary": rows(&requests, |sample| vec![ingress(sample), sample.label("canary").to_owned()]),
+            "duration": histogram(&metrics.read("nginx_ingress_controller_request_duration_seconds")),
+        },
+        "dns": {
+            "total": total(&metrics.read("coredns_dns_requests_total")),
+            "rcode": by(&metrics.read("coredns_dns_responses_total"), |sample| sample.label("rcode").to_owned()),
+            "plugin": by(&metrics.read("coredns_dns_responses_total"), |sample| sample.label("plugin").to_owned()),
+            "duration": histogram(&metrics.read("coredns_dns_request_duration_seconds")),
+            "cacheHits": total(&metrics.read("coredns_cache_hits_total")),
+            "cacheMisses": total(&metrics.read("coredns_cache_misses_total")),
+            "cacheEntries": total(&metrics.read("coredns_cache_entries")),
+        },
+        "process": {
+            "cpu": process(metrics, "process_cpu_seconds_total"),
+            "memory": process(metrics, "process_resident_memory_bytes"),
+        },
+    });
+    document.to_string()
+}
+
+fn ingress(sample: &MetricSample) -> String {
+    match sample.label("ingress") {
+        "" => String::new(),
+        name => format!("{}/{name}", sample.label("namespace")),
+    }
+}
+
+fn total(samples: &[MetricSample]) -> f64 {
+    samples.iter().fold(0.0, |sum, sample| sum + sample.value)
+}
+
+/// Metrics of the process are one collector.
+fn process(metrics: &Registry, name: &str) -> f64 {
+    total(&metrics.read(name))
+}
+
+/// The sums by a label.
+fn by(samples: &[MetricSample], key: impl Fn(&MetricSample) -> String) -> BTreeMap<String, f64> {
+    let mut sums = BTreeMap::new();
+    for sample in samples {
+        *sums.entry(key(sample)).or_default() += sample.value;
+    }
+    sums
+}
+
+/// The sums by some labels, each with all requests and with those that failed (5xx): those with the most requests.
+fn rows(samples: &[MetricSample], key: impl Fn(&MetricSample) -> Vec<String>) -> Vec<Value> {
+    let mut sums: BTreeMap<Vec<String>, (f64, f64)> = BTreeMap::new();
+    for sample in samples {
+        let sum = sums.entry(key(sample)).or_default();
+        sum.0 += sample.value;
+        if sample.label("status").starts_with('5') {
+            sum.1 += sample.value;
+        }
+    }
+    let mut rows: Vec<_> = sums.into_iter().collect();
+    rows.sort_by(|(_, one), (_, other)| other.0.total_cmp(&one.0));
+    rows.truncate(MAX_ROWS);
+    rows.into_iter().map(|(labels, (all, failed))| json!([labels, all, failed])).collect()
+}
+
+/// All series of a histogram together: bounds with cumulative counts.
+fn histogram(samples: &[MetricSample]) -> Value {
+    let mut buckets: Vec<(f64, u64)> = Vec::new();
+    let mut count = 0;
+    for sample in samples {
+        count += sample.count;
+        if buckets.len() < sample.buckets.len() {
+            buckets = sample.buckets.iter().map(|(bound, _)| (*bound, 0)).collect();
+        }
+    }
+    for sample in samples {
+        buckets.iter_mut().zip(&sample.buckets).for_each(|(sum, (_, count))| sum.1 += count);
+    }
+    json!({ "count": count, "sum": total(samples), "buckets": buckets })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_summed_by_status_host_and_canary() {
+        let metrics = Registry::new();
+        let labels = ["status", "namespace", "ingress", "canary", "host"];
+        let requests = metrics.counters("nginx_ingress_controller_requests", "x", labels);
+        requests.with(["200", "shop", "web", "", "a.example"]).add(7);
+        requests.with(["503", "shop", "web", "", "a.example"]).add(2);
+        requests.with(["200", "shop", "web", "shop-v2-80", "a.example"]).add(1);
+        let durations = metrics.histograms(
+            "nginx_ingress_controller_request_duration_seconds",
+            "x",
+            ["host"],
+            &[0.1, 1.0],
+        );
+        durations.with(["a.example"]).observe(0.05);
+        durations.with(["b.example"]).observe(5.0);
+        let event: Value = serde_json::from_str(&json(&metrics)).unwrap();
+        assert_eq!(event["http"]["total"], 10.0);
+        assert_eq!(event["http"]["status"], json!({ "2": 8.0, "5": 2.0 }));
+        assert_eq!(event["http"]["hosts"], json!([[["a.example", "shop/web"], 10.0, 2.0]]));
+        assert_eq!(event["http"]["canary"][1], json!([["shop/web", "shop-v2-80"], 1.0, 0.0]));
+        assert_eq!(event["http"]["duration"]["buckets"], json!([[0.1, 1], [1.0, 1]]));
+        assert_eq!(event["http"]["duration"]["count"], 2);
+        assert_eq!(event["dns"]["total"], 0.0);
+        assert!(!json(&metrics).contains('\n'), "an event is one line");
+    }
+}
