@@ -6,6 +6,12 @@
 #[path = "../../../tests/counting_allocator.rs"]
 mod counting_allocator;
 #[allow(dead_code, unreachable_pub)]
+#[path = "serving/message.rs"]
+mod message;
+#[allow(dead_code, unreachable_pub)]
+#[path = "serving/scripted_endpoint.rs"]
+mod scripted_endpoint;
+#[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "serving/support.rs"]
 mod support;
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod message;
+mod scripted_endpoint;
 mod support;
 
 mod descriptors;
