@@ -202,6 +202,7 @@ fn chain(
     settings: &mut BlockSettings,
 ) -> Result<Chain, SetupErrors> {
     let (mut links, mut errors) = (Vec::new(), SetupErrors::new());
+    let mut wrappers = Vec::new();
     let (linked, offered) = (Arc::default(), Arc::default());
     let order = |early: bool| PLUGINS.iter().enumerate().filter(move |(_, entry)| entry.early == early);
     for (place, entry) in order(true).chain(order(false)) {
@@ -216,12 +217,16 @@ fn chain(
             Ok(plugins) => links.extend(plugins.into_iter().map(|plugin| (place, plugin))),
             Err(found) => errors.extend(found),
         }
+        wrappers.extend(settings.wrapper.take().map(|wrapper| (place, wrapper)));
     }
     links.sort_by_key(|(place, _)| *place);
-    let links: Vec<_> = links
-        .into_iter()
-        .map(|(place, plugin)| Link::new(PLUGINS[place].name, plugin).at_place(place))
-        .collect();
+    let links = links.into_iter().map(|(place, plugin)| {
+        let name = PLUGINS[place].name;
+        let above = wrappers.iter().filter(|(above, _)| *above < place);
+        let plugin = above.fold(plugin, |plugin, (_, wrapper)| wrapper(name, plugin));
+        Link::new(name, plugin).at_place(place)
+    });
+    let links: Vec<_> = links.collect();
     let mut linked_names: Vec<&'static str> = links.iter().map(|link| link.name).collect();
     linked_names.dedup();
     let _: Result<(), _> = linked.set(linked_names);

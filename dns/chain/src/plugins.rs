@@ -37,6 +37,7 @@ mod rewrite;
 mod root;
 mod template;
 mod timeouts;
+mod trace;
 mod view;
 mod whoami;
 
@@ -55,6 +56,7 @@ pub const PLUGINS: &[PluginEntry] = &[
     bufsize::ENTRY,
     bind::ENTRY,
     debug::ENTRY,
+    trace::ENTRY,
     ready::ENTRY,
     health::ENTRY,
     pprof::ENTRY,
@@ -94,7 +96,6 @@ pub const NOT_BUILT: &[&str] = &[
     "grpc_server",
     "https",
     "https3",
-    "trace",
     "shed",
     "dnstap",
     "siit",

@@ -268,7 +268,12 @@ pub(crate) struct BlockSettings {
     pub offers: Offers,
     /// The types that plugins want.
     pub wanted: Vec<TypeId>,
+    /// Makes of each plugin below one that is called in its place.
+    pub wrapper: Option<PluginWrapper>,
 }
+
+/// Makes of a plugin and its name one that is called in its place.
+pub type PluginWrapper = Arc<dyn Fn(&'static str, Arc<dyn Plugin>) -> Arc<dyn Plugin> + Send + Sync>;
 
 /// The settings of the `reload` plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -365,6 +370,11 @@ impl<'a> Setup<'a> {
     pub fn want<T: Any + Send + Sync>(&mut self) -> Wanted<T> {
         self.settings.wanted.push(TypeId::of::<T>());
         Wanted { offers: self.offered.clone(), kind: PhantomData }
+    }
+
+    /// Replaces all plugins below this one, so that it can observe what they do. Costs nothing in blocks without it.
+    pub fn wrap_below(&mut self, wrapper: PluginWrapper) {
+        self.settings.wrapper = Some(wrapper);
     }
 
     /// The addresses by which other hosts reach the block.
