@@ -232,6 +232,19 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_selects_each_suite_once_or_none(
+            list in "(ALL|DEFAULT|AES|CHACHA20|aRSA|@STRENGTH|@SECLEVEL=[0-9]|[+!@:, =\\-\"\u{e9}]){0,12}"
+        ) {
+            let mut suites = parse(&list).map(|list| list.suites).unwrap_or_default();
+            let count = suites.len();
+            suites.sort_unstable();
+            suites.dedup();
+            proptest::prop_assert_eq!(suites.len(), count);
+        }
+    }
+
     #[test]
     fn elements_without_a_cipher_are_named() {
         let missing = |list| parse(list).map(|list| list.missing).unwrap();
