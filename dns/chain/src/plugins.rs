@@ -35,6 +35,7 @@ mod ready;
 mod reload;
 mod rewrite;
 mod root;
+mod siit;
 mod template;
 mod timeouts;
 mod trace;
@@ -65,6 +66,7 @@ pub const PLUGINS: &[PluginEntry] = &[
     log::ENTRY,
     local::ENTRY,
     dns64::ENTRY,
+    siit::ENTRY,
     any::ENTRY,
     chaos::ENTRY,
     loadbalance::ENTRY,
@@ -98,7 +100,6 @@ pub const NOT_BUILT: &[&str] = &[
     "https3",
     "shed",
     "dnstap",
-    "siit",
     "tsig",
     "dnssec",
     "tls",
