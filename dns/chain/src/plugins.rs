@@ -35,6 +35,7 @@ mod ready;
 mod reload;
 mod rewrite;
 mod root;
+mod shed;
 mod siit;
 mod template;
 mod timeouts;
@@ -61,6 +62,7 @@ pub const PLUGINS: &[PluginEntry] = &[
     ready::ENTRY,
     health::ENTRY,
     pprof::ENTRY,
+    shed::ENTRY,
     prometheus::ENTRY,
     errors::ENTRY,
     log::ENTRY,
@@ -98,7 +100,6 @@ pub const NOT_BUILT: &[&str] = &[
     "grpc_server",
     "https",
     "https3",
-    "shed",
     "dnstap",
     "tsig",
     "dnssec",
