@@ -23,6 +23,8 @@
 //!   `--status-update-interval`, so that two controllers with different addresses cannot write in a loop. Each write reads the Ingress and
 //!   replaces its status: this needs the permissions that ingress-nginx has, and a conflict is noticed and repeated. An equal status is
 //!   not written. Requests pass a token bucket, at most ten at a time.
+//! - **Admission webhook** (`admission_review`, `webhook`, `webhook_certificate`): every replica judges Ingresses by its current
+//!   [`RouteTable`](ingress_routes::RouteTable). Nothing is rendered or executed, and no other Ingress is read again. The leader makes the certificate.
 //! - **Events** (`correlator`, `events`): `Sync` for an Ingress that is served in a new version, and a Warning for every problem that the
 //!   routes report, counted, combined and limited as client-go does. Problems are state: they wait until they can be written. `Sync` Events
 //!   beyond a bound are dropped and counted.
@@ -33,6 +35,7 @@ mod token_bucket;
 mod lease;
 mod addresses;
 mod correlator;
+mod admission_review;
 
 pub mod options;
 mod metrics;
@@ -46,12 +49,17 @@ mod publish;
 mod status;
 mod events;
 mod term;
+mod webhook_certificate;
+mod webhook;
 
 mod controller;
 #[cfg(test)]
 mod testing;
 
-pub use controller::ControllerThread;
+pub use controller::{ControllerStartError, ControllerThread};
 pub use metrics::ControllerMetrics;
-pub use options::{AddressSource, ControllerOptions, ElectionOptions, PodIdentity, StatusOptions};
+pub use options::{
+    AddressSource, ControllerOptions, ElectionOptions, PodIdentity, StatusOptions, WebhookCertificateSource,
+    WebhookOptions,
+};
 pub use views::ControllerViews;

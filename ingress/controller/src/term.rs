@@ -359,7 +359,7 @@ async fn write_events(
             let table = views.table.load_full();
             synced.drain(..).filter(|key| table.has(key)).for_each(|key| events.sync(key));
         }
-        events.problems((views.problems)(), &views.annotations_prefix);
+        events.problems((views.problems)(), &views.options.annotations_prefix);
         if !events.write(EVENTS_AT_ONCE, uid).await {
             tokio::select! {
                 () = changed.events.notified() => sleep(DELAY).await,
