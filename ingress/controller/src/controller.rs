@@ -21,8 +21,8 @@ use crate::metrics::ControllerMetrics;
 use crate::options::{ControllerOptions, WebhookOptions};
 use crate::term::Term;
 use crate::views::ControllerViews;
+use crate::webhook::certificate::{self, CertificateKeeper};
 use crate::webhook::{Reviewer, Webhook};
-use crate::webhook_certificate::{self, CertificateKeeper};
 
 /// How long the end of the controller may take: removing the addresses of 20,000 Ingresses takes 20 s.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -88,7 +88,7 @@ impl ControllerThread {
             None => Vec::new(),
         };
         // Requests are served, whatever the state of its files.
-        let certificate = webhook_certificate::temporary().map_err(ControllerStartError::Certificate)?;
+        let certificate = certificate::temporary().map_err(ControllerStartError::Certificate)?;
         let certificate = Current::new(certificate);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = watch::channel(false);

@@ -2,6 +2,9 @@
 //!
 //! Anybody who reaches the port can send anything, so connections, the time and length of a request, and the memory for long ones are bounded.
 
+pub(crate) mod certificate;
+mod review;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +26,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::admission_review::{self, Decision};
+use self::review::Decision;
 
 /// A body of this length is refused, as by ingress-nginx.
 const MAX_BODY: usize = 9 << 20;
@@ -141,7 +144,7 @@ impl Webhook {
             Ok(Err((status, reason))) => return self.failed(status, reason),
             Err(_) => return self.failed(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
         };
-        match admission_review::answer(&body, |ingress| self.reviewer.review(ingress)) {
+        match review::answer(&body, |ingress| self.reviewer.review(ingress)) {
             Ok((decision, answer)) => {
                 let result = match decision {
                     Decision::Admitted => "admitted",
@@ -207,7 +210,6 @@ mod tests {
 
     use super::*;
     use crate::metrics::ControllerMetrics;
-    use crate::webhook_certificate;
 
     fn ingress(number: usize) -> Arc<Ingress> {
         let service = ServiceBackend { name: "web".into(), port: PortRef::Number(80) };
@@ -239,7 +241,7 @@ mod tests {
         while table.load().ingresses() < ingresses {
             tokio::task::yield_now().await;
         }
-        let certificate = Current::new(webhook_certificate::temporary().unwrap());
+        let certificate = Current::new(certificate::temporary().unwrap());
         let reviews = ControllerMetrics::new(&registry).reviews;
         Webhook::new(Reviewer { cluster, table, options }, certificate, reviews).unwrap()
     }
