@@ -13,6 +13,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -67,6 +68,11 @@ pub(crate) struct HttpClient {
 }
 
 type Sender = SendRequest<Full<Bytes>>;
+
+/// A connection with or without TLS.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// The response to a request.
 pub(crate) struct HttpResponse {
@@ -161,19 +167,14 @@ impl HttpClient {
 
     async fn begin(&self, stream: TcpStream) -> io::Result<Sender> {
         stream.set_nodelay(true)?;
-        match &self.tls {
-            None => {
-                let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-                tokio::spawn(connection);
-                Ok(sender)
-            }
-            Some((connector, name)) => {
-                let stream = connector.connect(name.clone(), stream).await?;
-                let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-                tokio::spawn(connection);
-                Ok(sender)
-            }
-        }
+        // One type for both, so that the code of a connection is in the program once.
+        let stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(stream),
+            Some((connector, name)) => Box::new(connector.connect(name.clone(), stream).await?),
+        };
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        tokio::spawn(connection);
+        Ok(sender)
     }
 
     async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {

@@ -41,7 +41,7 @@ pub(super) const OPTIONS: &[PluginOption] = &[
     PluginOption {
         syntax: "credentials USER PASSWORD",
         default: "",
-        about: "The user of etcd, who may read the keys.",
+        about: "The user of etcd, who may read the keys. `{$NAME}` takes the password from the environment, where a Secret can put it.",
     },
     PluginOption {
         syntax: "tls [CERT KEY] [CACERT]",

@@ -46,7 +46,7 @@ const PRIORITY: i64 = 10;
 impl SkyRecord {
     /// Reads a document. Names of fields are compared without regard to letter case, as Go does.
     pub(super) fn read(key: String, value: &[u8], lease: i64) -> Result<Self, String> {
-        let wrong = |what: String| format!("{key}: {what}");
+        let wrong = |what: String| format!("{}: {what}", shortened(&key));
         let document: Value = serde_json::from_slice(value).map_err(|error| wrong(error.to_string()))?;
         let Value::Object(fields) = document else { return Err(wrong("no JSON object".to_owned())) };
         let mut record = Self {
@@ -66,7 +66,8 @@ impl SkyRecord {
             if value.is_null() {
                 continue;
             }
-            let invalid = || wrong(format!("invalid value of {name}: {value}"));
+            let invalid =
+                || wrong(format!("invalid value of {}: {}", shortened(&name), shortened(&value.to_string())));
             let text = || value.as_str().map(str::to_owned).ok_or_else(invalid);
             let number = || value.as_i64().ok_or_else(invalid);
             match name.to_ascii_lowercase().as_str() {
@@ -132,6 +133,15 @@ impl SkyRecord {
             rdata.extend_from_slice(piece);
         }
         rdata
+    }
+}
+
+/// The beginning of a text of etcd, for an error.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 100;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -205,6 +215,9 @@ mod tests {
             let error = SkyRecord::read("/k".to_owned(), wrong.as_bytes(), 0).unwrap_err();
             assert!(error.starts_with("/k: "), "{wrong}: {error}");
         }
+        let long = format!(r#"{{"host":["{}"]}}"#, "ü".repeat(100_000));
+        let error = SkyRecord::read("k".repeat(100_000), long.as_bytes(), 0).unwrap_err();
+        assert!(error.len() < 500, "{} bytes", error.len());
     }
 
     #[test]
