@@ -1,11 +1,10 @@
-//! Starts what writes to the cluster: the leader election, the status of Ingresses, Events, and the admission webhook.
+//! Starts what writes to the cluster: the leader election, the status of Ingresses and Events.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ingress_controller::{ControllerThread, ControllerViews};
 use ingress_proxy::ProxyViews;
-use ingress_routes::RouteOptions;
 use sources::Cluster;
 
 use crate::args::IngressArgs;
@@ -28,11 +27,10 @@ impl ClusterWriter {
 /// Starts the controller.
 ///
 /// # Errors
-/// When its thread cannot be started, or the webhook has no address or certificate.
+/// When its thread cannot be started.
 pub fn start(
     origin: &ClusterOrigin,
     args: &IngressArgs,
-    routes: &RouteOptions,
     cluster: &Cluster,
     views: &ProxyViews,
     runtime: &Runtime,
@@ -44,8 +42,11 @@ pub fn start(
         let (table, pools, certs) = (table.load_full(), pools.load_full(), certs.load_full());
         table.problems(now).chain(pools.problems()).chain(certs.problems(now)).collect()
     };
-    let views =
-        ControllerViews { table: views.table.clone(), problems: Arc::new(problems), options: routes.clone() };
+    let views = ControllerViews {
+        table: views.table.clone(),
+        problems: Arc::new(problems),
+        annotations_prefix: args.annotations_prefix.clone(),
+    };
     let options = args.controller.clone();
     ControllerThread::start(
         access.clone(),
@@ -56,5 +57,5 @@ pub fn start(
         &runtime.reports,
     )
     .map(|controller| ClusterWriter(Some(controller)))
-    .map_err(|error| CommandError::outside(error.to_string()))
+    .map_err(|error| CommandError::outside(format!("cannot start the thread of the controller: {error}")))
 }

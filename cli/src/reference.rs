@@ -103,8 +103,9 @@ fn annotations() -> String {
         }
         text += &format!("\n```yaml\n{}\n```\n", family.syntax.trim_end());
     }
-    text += "\n## Not honoured yet\n\nEach is reported with its consequence. If an annotation protects something (level closed), the routes \
-             of its Ingress answer 503.\n\n| annotation | level | consequence |\n|---|---|---|\n";
+    text += "\n## Not honoured\n\nEach is reported with its consequence. If an annotation protects something (level closed), the routes \
+             of its Ingress answer 503; a web application firewall can run in front of the proxy or in the Pods instead. Annotations of \
+             the level cosmetic are without effect, for the reason given.\n\n| annotation | level | consequence |\n|---|---|---|\n";
     for setting in UNSUPPORTED {
         text += &format!("| `{}` | {} | {} |\n", setting.name, level(setting), setting.consequence);
     }

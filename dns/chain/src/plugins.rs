@@ -35,8 +35,6 @@ mod ready;
 mod reload;
 mod rewrite;
 mod root;
-mod shed;
-mod siit;
 mod template;
 mod timeouts;
 mod trace;
@@ -62,13 +60,11 @@ pub const PLUGINS: &[PluginEntry] = &[
     ready::ENTRY,
     health::ENTRY,
     pprof::ENTRY,
-    shed::ENTRY,
     prometheus::ENTRY,
     errors::ENTRY,
     log::ENTRY,
     local::ENTRY,
     dns64::ENTRY,
-    siit::ENTRY,
     any::ENTRY,
     chaos::ENTRY,
     loadbalance::ENTRY,
@@ -100,7 +96,9 @@ pub const NOT_BUILT: &[&str] = &[
     "grpc_server",
     "https",
     "https3",
+    "shed",
     "dnstap",
+    "siit",
     "tsig",
     "dnssec",
     "tls",

@@ -10,6 +10,7 @@ mod subrequest;
 mod access;
 
 mod proxy_request;
+mod mirror;
 mod attempts;
 mod error_page;
 

@@ -21,6 +21,8 @@ mod hsts;
 mod https_redirect;
 mod ingress_filter;
 mod limits;
+mod load_balance;
+mod mirror;
 mod networks;
 mod proxy;
 mod backend_protocol;
@@ -36,6 +38,7 @@ mod rewrite;
 mod server;
 mod source_range;
 mod strict_values;
+mod subrequest_fields;
 mod template;
 mod tls;
 mod upstream_head;
@@ -160,14 +163,16 @@ pub struct Rule<'r> {
     pub zones: &'r LimitZones,
     /// The port that every redirect to https has.
     pub port_in_redirects: Option<u16>,
-    /// The port for `use-port-in-redirects`.
+    /// `--http-port`, for redirects.
+    pub http_port: u16,
+    /// `--https-port`, for redirects.
     pub https_port: u16,
 }
 
 /// Order is behaviour: the filters of a route run from top to bottom. As in ingress-nginx the answer to a CORS preflight
 /// request takes precedence over a redirect annotation, that over a rewrite, and a rewrite over the redirect to https. Headers
 /// of endpoints are hidden and changed before others are set. Address lists, passwords and external authentication decide in this
-/// order; the last needs the timeouts of `proxy`.
+/// order; the last, and `mirror`, need the timeouts of `proxy`.
 pub const FAMILIES: &[AnnotationFamily] = &[
     header_names::FAMILY,
     upstream_head::FAMILY,
@@ -188,11 +193,13 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     fastcgi::FAMILY,
     backend_protocol::FAMILY,
     affinity::FAMILY,
+    load_balance::FAMILY,
     blocklist::FAMILY,
     limits::FAMILY,
     response_rate::FAMILY,
     source_range::FAMILY,
     proxy::FAMILY,
+    mirror::FAMILY,
     server::FAMILY,
     tls::FAMILY,
     access_log::FAMILY,
@@ -244,6 +251,7 @@ pub(crate) use self::app_root::AppRoot;
 pub(crate) use self::auth_tls::{AuthTls, HOSTS_CLOSED};
 pub(crate) use self::authentication::foreign_error;
 pub(crate) use self::host_names::{HostNames, counterpart, counterpart_plan};
+pub(crate) use self::load_balance::{LoadBalance, balancing};
 pub(crate) use self::rewrite::RewriteSettings;
 pub(crate) use self::strict_values::{CRITICAL, DEPRECATED, refused_value};
 pub(crate) use self::tls::HostConnections;

@@ -32,6 +32,7 @@ mod precedence;
 pub mod pools;
 
 pub mod affinity;
+pub mod balancing;
 pub mod canary;
 pub mod upstream;
 
@@ -52,6 +53,7 @@ pub mod fuzz;
 mod testing;
 
 pub use access_log::{AccessLogSettings, LineFormat, LogEscape, LogVariable, SkippedUrls};
+pub use balancing::Balancing;
 pub use certs::{CertIndex, CertificateInfo, Certs};
 pub use class::CLASS_ANNOTATION;
 pub use client_certificate::{ClientCertificate, ClientCertificateRules, ClientRefusal};
@@ -76,6 +78,6 @@ pub use table::{
 };
 pub use unsupported::{Level, NeutralValues, UnsupportedSetting, parse_bool};
 pub use upstream::{
-    BalancerState, DEFAULT_UPSTREAM, SelectedEndpoint, SelectedTarget, Upstream, UpstreamAddress,
+    BalancerState, DEFAULT_UPSTREAM, EwmaScores, SelectedEndpoint, SelectedTarget, Upstream, UpstreamAddress,
     UpstreamTarget, WeightedTargets,
 };

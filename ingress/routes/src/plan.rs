@@ -11,8 +11,10 @@ pub mod fastcgi;
 pub mod filter;
 pub mod head_edits;
 pub mod head_options;
+pub mod mirror;
 pub mod password_check;
 pub mod phase;
+pub mod redirect_origin;
 pub mod subrequest;
 pub mod subrequest_cache;
 pub mod upstream_options;
@@ -25,6 +27,8 @@ use self::error_pages::ErrorPages;
 use self::filter::{FilterOutcome, RequestFilter, RequestHeadFilter, ResponseHeadFilter, ResponseView};
 use self::head_edits::HeadEdits;
 use self::head_options::HeadOptions;
+use self::mirror::MirrorRule;
+use self::redirect_origin::RedirectOrigin;
 use self::upstream_options::UpstreamOptions;
 use crate::exchange::Exchange;
 use crate::settings::ProxySettings;
@@ -38,6 +42,8 @@ pub struct Plan {
     pub limits: Vec<Box<dyn LimitRule>>,
     /// Who may send requests.
     pub access: AccessRules,
+    /// The copy of each request for another server.
+    pub mirror: Option<Box<dyn MirrorRule>>,
     /// Changes of the head that endpoints get.
     pub request_head: Vec<Box<dyn RequestHeadFilter>>,
     /// Changes of the head that clients get, from an endpoint or not.
@@ -54,8 +60,8 @@ pub struct Plan {
     pub response_rate: Option<ResponseRate>,
     /// Which errors a default backend makes the responses to.
     pub error_pages: Option<Box<ErrorPages>>,
-    /// `relative-redirects`: the Location of redirects within the host is a path.
-    pub relative_redirects: bool,
+    /// What the Location of redirects within the host has besides a path.
+    pub redirect_origin: RedirectOrigin,
     /// `enable-access-log: "false"`: requests have no line in the access log.
     pub is_not_logged: bool,
     /// The annotation that closes the rule and why, where a family finds out only together with the ConfigMap.
@@ -72,9 +78,9 @@ pub struct ResponseRate {
 }
 
 impl Plan {
-    /// Whether every request may pass the limit and access phases.
+    /// Whether every request may pass the limit and access phases, and has no copy.
     pub fn is_open(&self) -> bool {
-        self.limits.is_empty() && self.access.rules.is_empty()
+        self.limits.is_empty() && self.access.rules.is_empty() && self.mirror.is_none()
     }
 
     /// Applies the filters of the rewrite phase until one answers.

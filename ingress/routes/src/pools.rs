@@ -2,20 +2,23 @@
 
 mod pool;
 mod ring;
+mod subset_ring;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cluster::{Backend, Ingress, Key, Kind, Kinds, ObjectChange, PortRef, Projection, Snapshot};
+use cluster::{Backend, ConfigMap, Ingress, Key, Kind, Kinds, ObjectChange, PortRef, Projection, Snapshot};
 use foldhash::fast::RandomState;
 
 pub use self::pool::{OrphanReason, Pool, PoolError, PoolMembers};
 use crate::class::{Classes, is_canary};
 use crate::options::{PoolKey, RouteOptions};
+use crate::precedence::precedence;
 use crate::problem::{Effect, RoutingProblem};
 use crate::sharded_map::ShardedMap;
 use crate::sorted_list::{Ordered, SortedList};
+use crate::unsupported::parse_bool;
 
 /// The pools of every Service that an Ingress of ours refers to.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +26,8 @@ pub struct Pools {
     classes: Arc<Classes>,
     /// The ports of each Service that Ingresses refer to.
     services: ShardedMap<Key, Arc<[ReferencedPort]>>,
+    /// `service-upstream` of the ConfigMap.
+    service_upstream: bool,
     /// The first lists are complete. Before that a missing Service is not a problem.
     synced: bool,
 }
@@ -32,20 +37,24 @@ pub struct Pools {
 struct ReferencedPort {
     name: PortRef,
     pool: Arc<Pool>,
+    /// Its only endpoint is the cluster IP of the Service.
+    by_cluster_ip: bool,
     /// The Ingresses that refer to it.
     ingresses: SortedList<Referrer>,
 }
 
-/// An Ingress that refers to a port, ordered by key.
+/// An Ingress that refers to a port, ordered by precedence.
 #[derive(Clone, Debug, PartialEq)]
 struct Referrer {
     ingress: Arc<Ingress>,
     is_canary: bool,
+    /// `service-upstream`.
+    service_upstream: Option<bool>,
 }
 
 impl Ordered for Referrer {
     fn compare(&self, other: &Self) -> Ordering {
-        self.ingress.key.cmp(&other.ingress.key)
+        precedence(&self.ingress, &other.ingress)
     }
 }
 
@@ -77,10 +86,15 @@ impl Pools {
 
 /// The problem of a port, for an Ingress that refers to it.
 fn problem(service: &Key, port: &ReferencedPort, referrer: &Referrer) -> Option<RoutingProblem> {
-    let Referrer { ingress, is_canary } = referrer;
+    let Referrer { ingress, is_canary, service_upstream: _ } = referrer;
     let error = match port.pool.error() {
         Some(error) => error.to_string(),
         None if port.pool.is_empty() => "has no ready endpoint".into(),
+        None if port.pool.lacks_cluster_ip() => {
+            let field = format!("backend.service {}:{}", service.name, port.name);
+            let what = format!("Service {service} has no cluster IP, so service-upstream has no effect");
+            return Some(RoutingProblem::of_ingress(&ingress.key, field, what, Effect::Differs));
+        }
         None => return None,
     };
     let (consequence, effect) = if PoolKey::is_first(&port.name) {
@@ -143,12 +157,20 @@ impl PoolIndex {
             let at = ports.binary_search_by(|port| rank(&port.name).cmp(&rank(&key.port)));
             let empty = SortedList::default();
             let ingresses = at.map_or(&empty, |at| &ports[at].ingresses).with(removed, added);
+            let by_cluster_ip = is_by_cluster_ip(&key.port, &ingresses, pools.service_upstream);
+            let build = || Arc::new(Pool::build(cluster, &key, &self.options, by_cluster_ip));
             match (at, !ingresses.is_empty() || self.default_backend().as_ref() == Some(&key)) {
-                (Ok(at), true) => ports[at].ingresses = ingresses,
+                (Ok(at), true) => {
+                    let port = &mut ports[at];
+                    port.ingresses = ingresses;
+                    if port.by_cluster_ip != by_cluster_ip {
+                        (port.by_cluster_ip, port.pool) = (by_cluster_ip, build());
+                    }
+                }
                 (Ok(at), false) => drop(ports.remove(at)),
                 (Err(at), true) => {
-                    let pool = Arc::new(Pool::build(cluster, &key, &self.options));
-                    ports.insert(at, ReferencedPort { name: key.port, pool, ingresses });
+                    let (name, pool) = (key.port.clone(), build());
+                    ports.insert(at, ReferencedPort { name, pool, by_cluster_ip, ingresses });
                 }
                 (Err(_), false) => continue,
             }
@@ -167,8 +189,21 @@ impl PoolIndex {
     }
 
     fn referrer(&self, ingress: &Arc<Ingress>) -> Referrer {
-        let is_canary = is_canary(ingress, &self.options.annotations_prefix);
-        Referrer { ingress: ingress.clone(), is_canary }
+        let prefix = &self.options.annotations_prefix;
+        let service_upstream = ingress.annotation(&format!("{prefix}/service-upstream"));
+        Referrer {
+            is_canary: is_canary(ingress, prefix),
+            service_upstream: service_upstream.and_then(|value| parse_bool(value.trim())),
+            ingress: ingress.clone(),
+        }
+    }
+
+    /// `service-upstream` of the ConfigMap.
+    fn service_upstream(&self, cluster: &Snapshot) -> bool {
+        let config_map = self.options.config_map.as_ref().and_then(|key| cluster.get::<ConfigMap>(key));
+        let value = config_map
+            .and_then(|config_map| config_map.data.iter().find(|(name, _)| name == "service-upstream"));
+        value.is_some_and(|(_, value)| parse_bool(value.trim()) == Some(true))
     }
 
     fn is_ours(&self, classes: &Classes, ingress: &Ingress) -> bool {
@@ -180,7 +215,9 @@ impl Projection for PoolIndex {
     type View = Pools;
 
     fn kinds(&self) -> Kinds {
-        Kinds::of(&[Kind::Ingress, Kind::Service, Kind::EndpointSlice]).union(Classes::kinds(&self.options))
+        let kinds = Kinds::of(&[Kind::Ingress, Kind::Service, Kind::EndpointSlice]);
+        let kinds = kinds.union(Classes::kinds(&self.options));
+        if self.options.config_map.is_some() { kinds.union(Kinds::of(&[Kind::ConfigMap])) } else { kinds }
     }
 
     fn build(&self, cluster: &Snapshot) -> Pools {
@@ -195,13 +232,16 @@ impl Projection for PoolIndex {
             changes.entry(key).or_default();
         }
         let (classes, synced) = (Arc::new(classes), cluster.synced(self.kinds()));
-        let mut pools = Pools { classes, services: ShardedMap::default(), synced };
+        let service_upstream = self.service_upstream(cluster);
+        let mut pools = Pools { classes, services: ShardedMap::default(), service_upstream, synced };
         self.apply(&mut pools, cluster, changes);
         pools
     }
 
     fn advance(&self, last: &Pools, cluster: &Snapshot, touched: &[ObjectChange]) -> Pools {
-        if last.classes.are_touched(touched, &self.options) {
+        if last.classes.are_touched(touched, &self.options)
+            || last.service_upstream != self.service_upstream(cluster)
+        {
             return self.build(cluster);
         }
         let mut pools = last.clone();
@@ -237,7 +277,8 @@ impl Projection for PoolIndex {
             let Some(ports) = pools.services.get(&service) else { continue };
             let next = |port: &ReferencedPort| {
                 let key = PoolKey { service: service.clone(), port: port.name.clone() };
-                ReferencedPort { pool: Arc::new(Pool::build(cluster, &key, &self.options)), ..port.clone() }
+                let pool = Pool::build(cluster, &key, &self.options, port.by_cluster_ip);
+                ReferencedPort { pool: Arc::new(pool), ..port.clone() }
             };
             let next: Arc<[ReferencedPort]> = ports.iter().map(next).collect();
             if next.iter().zip(&**ports).any(|(next, port)| next.pool != port.pool) {
@@ -253,6 +294,13 @@ impl Projection for PoolIndex {
 struct ReferrerChange {
     removed: Vec<Referrer>,
     added: Vec<Referrer>,
+}
+
+/// Whether the cluster IP of a Service is the only endpoint of a port: the first Ingress with the port decides, as in ingress-nginx, or
+/// else the ConfigMap. It does not apply to default backends.
+fn is_by_cluster_ip(port: &PortRef, ingresses: &SortedList<Referrer>, of_config_map: bool) -> bool {
+    let first = ingresses.iter().next().filter(|_| !PoolKey::is_first(port));
+    first.is_some_and(|first| first.service_upstream.unwrap_or(of_config_map))
 }
 
 /// Ports by number, then those by name.

@@ -21,8 +21,10 @@ use crate::family_values::{FamilyValue, FamilyValues};
 use crate::plan::access::{AccessCheck, AccessStep, Services};
 use crate::plan::filter::{DirectResponse, FilterOutcome, ResponseView};
 use crate::plan::head_edits::HeadEdits;
-use crate::upstream::{BalancerState, SelectedEndpoint, SelectedTarget, UpstreamAddress, UpstreamTarget};
-use crate::{CertIndex, Certs, Exchange, PoolIndex, Pools, RouteIndex, RouteOptions, RouteTable};
+use crate::upstream::{
+    BalancerState, EwmaScores, SelectedEndpoint, SelectedTarget, UpstreamAddress, UpstreamTarget,
+};
+use crate::{CertIndex, Certs, Exchange, Pool, PoolIndex, Pools, RouteIndex, RouteOptions, RouteTable};
 
 pub(crate) const PREFIX: &str = "nginx.ingress.kubernetes.io";
 
@@ -240,11 +242,12 @@ fn picked(
 pub(crate) struct FixedBalancer {
     number: u32,
     turn: usize,
+    scores: EwmaScores,
 }
 
 impl FixedBalancer {
     pub(crate) fn number(number: u32) -> Self {
-        Self { number, turn: 0 }
+        Self { number, turn: 0, scores: EwmaScores::default() }
     }
 }
 
@@ -256,6 +259,16 @@ impl BalancerState for FixedBalancer {
     fn round_robin_position(&mut self, _: &UpstreamTarget) -> usize {
         self.turn += 1;
         self.turn - 1
+    }
+
+    fn ewma_endpoint(
+        &mut self,
+        _: &UpstreamTarget,
+        pool: &Arc<Pool>,
+        tried: &[SocketAddr],
+    ) -> Option<SocketAddr> {
+        let number = self.number;
+        self.scores.pick(pool, tried, self.unix_time(), |bound| number % bound)
     }
 
     fn unix_time(&self) -> Duration {

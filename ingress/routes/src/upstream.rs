@@ -7,6 +7,7 @@
 //! Affinity belongs to the rules of the Ingress with the annotation. Rules of other Ingresses with the same Service read
 //! its cookie and set none, as in ingress-nginx.
 
+mod ewma;
 mod weighted;
 
 use std::net::SocketAddr;
@@ -16,8 +17,10 @@ use std::time::Duration;
 use cluster::{CompactString, Key};
 use http::HeaderValue;
 
+pub use self::ewma::EwmaScores;
 pub use self::weighted::WeightedTargets;
 use crate::affinity::{Affinity, AffinityMode, CookieContext, RuleAffinity, rejects_same_site_none};
+use crate::balancing::Balancing;
 use crate::canary::CanaryPolicy;
 use crate::digest::{md5, unhex};
 use crate::exchange::{Exchange, RequestScheme};
@@ -56,6 +59,8 @@ pub struct UpstreamTarget {
     pub name: CompactString,
     /// Its endpoints.
     pub pool: PoolKey,
+    /// How its endpoints share requests. A cookie takes precedence.
+    pub balancing: Balancing,
     sticky: Option<Box<StickySession>>,
 }
 
@@ -69,12 +74,19 @@ struct StickySession {
     rule_path: CompactString,
 }
 
-/// The worker's state for balancing: random numbers, round-robin positions, time.
+/// The worker's state for balancing: random numbers, round-robin positions, scores, time.
 pub trait BalancerState {
     /// A random number below the bound, which is at least 1.
     fn random_below(&mut self, bound: u32) -> u32;
     /// The position of the upstream's round robin, which advances with each call.
     fn round_robin_position(&mut self, upstream: &UpstreamTarget) -> usize;
+    /// The endpoint of an attempt by [`EwmaScores::pick`].
+    fn ewma_endpoint(
+        &mut self,
+        upstream: &UpstreamTarget,
+        pool: &Arc<Pool>,
+        tried: &[SocketAddr],
+    ) -> Option<SocketAddr>;
     /// Time since the Unix epoch.
     fn unix_time(&self) -> Duration;
     /// The number of the worker, used in cookies instead of nginx's process id.
@@ -90,6 +102,8 @@ pub struct SelectedTarget<'t> {
     pub canary: bool,
     /// The key of the affinity cookie.
     key: Option<CompactString>,
+    /// The hash of the request, if it decides.
+    hash: Option<u32>,
     client: CookieContext,
 }
 
@@ -175,12 +189,17 @@ impl UpstreamTarget {
             let backend_key = md5(&[&hex::encode(md5(&[&name])), &name]);
             Box::new(StickySession { affinity_rule, backend_key, rule_path: rule_path.clone() })
         });
-        Self { name, pool, sticky }
+        Self { name, pool, balancing: Balancing::RoundRobin, sticky }
+    }
+
+    /// The same, with another way to share requests.
+    pub fn balanced(self, balancing: Balancing) -> Self {
+        Self { balancing, ..self }
     }
 
     /// The first port of a Service that is a default backend. `name` is that of logs.
     pub fn default_backend(service: Key, name: CompactString) -> Self {
-        Self { name, pool: PoolKey::first_port(service), sticky: None }
+        Self { name, pool: PoolKey::first_port(service), balancing: Balancing::RoundRobin, sticky: None }
     }
 
     /// Whether it has endpoints, or a host that may be resolved to some. Hot: no allocation.
@@ -201,7 +220,7 @@ impl UpstreamTarget {
     /// The target of a connection without requests.
     pub fn without_request(&self) -> SelectedTarget<'_> {
         let client = CookieContext { secure: true, rejects_same_site_none: false };
-        SelectedTarget { target: self, canary: false, key: None, client }
+        SelectedTarget { target: self, canary: false, key: None, hash: None, client }
     }
 
     /// Whether the request has a cookie that this target has set.
@@ -215,11 +234,16 @@ impl UpstreamTarget {
         let session =
             self.sticky.as_ref().and_then(|sticky| session(exchange, &sticky.affinity_rule.affinity.name));
         let agent = || exchange.header(&http::header::USER_AGENT).unwrap_or_default();
+        let hash = match &self.balancing {
+            Balancing::Hash(by) if self.sticky.is_none() => Some(by.hash(exchange)),
+            _ => None,
+        };
         let is_conditional = self.affinity().is_some_and(|affinity| affinity.conditional_same_site_none);
         SelectedTarget {
             target: self,
             canary,
             key: session.map(|(key, _)| key.into()),
+            hash,
             client: CookieContext {
                 secure: exchange.scheme == RequestScheme::Https,
                 rejects_same_site_none: is_conditional && rejects_same_site_none(agent()),
@@ -254,8 +278,7 @@ impl SelectedTarget<'_> {
         }
         let Some(StickySession { affinity_rule, backend_key, rule_path }) = self.target.sticky.as_deref()
         else {
-            return round_robin(pool.endpoints(), tried, balancer.round_robin_position(self.target))
-                .map(SelectedEndpoint::plain);
+            return self.balanced_endpoint(pool, tried, balancer).map(SelectedEndpoint::plain);
         };
         let affinity = &affinity_rule.affinity;
         let bound = self.key.as_deref().and_then(|key| match affinity.mode {
@@ -273,6 +296,25 @@ impl SelectedTarget<'_> {
         let set = |value: String| affinity.set_cookie(&value, rule_path, self.client, balancer.unix_time());
         let cookie = affinity_rule.sets_cookie.then(|| HeaderValue::try_from(set(value())).ok()).flatten();
         Some(SelectedEndpoint { address: UpstreamAddress::Socket(endpoint), cookie })
+    }
+}
+
+impl SelectedTarget<'_> {
+    /// The endpoint of the next attempt where no cookie decides.
+    fn balanced_endpoint(
+        &self,
+        pool: &Arc<Pool>,
+        tried: &[SocketAddr],
+        balancer: &mut impl BalancerState,
+    ) -> Option<SocketAddr> {
+        match (&self.target.balancing, self.hash) {
+            (Balancing::Hash(by), Some(hash)) => match by.subset_size {
+                None => pool.of_hash(hash, tried),
+                Some(size) => pool.of_subset(hash, size, tried, |bound| balancer.random_below(bound)),
+            },
+            (Balancing::Ewma, _) => balancer.ewma_endpoint(self.target, pool, tried),
+            _ => round_robin(pool.endpoints(), tried, balancer.round_robin_position(self.target)),
+        }
     }
 }
 

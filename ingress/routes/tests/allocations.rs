@@ -21,7 +21,9 @@ use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::HeadLimits;
 
 fn ingress(name: &str, host: &str, path: &str, annotations: &[(&str, &str)]) -> Event {
-    let backend = Backend::Service(ServiceBackend { name: "web".into(), port: PortRef::Number(80) });
+    // The targetPort, too, names the port: an upstream of its own, with the annotations of this Ingress.
+    let port = if annotations.is_empty() { 80 } else { 8080 };
+    let backend = Backend::Service(ServiceBackend { name: "web".into(), port: PortRef::Number(port) });
     let path = IngressPath { path: path.into(), kind: PathType::Prefix, backend };
     Event::Apply(Object::Ingress(Arc::new(Ingress {
         key: Key::new("default", name),
@@ -35,7 +37,7 @@ fn ingress(name: &str, host: &str, path: &str, annotations: &[(&str, &str)]) -> 
 }
 
 fn service() -> [Event; 2] {
-    let port = ServicePort { name: "".into(), protocol: Protocol::Tcp, port: 80, target: "80".into() };
+    let port = ServicePort { name: "".into(), protocol: Protocol::Tcp, port: 80, target: "8080".into() };
     let key = Key::new("default", "web");
     let kind = ServiceKind::ClusterIp(std::iter::empty().collect());
     let endpoint = Endpoint {
@@ -78,6 +80,7 @@ fn a_plain_request_finds_its_endpoint_without_an_allocation() {
         [ingress("plain", "shop.example", "/shop", &[]), ingress("regex", "r.example", "/r(/.*)?", &rewrite)],
         1,
     );
+    let (balanced, all_pools) = (table.clone(), pools.clone());
     let (table, pools, certs) = (table.load_full(), pools.load_full(), certs.load_full());
 
     assert_eq!(allocations(|| normalise("/shop/cart/items.html")), 0, "a normal path");
@@ -114,15 +117,32 @@ fn a_plain_request_finds_its_endpoint_without_an_allocation() {
         "filters"
     );
     let upstream = found.route().upstream.as_ref().expect("an upstream");
-    let picked = || {
-        let choice = upstream.choose(&exchange, &pools, &mut First);
-        choice.next_endpoint(&pools, &[], &mut First).expect("an endpoint").address
+    let mut balancer = First::default();
+    let mut picked = || {
+        let choice = upstream.choose(&exchange, &pools, &mut balancer);
+        choice.next_endpoint(&pools, &[], &mut balancer).expect("an endpoint").address
     };
-    assert_eq!(allocations(picked), 0, "a choice");
+    assert_eq!(allocations(&mut picked), 0, "a choice");
+
+    let annotation = |name: &str| format!("nginx.ingress.kubernetes.io/{name}");
+    for (name, value) in [("load-balance", "ewma"), ("upstream-hash-by", "$request_uri-$http_x_user")] {
+        cache.apply([ingress("regex", "b.example", "/", &[(&annotation(name), value)])], 1);
+        let (table, pools) = (balanced.load_full(), all_pools.load_full());
+        let upstream = table.find("b.example", "/").route().upstream.as_ref().expect("an upstream");
+        let mut balancer = First::default();
+        let mut picked = || {
+            let choice = upstream.choose(&exchange, &pools, &mut balancer);
+            choice.next_endpoint(&pools, &[], &mut balancer).expect("an endpoint").address
+        };
+        // The first request makes the table of scores or the ring.
+        picked();
+        assert_eq!(allocations(&mut picked), 0, "{name}");
+    }
 }
 
 /// The first of everything.
-struct First;
+#[derive(Default)]
+struct First(ingress_routes::EwmaScores);
 
 impl ingress_routes::BalancerState for First {
     fn random_below(&mut self, _: u32) -> u32 {
@@ -131,6 +151,15 @@ impl ingress_routes::BalancerState for First {
 
     fn round_robin_position(&mut self, _: &ingress_routes::UpstreamTarget) -> usize {
         0
+    }
+
+    fn ewma_endpoint(
+        &mut self,
+        _: &ingress_routes::UpstreamTarget,
+        pool: &Arc<ingress_routes::Pool>,
+        tried: &[SocketAddr],
+    ) -> Option<SocketAddr> {
+        self.0.pick(pool, tried, std::time::Duration::ZERO, |_| 0)
     }
 
     fn unix_time(&self) -> std::time::Duration {

@@ -1,10 +1,12 @@
 //! The canary decision, affinity, and the endpoints of the backend.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ingress_routes::canary::{CanaryHeader, CanaryPolicy};
 use ingress_routes::pools::{Pool, PoolMembers};
-use ingress_routes::{BalancerState, Exchange, Route, Upstream, UpstreamTarget};
+use ingress_routes::{BalancerState, Balancing, Exchange, Route, Upstream, UpstreamTarget};
 
 use super::IngressViews;
 use crate::tree::Tree;
@@ -52,9 +54,24 @@ pub(super) fn explain(
             if is_sent { "has it" } else { "does not have it, and the response sets it" }
         )));
     }
+    if target.affinity().is_none() {
+        parts.extend(balancing(target).map(Tree::new));
+    }
     let has_endpoint = target.has_endpoints(views.pools);
     parts.push(endpoints(target, views));
     (parts, has_endpoint)
+}
+
+/// How the endpoints share requests, unless they take turns.
+fn balancing(target: &UpstreamTarget) -> Option<&'static str> {
+    Some(match &target.balancing {
+        Balancing::RoundRobin => return None,
+        Balancing::Ewma => "load-balance ewma: of two random endpoints, the faster one",
+        Balancing::Hash(by) if by.subset_size.is_some() => {
+            "upstream-hash-by: a random endpoint of those that the request's text selects"
+        }
+        Balancing::Hash(_) => "upstream-hash-by: the endpoint that the request's text selects",
+    })
 }
 
 /// The endpoints of a route's main backend.
@@ -119,6 +136,15 @@ impl BalancerState for FixedRandom {
 
     fn round_robin_position(&mut self, _: &UpstreamTarget) -> usize {
         0
+    }
+
+    fn ewma_endpoint(
+        &mut self,
+        _: &UpstreamTarget,
+        pool: &Arc<Pool>,
+        _: &[SocketAddr],
+    ) -> Option<SocketAddr> {
+        pool.endpoints().first().copied()
     }
 
     fn unix_time(&self) -> Duration {

@@ -123,8 +123,8 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         return request.respond(&response).await;
     }
     if !route.plan.is_open() {
-        // As in nginx, limits do not count such a request and authentication servers are not asked. A route without limits and access
-        // rules finds out when it selects an endpoint.
+        // As in nginx, limits do not count such a request, authentication servers are not asked, and there is no copy. Other routes find
+        // out when they select an endpoint.
         let is_without_endpoints = |exchange: &Exchange| {
             route.is_without_endpoints(exchange, &worker.views.pools.load(), &mut worker.balancer())
         };
@@ -137,6 +137,9 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         {
             return request.respond(&response).await;
         }
+    }
+    if let Some(mirror) = &route.plan.mirror {
+        request.mirror(&**mirror);
     }
     request.run().await
 }

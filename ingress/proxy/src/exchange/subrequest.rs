@@ -1,4 +1,4 @@
-//! Sends the requests that the proxy makes itself, such as those of external authentication.
+//! Sends the requests that the proxy makes itself, such as those of external authentication and copies of requests.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -55,10 +55,11 @@ async fn exchange(worker: &Worker, request: &Subrequest) -> Result<SubrequestRes
     let addresses = addresses.map_err(|error| SubrequestError::Failed(error.to_string()))?;
     let tls_name = is_tls.then_some(host);
     let (head, is_head) = (head(request), request.method == Method::HEAD);
+    let body = request.body.as_deref().unwrap_or_default();
     if request.keep_alive.is_some() {
         let take = || worker.subrequest_pool.take(&addresses, tls_name, worker.clock.now());
         while let Some(mut connection) = take() {
-            match connection.send(&head, is_head).await {
+            match connection.send(&head, body, is_head).await {
                 // The server closes idle connections when it wants to.
                 Err(SubrequestError::Closed) => {}
                 answered => return answered.inspect(|_| keep(worker, connection, request)),
@@ -66,7 +67,7 @@ async fn exchange(worker: &Worker, request: &Subrequest) -> Result<SubrequestRes
         }
     }
     let mut connection = connect(worker, &addresses, tls_name, request.timeout).await?;
-    let response = connection.send(&head, is_head).await?;
+    let response = connection.send(&head, body, is_head).await?;
     keep(worker, connection, request);
     Ok(response)
 }
@@ -141,6 +142,9 @@ fn head(request: &Subrequest) -> Bytes {
     for (name, value) in headers {
         field(name.as_str().as_bytes(), value.as_bytes());
     }
+    if let Some(body) = &request.body {
+        field(b"Content-Length", body.len().to_string().as_bytes());
+    }
     field(b"CDN-Loop", LOOP_ID);
     if request.keep_alive.is_none() {
         field(b"Connection", b"close");
@@ -171,6 +175,8 @@ mod tests {
         request.headers.push((HOST, HeaderValue::from_static("other")));
         request.keep_alive = Some(KeepAlive::default());
         assert_eq!(head(&request), "GET /check?a=b HTTP/1.1\r\nhost: other\r\nCDN-Loop: portolan\r\n\r\n");
+        request.body = Some(Bytes::from_static(b"hello"));
+        assert!(head(&request).ends_with(b"host: other\r\nContent-Length: 5\r\nCDN-Loop: portolan\r\n\r\n"));
     }
 
     #[test]

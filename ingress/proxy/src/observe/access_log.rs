@@ -69,6 +69,15 @@ impl AccessRecord {
         Some((at, &upstream.canary.as_ref()?.target))
     }
 
+    /// The upstream that the last attempts were at; `None` if there was none, or if it is a default backend.
+    pub(crate) fn target(&self) -> Option<&UpstreamTarget> {
+        if self.default_backend.is_some() {
+            return None;
+        }
+        let primary = || Some(&self.route.as_ref()?.upstream.as_ref()?.primary);
+        self.canary_target().map(|(_, target)| target).or_else(primary)
+    }
+
     fn header(&self, header: KnownHeader) -> Option<&[u8]> {
         self.exchange.as_ref()?.request.head().get(header)
     }

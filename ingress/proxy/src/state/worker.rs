@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::BytesMut;
-use ingress_routes::{Exchange, Pool, PoolKey, ProxySettings, RouteTable, ServerSettings};
+use ingress_routes::{EwmaScores, Exchange, Pool, PoolKey, ProxySettings, RouteTable, ServerSettings};
 use ingress_wire::head_writer::HeadWriter;
 use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::HeadLimits;
@@ -25,6 +26,7 @@ use crate::observe::metrics::{ConnectionMetrics, LimitMetrics, ProxyMetrics, Req
 use crate::observe::upstream_log::UpstreamLog;
 use crate::options::ProxyOptions;
 use crate::state::client_table::ClientTable;
+use crate::state::mirror_limit::MirrorLimit;
 use crate::state::passthrough_limit::PassthroughLimit;
 use crate::state::shared::SharedState;
 use crate::upstream::connection::{ConnectionKey, UpstreamConnection};
@@ -58,6 +60,7 @@ pub(crate) struct Worker {
     pub(crate) clients: Rc<ClientTable>,
     pub(crate) upstreams: Rc<UpstreamLimit>,
     pub(crate) passthrough: PassthroughLimit,
+    pub(crate) mirrors: Rc<MirrorLimit>,
     buffers: Rc<BufferBudget>,
     pub(crate) upstream_log: UpstreamLog,
     series: RequestSeries,
@@ -65,6 +68,9 @@ pub(crate) struct Worker {
     pub(super) random: RefCell<fastrand::Rng>,
     /// The position of each round robin.
     pub(super) turns: RefCell<HashMap<PoolKey, usize, foldhash::fast::RandomState>>,
+    /// The scores of endpoints with `load-balance: ewma`.
+    pub(super) scores: RefCell<HashMap<PoolKey, EwmaScores, foldhash::fast::RandomState>>,
+    pub(super) started: Instant,
     /// The buffers in which heads for endpoints and for clients are written. Each reuses its memory once the head before has been sent.
     pub(crate) send_buffer: RefCell<BytesMut>,
     pub(crate) response_buffer: RefCell<BytesMut>,
@@ -112,6 +118,7 @@ impl Worker {
             clients: ClientTable::new(clients, buffers.clone()),
             upstreams: UpstreamLimit::new(upstreams),
             passthrough: PassthroughLimit::default(),
+            mirrors: Rc::default(),
             buffers,
             limits,
             number,
@@ -131,6 +138,8 @@ impl Worker {
             lines,
             random: RefCell::new(fastrand::Rng::new()),
             turns: RefCell::default(),
+            scores: RefCell::default(),
+            started: Instant::now(),
             send_buffer: RefCell::default(),
             response_buffer: RefCell::default(),
             head_writer: RefCell::default(),
@@ -225,6 +234,7 @@ impl Worker {
         self.http2_pool.sweep(now, &rules, |Http2Connection { pool, key, .. }| belongs(pool, key));
         self.subrequest_pool.sweep(self.clock.now());
         self.turns.borrow_mut().retain(|key, _| pools.get(key).is_some());
+        self.scores.borrow_mut().retain(|key, _| pools.get(key).is_some());
         let table = self.views.table.load();
         self.follow(&table);
         self.series.sweep(&table);
@@ -300,6 +310,7 @@ impl Worker {
     /// Logs and counts a request that has ended.
     pub(crate) fn finish(&self, mut record: AccessRecord, connection: LoggedConnection<'_>) {
         let elapsed = self.clock.instant().saturating_duration_since(record.started);
+        self.measure(&record);
         if !record.silent {
             self.connections.requests.inc();
             if let Some(of) = record.of() {

@@ -12,6 +12,7 @@ use ingress_wire::fastcgi::request as fastcgi;
 
 use crate::io::buffers::BufferHold;
 use crate::io::send_buffer::SendBuffer;
+use crate::upstream::body_copy::BodyCopy;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::{request_head, trailers};
 use crate::wire::http1_stream::{BodyPiece, BrokenBody, Http1Stream};
@@ -118,6 +119,8 @@ pub(crate) struct RequestBody {
     trailers: Option<Box<HeaderMap>>,
     /// The kept bytes, which count as buffered.
     hold: Option<BufferHold>,
+    /// The copy for `mirror-target`, until it is complete.
+    copy: Option<Box<BodyCopy>>,
 }
 
 /// What is wrong with a body.
@@ -152,6 +155,7 @@ impl RequestBody {
             fault: None,
             trailers: None,
             hold: None,
+            copy: None,
         }
     }
 
@@ -165,6 +169,11 @@ impl RequestBody {
     pub(crate) fn keeping(self, bytes: u64) -> Self {
         let keeps = usize::try_from(bytes).unwrap_or(KEPT_MOST).clamp(KEPT_BYTES, KEPT_MOST);
         Self { keeps, ..self }
+    }
+
+    /// The same body, of which a copy is made.
+    pub(crate) fn copied(self, copy: BodyCopy) -> Self {
+        Self { copy: Some(Box::new(copy)), ..self }
     }
 
     /// The same body, sent in another way.
@@ -253,6 +262,9 @@ impl RequestBody {
                 Poll::Ready(Some(Err(BrokenBody))) => return Err(self.fail(BodyFault::Broken)),
                 Poll::Ready(None) => {
                     self.body = None;
+                    if let Some(copy) = self.copy.take() {
+                        copy.complete();
+                    }
                     continue;
                 }
                 Poll::Ready(Some(Ok(Piece::Trailers(trailers)))) => {
@@ -273,6 +285,9 @@ impl RequestBody {
             if let Some(hold) = &self.hold {
                 hold.take(data.len());
             }
+            if let Some(copy) = self.copy.take() {
+                self.copy = copy.push(&data).map(Box::new);
+            }
             self.keep(&data);
             self.put(data, send_buffer);
             return Ok(Poll::Ready(()));
@@ -281,6 +296,7 @@ impl RequestBody {
 
     fn fail(&mut self, fault: BodyFault) -> UpstreamError {
         self.body = None;
+        self.copy = None;
         self.fault = Some(fault);
         fault.into()
     }

@@ -100,15 +100,16 @@ impl SubrequestConnection {
         Pin::new(&mut self.stream).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
-    /// Sends a head and reads the response. To a HEAD request (`is_head`), that has no body.
+    /// Sends a head and a body, and reads the response. To a HEAD request (`is_head`), that has no body.
     pub(crate) async fn send(
         &mut self,
         head: &[u8],
+        body: &[u8],
         is_head: bool,
     ) -> Result<SubrequestResponse, SubrequestError> {
         self.is_reusable = false;
         self.served += 1;
-        let sent = self.write(head).await;
+        let sent = self.write(head, body).await;
         let (mut buffer, mut response) = (BytesMut::new(), ParsedResponse::default());
         let received = self.read_head(&mut buffer, is_head, &mut response).await;
         // If the server has answered and closed the connection, writing may have failed.
@@ -123,8 +124,9 @@ impl SubrequestConnection {
         Ok(SubrequestResponse { status, headers: fields(&response), body })
     }
 
-    async fn write(&mut self, head: &[u8]) -> io::Result<()> {
+    async fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
         self.stream.write_all(head).await?;
+        self.stream.write_all(body).await?;
         self.stream.flush().await
     }
 

@@ -11,12 +11,14 @@ mod limits;
 
 mod access_log;
 mod authentication;
+mod balancing;
 mod bodies;
 mod compression;
 mod error_pages;
 mod forwarding;
 mod heads;
 mod identity;
+mod mirror;
 mod order;
 mod retries;
 mod settings;

@@ -73,13 +73,13 @@ pub(crate) fn counterpart(key: &CompactString) -> Option<CompactString> {
 }
 
 /// The plan of the counterpart of a host: global settings, and the redirect to the host. `rule` is that of the counterpart.
-pub(crate) fn counterpart_plan(rule: &Rule<'_>, host: &CompactString, http_port: u16) -> Plan {
+pub(crate) fn counterpart_plan(rule: &Rule<'_>, host: &CompactString) -> Plan {
     let mut settings = Settings::default();
     settings.values.set(HttpsRedirect::OFF);
     let mut plan = super::plan(&settings, rule);
     plan.rewrite.push(Box::new(ToCounterpart {
         host: host_name(host),
-        http_port,
+        http_port: rule.http_port,
         https_port: rule.https_port,
         status: redirect_status(rule.globals),
     }));

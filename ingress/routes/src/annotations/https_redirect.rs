@@ -33,7 +33,8 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         Annotation {
             name: "use-port-in-redirects",
             values: "true, false; default false",
-            doc: "The redirect names the port of `--https-port`.",
+            doc: "The redirect names the port of `--https-port`; redirects to a path, or to a missing slash, name that of the listener \
+                  unless it is 80 or 443.",
         },
     ],
     keys: &[
@@ -165,13 +166,20 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     if !redirect && !force || keys.exempt.iter().any(|prefix| rule.path.starts_with(prefix)) {
         return;
     }
-    let with_port = own.with_port.or(general.with_port).unwrap_or(false);
+    let with_port = has_port(settings, rule);
     plan.rewrite.push(Box::new(ToHttps {
         force,
         keep_slash: own.keep_slash.or(general.keep_slash).unwrap_or(false),
         port: with_port.then_some(rule.https_port).or(rule.port_in_redirects),
         status: keys.status,
     }));
+}
+
+/// `use-port-in-redirects`.
+pub(super) fn has_port(settings: &Settings, rule: &Rule<'_>) -> bool {
+    let general = || rule.globals.get::<HttpsDefaults>().and_then(|keys| keys.annotations.with_port);
+    let own = settings.values.get::<HttpsRedirect>().and_then(|own| own.with_port);
+    own.or_else(general).unwrap_or(false)
 }
 
 /// `http-redirect-code`.

@@ -2,12 +2,14 @@
 
 use http::StatusCode;
 
+use super::https_redirect::has_port;
 use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::plan::phase::Phase;
+use crate::plan::redirect_origin::RedirectOrigin;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -68,8 +70,8 @@ pub(super) struct Redirect {
     status: StatusCode,
     /// A URL, or a path that begins with a slash.
     to: String,
-    /// A path is not made absolute.
-    relative: bool,
+    /// What a path is completed with.
+    origin: RedirectOrigin,
 }
 
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
@@ -85,7 +87,7 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     let temporal = temporal.map(|to| (to, temporal_code.unwrap_or(StatusCode::FOUND)));
     let permanent = permanent.map(|to| (to, permanent_code.unwrap_or(StatusCode::MOVED_PERMANENTLY)));
     if let Some((to, status)) = temporal.or(permanent) {
-        settings.values.set(Redirect { status, to: to.into(), relative: false });
+        settings.values.set(Redirect { status, to: to.into(), origin: RedirectOrigin::default() });
     }
     if let Some(relative) = reader.flag("relative-redirects") {
         settings.values.set(RelativeRedirects(relative));
@@ -126,20 +128,21 @@ pub(super) fn is_relative(settings: &Settings, rule: &Rule<'_>) -> bool {
 }
 
 fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
-    plan.relative_redirects = is_relative(settings, rule);
+    plan.redirect_origin = match is_relative(settings, rule) {
+        true => RedirectOrigin::Relative,
+        false if has_port(settings, rule) => {
+            RedirectOrigin::WithPort { http: rule.http_port, https: rule.https_port }
+        }
+        false => RedirectOrigin::WithoutPort,
+    };
     if let Some(redirect) = settings.values.get::<Redirect>() {
-        plan.rewrite.push(Box::new(Redirect { relative: plan.relative_redirects, ..redirect.clone() }));
+        plan.rewrite.push(Box::new(Redirect { origin: plan.redirect_origin, ..redirect.clone() }));
     }
 }
 
 impl RequestFilter for Redirect {
-    /// nginx makes a path absolute unless told otherwise: scheme, and host without its port.
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
-        let location = if self.to.starts_with('/') && !self.relative {
-            format!("{}://{}{}", exchange.scheme.as_str(), exchange.host(), self.to)
-        } else {
-            self.to.clone()
-        };
-        FilterOutcome::Respond(DirectResponse::redirect(self.status, location))
+        let origin = if self.to.starts_with('/') { self.origin.of(exchange) } else { String::new() };
+        FilterOutcome::Respond(DirectResponse::redirect(self.status, format!("{origin}{}", self.to)))
     }
 }

@@ -65,6 +65,22 @@ impl Template {
         Some(RuleText(text))
     }
 
+    /// The text for a rule, of variables of the request alone. Groups, which it should not have, are left out.
+    pub(super) fn request_text(&self, rule: &Rule<'_>) -> CompiledText<RequestVariable> {
+        let mut text = CompiledText::with_capacity(self.0.len());
+        for part in &self.0 {
+            match part {
+                TemplatePart::Text(part) => text.push_text(part),
+                TemplatePart::Group(_) => {}
+                TemplatePart::Name(name) => match rule_variable(name, rule) {
+                    Some(value) => text.push_text(&value),
+                    None => RequestVariable::parse(name).into_iter().for_each(|variable| text.push(variable)),
+                },
+            }
+        }
+        text
+    }
+
     /// The text for a rule. A named group hides the variable of the same name, as in nginx.
     pub(super) fn of_rule(&self, rule: &Rule<'_>, pattern: Option<&Pattern>) -> RuleText {
         let mut text = CompiledText::with_capacity(self.0.len());
@@ -171,6 +187,7 @@ mod tests {
             patterns: &patterns,
             zones: &crate::limits::LimitZones::default(),
             port_in_redirects: None,
+            http_port: 80,
             https_port: 443,
         };
         let exchange = get("http://A.example:8080/x%0Ay?q=1", &[("x-user", "a b")]);

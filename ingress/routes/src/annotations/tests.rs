@@ -122,6 +122,7 @@ fn phases_of_example(family: &AnnotationFamily) -> Vec<Phase> {
         patterns: &patterns,
         zones: &zones,
         port_in_redirects: None,
+        http_port: 80,
         https_port: 443,
     };
     let (mut plan, empty) = (Plan::default(), Plan::default());
@@ -132,6 +133,7 @@ fn phases_of_example(family: &AnnotationFamily) -> Vec<Phase> {
         || heads != empty.heads
         || plan.proxy != empty.proxy
         || plan.upstream.is_some()
+        || plan.mirror.is_some()
         || has_pages;
     let changes_responses = !plan.response_head.is_empty() || heads != plan.heads;
     [
@@ -161,6 +163,8 @@ const NOT_IN_EXAMPLES: &[(&str, &[Phase])] = &[
     ("affinity", &[Phase::ResponseHead]),
     // The settings of the server are not in the plan.
     ("server", &[Phase::Server]),
+    // It belongs to the upstream.
+    ("load balancing", &[Phase::Balance]),
     // `backend-protocol` takes the settings of TLS over.
     ("upstream TLS", &[Phase::UpstreamRequest]),
     ("fastcgi", &[Phase::UpstreamRequest]),
@@ -188,7 +192,7 @@ fn a_family_names_its_phases() {
 #[test]
 fn the_reference_table_is_covered() {
     let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
-    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (113, 138), "annotations of ingress-nginx 1.15");
+    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (121, 138), "annotations of ingress-nginx 1.15");
 }
 
 #[test]
@@ -249,7 +253,16 @@ fn invalid_values_are_reported_with_their_effect() {
         ("limit-burst-multiplier: x", Effect::DefaultUsed),
         ("limit-allowlist: x", Effect::LeftOut),
         ("enable-modsecurity: 'true'", Effect::Closed),
-        ("load-balance: ewma", Effect::Differs),
+        ("load-balance: ip_hash", Effect::DefaultUsed),
+        ("upstream-hash-by: $none", Effect::DefaultUsed),
+        ("upstream-hash-by: $1", Effect::DefaultUsed),
+        ("upstream-hash-by: $host\nupstream-hash-by-subset: x", Effect::DefaultUsed),
+        ("upstream-hash-by: $host\nupstream-hash-by-subset-size: '-1'", Effect::DefaultUsed),
+        ("upstream-hash-by-subset: 'true'", Effect::Differs),
+        ("service-upstream: 'yes'", Effect::DefaultUsed),
+        ("mirror-target: m.example", Effect::DefaultUsed),
+        ("mirror-target: http://m.example/$none", Effect::DefaultUsed),
+        ("mirror-host: m.example", Effect::Differs),
         ("enable-cors: 'yes'", Effect::DefaultUsed),
         ("cors-allow-methods: 'GET;'", Effect::DefaultUsed),
         ("cors-max-age: 1h", Effect::DefaultUsed),

@@ -8,9 +8,7 @@ use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, p
 
 const RAW_TEXT: &str = "an access rule in it would not be applied";
 const NO_FIREWALL: &str = "the web application firewall would not check requests";
-const NO_HASH: &str = "endpoints are chosen by round robin";
-const NO_MIRROR: &str = "no copy of the request is sent";
-const STREAMED: &str = "responses are streamed and not buffered";
+const STREAMED: &str = "responses are streamed: no more is read from the endpoint than the client takes";
 const NO_TRACES: &str = "no traces are sent";
 
 /// The annotations of ingress-nginx 1.15 that are not supported yet, in the order of its documentation.
@@ -19,31 +17,22 @@ const NO_TRACES: &str = "no traces are sent";
 /// With all others the routes are served.
 #[rustfmt::skip]
 pub const UNSUPPORTED: &[UnsupportedSetting] = &[
-    // Load balancing and upstream.
-    differs("load-balance", Words(&["round_robin"]), "endpoints take turns (round_robin)"),
-    differs("upstream-hash-by", OnlyEmpty, NO_HASH),
-    differs("upstream-hash-by-subset", False, NO_HASH),
-    differs("upstream-hash-by-subset-size", OnlyEmpty, NO_HASH),
-    differs("service-upstream", False, "endpoints are chosen here and not by the cluster IP of the Service"),
-    differs("mirror-target", OnlyEmpty, NO_MIRROR),
-    cosmetic("mirror-host", OnlyEmpty, NO_MIRROR),
-    cosmetic("mirror-request-body", OnlyEmpty, NO_MIRROR),
     // External authentication.
-    cosmetic("auth-keepalive-share-vars", False, "there is no nginx whose variables could be shared"),
+    cosmetic("auth-keepalive-share-vars", False, "the request to the authentication server is made from the same request, so its variables have the same values"),
     // Proxy behaviour.
     cosmetic("proxy-buffering", Words(&["off"]), STREAMED),
     cosmetic("proxy-buffers-number", OnlyEmpty, STREAMED),
     cosmetic("proxy-busy-buffers-size", OnlyEmpty, STREAMED),
     cosmetic("proxy-max-temp-file-size", OnlyEmpty, STREAMED),
     // Logs, tracing, rest.
-    cosmetic("enable-rewrite-log", False, "rewrites are not logged"),
+    cosmetic("enable-rewrite-log", False, "rewrites are not logged: they have no steps, and the access log has the request as sent and its upstream"),
     cosmetic("enable-opentelemetry", False, NO_TRACES),
     cosmetic("opentelemetry-trust-incoming-span", OnlyEmpty, NO_TRACES),
     cosmetic("opentelemetry-operation-name", OnlyEmpty, NO_TRACES),
-    cosmetic("http2-push-preload", False, "nothing is pushed; browsers no longer accept it"),
+    cosmetic("http2-push-preload", False, "nothing is pushed: browsers have removed HTTP/2 push, and nginx since 1.25.1; `Link` fields reach the client as preload hints"),
     closed("enable-modsecurity", False, NO_FIREWALL),
     closed("enable-owasp-core-rules", False, NO_FIREWALL),
-    cosmetic("modsecurity-transaction-id", OnlyEmpty, "there is no firewall that would log it"),
+    cosmetic("modsecurity-transaction-id", OnlyEmpty, "it only names requests in the log of the firewall, which does not exist here"),
     closed("modsecurity-snippet", OnlyEmpty, NO_FIREWALL),
     closed("configuration-snippet", OnlyEmpty, RAW_TEXT),
     closed("server-snippet", OnlyEmpty, RAW_TEXT),

@@ -20,7 +20,7 @@ spec: {rules: [{host: out.example, paths: [[/, Prefix, out]]}]}
 metadata: {name: tls}
 spec: {rules: [{host: tls.example, paths: [[/, Prefix, tls]]}], tls: [{hosts: [tls.example]}]}
 ---
-metadata: {name: risky, annotations: {permanent-redirect: /x, load-balance: ewma}}
+metadata: {name: risky, annotations: {permanent-redirect: /x, enable-rewrite-log: 'true'}}
 spec: {rules: [{host: risky.example, paths: [[/, Prefix, risky]]}]}
 ";
 

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use super::subrequest_cache::CacheRule;
 use crate::settings::KeepAlive;
 
-/// A request to another server, without a body.
+/// A request to another server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subrequest {
     /// Its method.
@@ -17,6 +17,8 @@ pub struct Subrequest {
     pub url: Uri,
     /// Its header fields, complete but for the framing of the body.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Its body; `None` without one.
+    pub body: Option<Bytes>,
     /// How long the response may take, connecting included.
     pub timeout: Duration,
     /// Whether an earlier response may be used.
@@ -34,6 +36,7 @@ impl Subrequest {
             method: Method::GET,
             url,
             headers: Vec::new(),
+            body: None,
             timeout: Duration::from_secs(60),
             cache: None,
             keep_alive: None,

@@ -1,11 +1,13 @@
 //! The endpoints of one upstream.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 
 use cluster::{CompactString, PortRef, Protocol, Service, ServiceKind, ServicePort, Snapshot};
 
 use super::ring::Ring;
+use super::subset_ring::SubsetRings;
 use crate::digest::md5;
 use crate::external_name::{ExternalNameError, ExternalTarget};
 use crate::options::{PoolKey, RouteOptions};
@@ -17,9 +19,12 @@ pub struct Pool {
     error: Option<PoolError>,
     /// `<namespace>-<service>-<port>`, the salt of cookies of persistent affinity.
     name: CompactString,
-    /// Built for the first cookie. A change of endpoints makes a new pool.
+    /// Its only member should be the cluster IP of the Service, which has none.
+    lacks_cluster_ip: bool,
+    /// Built for the first request that needs it. A change of endpoints makes a new pool.
     ring: OnceLock<Ring>,
     keys: OnceLock<Box<[Keyed]>>,
+    subsets: SubsetRings,
 }
 
 /// The key of an endpoint and its index.
@@ -28,7 +33,7 @@ type Keyed = ([u8; 16], u32);
 /// The members of a pool.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PoolMembers {
-    /// Addresses of ready endpoints, sorted.
+    /// Addresses of ready endpoints, sorted; with `service-upstream` the cluster IP of the Service alone.
     Endpoints(Box<[SocketAddr]>),
     /// The host of an ExternalName Service, to be resolved, and the port.
     External {
@@ -97,17 +102,32 @@ impl std::fmt::Display for PoolError {
 }
 
 impl Pool {
-    /// The pool of a port of a Service.
-    pub(super) fn build(cluster: &Snapshot, key: &PoolKey, options: &RouteOptions) -> Self {
-        let (members, error) = match members(cluster, key, options) {
+    /// The pool of a port of a Service. `by_cluster_ip`: its cluster IP is the only member, if it has one (`service-upstream`).
+    pub(super) fn build(
+        cluster: &Snapshot,
+        key: &PoolKey,
+        options: &RouteOptions,
+        by_cluster_ip: bool,
+    ) -> Self {
+        let cluster_ip = by_cluster_ip.then(|| cluster_ip(cluster, key)).flatten();
+        let lacks_cluster_ip = by_cluster_ip && cluster_ip.is_none();
+        let members = match cluster_ip {
+            Some(address) => Ok(PoolMembers::Endpoints([address].into())),
+            None => members(cluster, key, options),
+        };
+        let (members, error) = match members {
             Ok(members) => (members, None),
             Err(error) => (PoolMembers::Endpoints(Box::default()), Some(error)),
         };
-        Self::new(key.upstream_name(), members, error)
-    }
-
-    fn new(name: CompactString, members: PoolMembers, error: Option<PoolError>) -> Self {
-        Self { members, error, name, ring: OnceLock::new(), keys: OnceLock::new() }
+        Self {
+            members,
+            error,
+            name: key.upstream_name(),
+            lacks_cluster_ip,
+            ring: OnceLock::new(),
+            keys: OnceLock::new(),
+            subsets: SubsetRings::default(),
+        }
     }
 
     /// Its members.
@@ -141,10 +161,48 @@ impl Pool {
         }
     }
 
+    /// Whether `service-upstream` has no effect because the Service has no cluster IP.
+    pub(super) fn lacks_cluster_ip(&self) -> bool {
+        self.lacks_cluster_ip
+    }
+
+    fn ring(&self) -> &Ring {
+        self.ring.get_or_init(|| Ring::new(self.endpoints().iter().map(SocketAddr::to_string)))
+    }
+
     /// The endpoint of a key on the consistent hash ring (balanced affinity).
     pub(crate) fn on_ring(&self, key: &str) -> Option<SocketAddr> {
-        let ring = self.ring.get_or_init(|| Ring::new(self.endpoints().iter().map(SocketAddr::to_string)));
-        self.endpoints().get(ring.find(key)?).copied()
+        self.endpoints().get(self.ring().find(key)?).copied()
+    }
+
+    /// The endpoint of a hash on the ring (`upstream-hash-by`), or the next one there that was not tried; the first one if all were.
+    pub(crate) fn of_hash(&self, hash: u32, tried: &[SocketAddr]) -> Option<SocketAddr> {
+        let mut endpoints =
+            self.ring().endpoints_after(hash).filter_map(|index| self.endpoints().get(index)).copied();
+        let first = endpoints.next()?;
+        if !tried.contains(&first) {
+            return Some(first);
+        }
+        endpoints.find(|endpoint| !tried.contains(endpoint)).or(Some(first))
+    }
+
+    /// The endpoint of a hash with `upstream-hash-by-subset`: the hash selects a subset of `size` endpoints, and `random_below` one of
+    /// them, or the next one in it that was not tried.
+    pub(crate) fn of_subset(
+        &self,
+        hash: u32,
+        size: NonZeroUsize,
+        tried: &[SocketAddr],
+        random_below: impl FnOnce(u32) -> u32,
+    ) -> Option<SocketAddr> {
+        let endpoints = self.endpoints();
+        let subset = self.subsets.find(hash, endpoints.len().div_ceil(size.get()))?;
+        let size = size.get().min(endpoints.len());
+        // The last subset is filled up with the first endpoints.
+        let member = |n: usize| endpoints[(subset * size + n) % endpoints.len()];
+        let drawn = random_below(u32::try_from(size).unwrap_or(u32::MAX)) as usize;
+        let mut from_here = (0..size).map(|n| member((drawn + n) % size));
+        Some(from_here.find(|endpoint| !tried.contains(endpoint)).unwrap_or_else(|| member(drawn)))
     }
 
     /// The endpoint with a key (persistent affinity).
@@ -168,8 +226,17 @@ impl Pool {
 /// Ring and keys are not compared: they are derived from the members.
 impl PartialEq for Pool {
     fn eq(&self, other: &Self) -> bool {
-        self.members == other.members && self.error == other.error && self.name == other.name
+        let Self { members, error, name, lacks_cluster_ip, ring: _, keys: _, subsets: _ } = self;
+        (members, error, name, lacks_cluster_ip)
+            == (&other.members, &other.error, &other.name, &other.lacks_cluster_ip)
     }
+}
+
+/// The cluster IP of a Service with the port that an Ingress refers to.
+fn cluster_ip(cluster: &Snapshot, key: &PoolKey) -> Option<SocketAddr> {
+    let service = cluster.get::<Service>(&key.service)?;
+    let ServiceKind::ClusterIp(addresses) = &service.kind else { return None };
+    Some(SocketAddr::new(*addresses.first()?, find_port(service, &key.port)?.port))
 }
 
 fn members(cluster: &Snapshot, key: &PoolKey, options: &RouteOptions) -> Result<PoolMembers, PoolError> {

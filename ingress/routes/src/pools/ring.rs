@@ -26,12 +26,16 @@ impl Ring {
         Self(points.into())
     }
 
-    /// The endpoint of a key: that of the first point at or after the key's hash. `None` on an empty ring.
+    /// The endpoint of a key. `None` on an empty ring.
     pub(crate) fn find(&self, key: &str) -> Option<usize> {
-        let hash = crc32(key);
+        self.endpoints_after(crc32(key)).next()
+    }
+
+    /// The endpoints in the order of their points, from the first point at or after a hash all around the circle. The first of them is
+    /// that of the hash.
+    pub(crate) fn endpoints_after(&self, hash: u32) -> impl Iterator<Item = usize> {
         let at = self.0.partition_point(|(point, _)| *point < hash);
-        let (_, index) = self.0.get(at).or(self.0.first())?;
-        Some(*index as usize)
+        self.0[at..].iter().chain(&self.0[..at]).map(|(_, index)| *index as usize)
     }
 }
 

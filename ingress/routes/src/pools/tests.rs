@@ -181,3 +181,51 @@ fn a_service_is_named_without_a_namespace() {
         assert_eq!(named_service("shop", name).is_some(), is_valid, "{name}");
     }
 }
+
+#[test]
+fn the_cluster_ip_is_the_only_endpoint_with_service_upstream() {
+    // [serviceupstream.go] The ConfigMap's key, the annotation of the first and of the second Ingress.
+    let cluster_ip = "10.96.0.7:80";
+    let endpoints = "10.0.0.1:8080 10.0.0.2:8080";
+    for (key, first, second, members_are) in [
+        ("", "", "", endpoints),
+        ("true", "", "", cluster_ip),
+        ("", "true", "", cluster_ip),
+        ("true", "false", "", endpoints),
+        ("false", "true", "false", cluster_ip),
+        ("", "", "true", endpoints),
+        ("yes", "yes", "", endpoints),
+    ] {
+        let of = |name: &str, created: u32, value: &str| {
+            format!(
+                "metadata: {{name: {name}, created: {created}, annotations: {{service-upstream: '{value}'}}}}\n\
+                 spec: {{rules: [{{host: {name}.example, paths: [[/, Prefix, 'web:http']]}}]}}\n"
+            )
+        };
+        let mut world = TestCluster::configured("");
+        let (mut service, slice) = service("web 80:http 10.0.0.1 10.0.0.2");
+        let addresses = ["10.96.0.7", "fd00::7"].map(|address| address.parse().expect("an address"));
+        service.kind = cluster::ServiceKind::ClusterIp(addresses.into_iter().collect());
+        world.apply([Object::Service(Arc::new(service.clone())), Object::EndpointSlice(Arc::new(slice))]);
+        let both = [of("b", 2, second), of("a", 1, first)];
+        for text in &both {
+            world.apply(manifests(text).into_iter().map(|ingress| Object::Ingress(Arc::new(ingress))));
+        }
+        if !key.is_empty() {
+            world.configure(&[("service-upstream", key)]);
+        }
+        let case = format!("{key:?} {first:?} {second:?}");
+        assert_eq!(members(&world, "web", "http"), members_are, "{case}");
+        // The second Ingress is the first one now.
+        world.remove(Kind::Ingress, Key::new("default", "a"));
+        let by_cluster_ip = second == "true" || second.is_empty() && key == "true";
+        let expected = if by_cluster_ip { cluster_ip } else { endpoints };
+        assert_eq!(members(&world, "web", "http"), expected, "{case} without the first");
+        service.kind = cluster::ServiceKind::Headless;
+        world.apply([Object::Service(Arc::new(service))]);
+        assert_eq!(members(&world, "web", "http"), endpoints, "{case} headless");
+        let problems: Vec<_> = world.pools.load().problems().map(|problem| problem.to_string()).collect();
+        let expected = "has no cluster IP, so service-upstream has no effect";
+        assert_eq!(problems.iter().any(|problem| problem.contains(expected)), by_cluster_ip, "{problems:?}");
+    }
+}

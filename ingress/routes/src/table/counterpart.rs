@@ -21,9 +21,10 @@ pub(super) fn counterpart_route(host: &CompactString, context: &BuildContext<'_>
         patterns: context.patterns,
         zones: context.zones,
         port_in_redirects: None,
+        http_port: options.http_port,
         https_port: options.https_port,
     };
-    let plan = counterpart_plan(&rule, host, options.http_port);
+    let plan = counterpart_plan(&rule, host);
     Route {
         host: name,
         path: "/".into(),

@@ -86,12 +86,14 @@ impl RouteIndex {
         globals: &Globals,
     ) -> Option<Host> {
         let shared_affinity = |pool: &PoolKey| users.get(pool)?.shared_affinity.clone();
+        let balance = |pool: &PoolKey| users.get(pool)?.balance.as_ref();
         let context = BuildContext {
             options: &self.options,
             globals,
             patterns: &self.patterns,
             zones: &self.zones,
             shared_affinity: &shared_affinity,
+            balance: &balance,
         };
         Host::advance(last.map(|last| &**last), key, change, &context)
     }
@@ -144,8 +146,7 @@ impl RouteIndex {
         for (pool, sides) in pools {
             let known = last.users.get(&pool);
             let users = UpstreamUsers::advance(known, &sides);
-            if users.as_ref().map(|users| &users.shared_affinity) != known.map(|known| &known.shared_affinity)
-            {
+            if users.as_ref().map(UpstreamUsers::shared) != known.map(UpstreamUsers::shared) {
                 let followers = users.iter().flat_map(|users| users.all.iter());
                 for (host, path) in followers.flat_map(|parsed| parsed.paths_to(&pool)) {
                     hosts.entry(host).or_default().paths.push(path);

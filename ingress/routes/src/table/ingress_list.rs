@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::parsed_ingress::ParsedIngress;
-use crate::annotations::{AffinitySettings, AppRoot, AuthTls, HostConnections, HostNames};
+use crate::annotations::{AffinitySettings, AppRoot, AuthTls, HostConnections, HostNames, LoadBalance};
 use crate::precedence::precedence;
 use crate::sorted_list::{Ordered, SortedList};
 
@@ -36,6 +36,8 @@ pub(super) struct IngressTraits {
     pub(super) tls_settings: bool,
     /// It is not a canary, and has an affinity.
     pub(super) affinity: bool,
+    /// It has an annotation about balancing.
+    pub(super) balances: bool,
 }
 
 /// The old and new versions of Ingresses that share an upstream or a reference.
@@ -95,6 +97,7 @@ impl Member {
             tls_settings: primary
                 && (values.get::<AuthTls>().is_some() || values.get::<HostConnections>().is_some()),
             affinity: primary && values.get::<AffinitySettings>().is_some_and(|it| it.cookie.is_some()),
+            balances: values.get::<LoadBalance>().is_some(),
         };
         Self { parsed: parsed.clone(), traits }
     }

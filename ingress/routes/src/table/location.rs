@@ -10,8 +10,9 @@ use smallvec::SmallVec;
 use super::parsed_ingress::{ParsedIngress, RulePath};
 use super::request_conditions::ConditionalRoutes;
 use super::route::{Route, StepLimitMark};
+use super::upstream_users::ServiceBalance;
 use crate::affinity::{Affinity, RuleAffinity};
-use crate::annotations::{self, AffinitySettings, RewriteSettings, Rule, Settings};
+use crate::annotations::{self, AffinitySettings, LoadBalance, RewriteSettings, Rule, Settings};
 use crate::exchange::Exchange;
 use crate::globals::Globals;
 use crate::limits::LimitZones;
@@ -50,6 +51,8 @@ pub(super) struct BuildContext<'c> {
     pub(super) zones: &'c LimitZones,
     /// The affinity of an upstream for rules that have none of their own.
     pub(super) shared_affinity: &'c dyn Fn(&PoolKey) -> Option<Arc<Affinity>>,
+    /// How the endpoints of an upstream share requests, if an Ingress says it.
+    pub(super) balance: &'c dyn Fn(&PoolKey) -> Option<&'c ServiceBalance>,
 }
 
 /// A location before its route is built.
@@ -214,6 +217,7 @@ impl<'h> LocationBuilder<'h> {
             patterns: context.patterns,
             zones: context.zones,
             port_in_redirects: context.options.port_in_redirects,
+            http_port: context.options.http_port,
             https_port: context.options.https_port,
         };
         let mut plan = annotations::plan(settings, &rule);
@@ -239,7 +243,7 @@ impl<'h> LocationBuilder<'h> {
                 .or_else(|| context.globals.closes(settings)),
             plan,
             step_limit: StepLimitMark::default(),
-            upstream: self.upstream(location_owner, host, problems, context),
+            upstream: self.upstream(location_owner, &rule, problems, context),
         }
     }
 
@@ -261,16 +265,21 @@ impl<'h> LocationBuilder<'h> {
     fn upstream(
         &self,
         location_owner: &LocationOwner<'_>,
-        host: &CompactString,
+        rule: &Rule<'_>,
         problems: &mut Vec<RoutingProblem>,
         context: &BuildContext<'_>,
     ) -> Option<Upstream> {
         let canaries = self.rule_paths.iter().filter(|rule_path| rule_path.parsed.is_canary());
         let (Some(owner), Some(backend)) = (location_owner.owner, location_owner.backend) else {
-            problems.extend(canaries.map(|rule_path| unmatched_canary(rule_path, host)));
+            problems.extend(canaries.map(|rule_path| unmatched_canary(rule_path, rule.host)));
             return default_upstream(context.options).filter(|_| location_owner.implicit);
         };
         let pool = owner.pool(backend);
+        let balancing = |parsed: &ParsedIngress, pool: &PoolKey| {
+            let of_service = (context.balance)(pool);
+            let ignored = of_service.and_then(|of_service| other_balancing(parsed, of_service, pool));
+            (annotations::balancing(of_service.and_then(|it| it.settings.as_ref()), rule), ignored)
+        };
         let own = location_owner.settings.values.get::<AffinitySettings>();
         let own = own.and_then(|own| own.cookie.clone());
         let own = own.map(|affinity| RuleAffinity { affinity, sets_cookie: true });
@@ -301,13 +310,35 @@ impl<'h> LocationBuilder<'h> {
                 let own_affinity = parsed.settings.values.get::<AffinitySettings>();
                 let is_legacy = own_affinity.is_some_and(|affinity| affinity.legacy_canary);
                 let affinity_rule = affinity_rule.clone().filter(|_| !is_legacy);
-                let target = UpstreamTarget::new(own, affinity_rule, &self.path);
+                let (balancing, ignored) = balancing(parsed, &own);
+                problems.extend(ignored);
+                let target = UpstreamTarget::new(own, affinity_rule, &self.path).balanced(balancing);
                 let ingress = parsed.ingress.key.clone();
                 canary = Some(Canary { ingress, policy: policy.clone(), target });
             }
         }
-        Some(Upstream { primary: UpstreamTarget::new(pool, affinity_rule, &self.path), canary, split: None })
+        let (balancing, ignored) = balancing(owner, &pool);
+        problems.extend(ignored.filter(|_| !location_owner.implicit));
+        let primary = UpstreamTarget::new(pool, affinity_rule, &self.path).balanced(balancing);
+        Some(Upstream { primary, canary, split: None })
     }
+}
+
+/// The problem of an Ingress that asks for another balancing of a Service than the first Ingress with it.
+fn other_balancing(
+    parsed: &ParsedIngress,
+    of_service: &ServiceBalance,
+    pool: &PoolKey,
+) -> Option<RoutingProblem> {
+    let own = parsed.settings.values.get::<LoadBalance>()?;
+    if of_service.ingress == parsed.ingress.key || of_service.settings.as_ref() == Some(own) {
+        return None;
+    }
+    let what = format!(
+        "the annotations of {}, which comes first, decide how the endpoints of Service {} share requests",
+        of_service.ingress, pool.service
+    );
+    Some(problem(parsed, "load-balance, upstream-hash-by, service-upstream".into(), what, Effect::Differs))
 }
 
 /// Rule paths that are not canaries and whose backend is a Service. The others own no location, so that another path of the
@@ -339,7 +370,7 @@ fn service(backend: Option<&Backend>) -> Option<&ServiceBackend> {
     }
 }
 
-fn unmatched_canary(rule_path: &RulePath, host: &CompactString) -> RoutingProblem {
+fn unmatched_canary(rule_path: &RulePath, host: &str) -> RoutingProblem {
     let what = match rule_path.backend() {
         Some(Backend::Resource(_)) => "the backend of a canary is a Service, not a resource".into(),
         _ => format!("no other Ingress has this path on host {host}, so the canary gets no requests"),

@@ -14,6 +14,7 @@ use crate::exchange::Exchange;
 use crate::path::encode;
 use crate::pattern::StepBudget;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter, ServerFilters};
+use crate::plan::redirect_origin::RedirectOrigin;
 
 /// The location that a request matches.
 #[derive(Clone, Copy, Debug)]
@@ -77,20 +78,17 @@ impl<'t> RouteMatch<'t> {
             }
             PathMatch::Route(route) => route.rewrite(exchange),
             PathMatch::MissingSlash(route) => {
-                FilterOutcome::Respond(with_slash(exchange, route.plan.relative_redirects))
+                FilterOutcome::Respond(with_slash(exchange, route.plan.redirect_origin))
             }
         }
     }
 }
 
-/// nginx's redirect to the same path with a slash: scheme, and host without its port, unless it is `relative`.
-fn with_slash(exchange: &Exchange, relative: bool) -> DirectResponse {
-    let (scheme, host, path) = (exchange.scheme.as_str(), exchange.host(), encode(exchange.path()));
+/// nginx's redirect to the same path with a slash.
+fn with_slash(exchange: &Exchange, origin: RedirectOrigin) -> DirectResponse {
+    let (origin, path) = (origin.of(exchange), encode(exchange.path()));
     let query = exchange.query().map(|query| format!("?{query}")).unwrap_or_default();
-    if relative {
-        return DirectResponse::redirect(StatusCode::MOVED_PERMANENTLY, format!("{path}/{query}"));
-    }
-    DirectResponse::redirect(StatusCode::MOVED_PERMANENTLY, format!("{scheme}://{host}{path}/{query}"))
+    DirectResponse::redirect(StatusCode::MOVED_PERMANENTLY, format!("{origin}{path}/{query}"))
 }
 
 /// A count shared by all views.

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use cluster::Key;
+
 use super::ingress_list::{IngressList, IngressSides};
 use crate::affinity::Affinity;
-use crate::annotations::AffinitySettings;
+use crate::annotations::{AffinitySettings, LoadBalance};
 
 /// The Ingresses that use an upstream.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +14,15 @@ pub(super) struct UpstreamUsers {
     pub(super) all: IngressList,
     /// The affinity of the first Ingress that has one. Rules without an affinity read its cookie and set none.
     pub(super) shared_affinity: Option<Arc<Affinity>>,
+    /// `None` if no Ingress has an annotation about balancing.
+    pub(super) balance: Option<ServiceBalance>,
+}
+
+/// The annotations about balancing of the first Ingress with an upstream. They apply to the rules of all others.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ServiceBalance {
+    pub(super) ingress: Key,
+    pub(super) settings: Option<LoadBalance>,
 }
 
 impl UpstreamUsers {
@@ -27,6 +38,16 @@ impl UpstreamUsers {
         let shared_affinity = first
             .and_then(|parsed| parsed.settings.values.get::<AffinitySettings>())
             .and_then(|affinity| affinity.cookie.clone());
-        Some(Self { all, shared_affinity })
+        let balance = all.first(|traits| traits.balances).and_then(|_| {
+            let first = all.iter().next()?;
+            let (ingress, settings) = (first.ingress.key.clone(), first.settings.values.get().cloned());
+            Some(ServiceBalance { ingress, settings })
+        });
+        Some(Self { all, shared_affinity, balance })
+    }
+
+    /// What the rules of all users depend on.
+    pub(super) fn shared(&self) -> (Option<&Arc<Affinity>>, Option<&ServiceBalance>) {
+        (self.shared_affinity.as_ref(), self.balance.as_ref())
     }
 }

@@ -1,5 +1,7 @@
 //! Canary, affinity and balancing in tables; names in brackets are e2e files of ingress-nginx.
 
+mod shares;
+
 use std::collections::HashSet;
 
 use super::*;

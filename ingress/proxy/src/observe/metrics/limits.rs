@@ -28,6 +28,8 @@ pub(crate) struct LimitMetrics {
     pub(crate) passwords: PasswordMetrics,
     /// Responses of authentication servers.
     pub(crate) subrequest_cache: SubrequestCacheMetrics,
+    /// Copies of requests for `mirror-target`.
+    pub(crate) mirror: MirrorMetrics,
     /// Encoders of compressed responses that got no memory.
     pub(crate) not_compressed: Counter,
     /// Bytes in buffers, of all workers.
@@ -56,6 +58,17 @@ pub(crate) struct SubrequestCacheMetrics {
     pub(crate) evicted: Counter,
 }
 
+/// Copies of requests, by outcome.
+#[derive(Clone)]
+pub(crate) struct MirrorMetrics {
+    /// The server has responded.
+    pub(crate) sent: Counter,
+    /// It has not.
+    pub(crate) failed: Counter,
+    /// The copy was not sent: too many were open, or the body was too long or incomplete.
+    pub(crate) dropped: Counter,
+}
+
 impl LimitMetrics {
     pub(crate) fn new(registry: &Registry) -> Self {
         let closed = registry.counters(
@@ -76,6 +89,11 @@ impl LimitMetrics {
         let subrequest_cache = registry.counters(
             "portolan_auth_cache_total",
             "Responses of authentication servers (auth-cache-key), by whether they were found (hit), not found (miss), or forgotten to make room (evicted).",
+            ["outcome"],
+        );
+        let mirror = registry.counters(
+            "portolan_mirror_requests_total",
+            "Copies of requests (mirror-target), by whether the server responded (sent), did not (failed), or was not asked because too many copies were open or the body was too long or incomplete (dropped).",
             ["outcome"],
         );
         let buffered = Arc::new(AtomicU64::new(0));
@@ -105,6 +123,11 @@ impl LimitMetrics {
                 hits: subrequest_cache.with(["hit"]),
                 misses: subrequest_cache.with(["miss"]),
                 evicted: subrequest_cache.with(["evicted"]),
+            },
+            mirror: MirrorMetrics {
+                sent: mirror.with(["sent"]),
+                failed: mirror.with(["failed"]),
+                dropped: mirror.with(["dropped"]),
             },
             not_compressed: registry.counter(
                 "portolan_compression_refused_total",

@@ -17,7 +17,7 @@ async fn answer(text: &str, is_head: bool) -> Result<(u16, String, bool), String
     let (mut connection, mut far) = connection(server(1));
     far.write_all(text.replace('\n', "\r\n").as_bytes()).await.unwrap();
     far.shutdown().await.unwrap();
-    let response = connection.send(b"GET / HTTP/1.1\r\n\r\n", is_head).await;
+    let response = connection.send(b"GET / HTTP/1.1\r\n\r\n", b"", is_head).await;
     let response = response.map_err(|error| error.to_string())?;
     let body = String::from_utf8(response.body.to_vec()).unwrap();
     Ok((response.status.as_u16(), body, connection.is_reusable))
@@ -69,7 +69,7 @@ async fn the_fields_of_the_connection_are_left_out() {
     let text = "HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nX-User: ann\r\nX-Accel-Expires: 5\r\nServer: x\r\n\
                 Content-Length: 0\r\n\r\n";
     far.write_all(text.as_bytes()).await.unwrap();
-    let response = connection.send(b"GET / HTTP/1.1\r\n\r\n", false).await.unwrap();
+    let response = connection.send(b"GET / HTTP/1.1\r\n\r\n", b"", false).await.unwrap();
     let mut names: Vec<_> = response.headers.keys().map(http::HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["content-length", "x-accel-expires", "x-user"]);
@@ -81,13 +81,13 @@ async fn a_connection_serves_one_request_after_another() {
     for _ in 0..2 {
         assert!(connection.is_quiet());
         far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
-        assert_eq!(connection.send(b"GET / HTTP/1.1\r\n\r\n", false).await.unwrap().body, "ok");
+        assert_eq!(connection.send(b"GET / HTTP/1.1\r\n\r\n", b"", false).await.unwrap().body, "ok");
         assert!(connection.is_reusable);
     }
     assert_eq!(connection.served, 2);
     drop(far);
     assert!(!connection.is_quiet());
-    let error = connection.send(b"GET / HTTP/1.1\r\n\r\n", false).await.unwrap_err();
+    let error = connection.send(b"GET / HTTP/1.1\r\n\r\n", b"", false).await.unwrap_err();
     assert!(matches!(error, SubrequestError::Closed), "{error}");
     assert!(!connection.is_reusable);
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, SET_COOKIE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
-use ingress_wire::head::{HeaderField, NameClass};
-use ingress_wire::known_header::KnownHeader;
+use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use ingress_wire::head::NameClass;
 
 use super::settings::ExternalAuth;
 use crate::annotations::Rule;
 use crate::annotations::client_identity::FullForwardedFor;
+use crate::annotations::subrequest_fields::{self, list, of_client};
 use crate::annotations::template::RuleText;
 use crate::exchange::Exchange;
 use crate::path::encode_unsafe;
@@ -78,8 +78,7 @@ impl ExternalAuthRule {
     fn subrequest(&self, exchange: &Exchange, services: &dyn Services) -> Option<Subrequest> {
         let url: Uri = encode_unsafe(&self.url.value(exchange)).parse().ok()?;
         let host = url.host().filter(|host| !host.is_empty())?;
-        let mut headers = HeaderMap::with_capacity(32);
-        self.copy_fields(exchange, &mut headers);
+        let mut headers = of_client(exchange, self.names);
         let target = exchange.request_target();
         let address = exchange.client_ip().to_string();
         let original = format!("{}://{}{target}", exchange.scheme.as_str(), exchange.authority());
@@ -89,7 +88,7 @@ impl ExternalAuthRule {
             true => full_forwarded_for(exchange),
         };
         let mut set = |name: &'static str, value: &[u8]| {
-            set(&mut headers, HeaderName::from_static(name), value);
+            subrequest_fields::set(&mut headers, HeaderName::from_static(name), value);
         };
         // As in ingress-nginx, without the port.
         set("host", host.as_bytes());
@@ -111,7 +110,7 @@ impl ExternalAuthRule {
             }
         }
         for (name, value) in &self.set_headers {
-            self::set(&mut headers, name.clone(), &value.bytes(exchange));
+            subrequest_fields::set(&mut headers, name.clone(), &value.bytes(exchange));
         }
         let cache = self.cache.as_ref().map(|cache| CacheRule {
             key: format!("{}{}", cache.prefix, cache.key.value(exchange)),
@@ -120,35 +119,13 @@ impl ExternalAuthRule {
         Some(Subrequest {
             method: self.method.clone().unwrap_or(Method::GET),
             url,
-            headers: fields(headers),
+            headers: list(headers),
+            body: None,
             timeout: self.timeout,
             cache,
             keep_alive: self.keep_alive,
             allow_local: self.allow_local,
         })
-    }
-
-    /// Copies the client's fields, apart from those of the connection and the body.
-    fn copy_fields(&self, exchange: &Exchange, headers: &mut HeaderMap) {
-        let mut cookies = Vec::new();
-        for field in exchange.request.head().fields() {
-            let HeaderField { known, class, name, value } = field;
-            if class > self.names || is_of_connection(name) {
-                continue;
-            }
-            if known == Some(KnownHeader::Cookie) {
-                // HTTP/2 clients may send several; HTTP/1.1 requires one (RFC 9113 §8.2.3).
-                if !cookies.is_empty() {
-                    cookies.extend_from_slice(b"; ");
-                }
-                cookies.extend_from_slice(value);
-            } else if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-            {
-                headers.append(name, value);
-            }
-        }
-        set(headers, http::header::COOKIE, &cookies);
     }
 }
 
@@ -158,51 +135,6 @@ fn full_forwarded_for(exchange: &Exchange) -> String {
     let mut all: Vec<String> = received.map(str::to_owned).collect();
     all.push(exchange.connected_ip().to_string());
     all.join(", ")
-}
-
-/// Replaces all fields of a name; an empty value removes them.
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &[u8]) {
-    match HeaderValue::from_bytes(value) {
-        Ok(value) if !value.is_empty() => {
-            headers.insert(name, value);
-        }
-        _ => {
-            headers.remove(name);
-        }
-    }
-}
-
-/// The fields as a list, `Host` first.
-fn fields(headers: HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    let mut fields = Vec::with_capacity(headers.len());
-    let mut last = None;
-    for (name, value) in headers {
-        // A field without a name has that of the one before.
-        last = name.or(last);
-        if let Some(name) = &last {
-            fields.push((name.clone(), value));
-        }
-    }
-    fields.sort_by_key(|(name, _)| *name != HOST);
-    fields
-}
-
-fn is_of_connection(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 12] = [
-        b"host",
-        b"connection",
-        b"content-length",
-        b"transfer-encoding",
-        b"te",
-        b"trailer",
-        b"keep-alive",
-        b"expect",
-        b"upgrade",
-        b"proxy",
-        b"proxy-connection",
-        b"http2-settings",
-    ];
-    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 impl AccessRule for ExternalAuthRule {

@@ -314,7 +314,12 @@ spec:
 #[test]
 fn annotations_change_the_location_of_redirects() {
     let world = TestCluster::with(
-        RouteOptions { watch_ingress_without_class: true, https_port: 8443, ..RouteOptions::default() },
+        RouteOptions {
+            watch_ingress_without_class: true,
+            http_port: 8080,
+            https_port: 8443,
+            ..RouteOptions::default()
+        },
         "
 metadata: {name: slash, annotations: {force-ssl-redirect: 'true', preserve-trailing-slash: 'true'}}
 spec: {rules: [{host: slash.example, paths: [[/, Prefix, web]]}]}
@@ -324,6 +329,9 @@ spec: {rules: [{host: port.example, paths: [[/, Prefix, web]]}]}
 ---
 metadata: {name: relative, annotations: {permanent-redirect: /new, relative-redirects: 'true'}}
 spec: {rules: [{host: relative.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: path, annotations: {permanent-redirect: /new, use-port-in-redirects: 'true'}}
+spec: {rules: [{host: path.example, paths: [[/, Prefix, web], [/dir/, Prefix, web]]}]}
 ---
 metadata: {name: dir, annotations: {relative-redirects: 'true'}}
 spec: {rules: [{host: dir.example, paths: [[/dir/, Prefix, web]]}]}
@@ -337,6 +345,9 @@ spec: {rules: [{host: dir.example, paths: [[/dir/, Prefix, web]]}]}
             ("slash.example/", "308 https://slash.example/"),
             ("port.example/a/", "308 https://port.example:8443/a"),
             ("relative.example/old", "301 /new"),
+            ("path.example:81/old", "301 http://path.example:8080/new"),
+            ("https://path.example/old", "301 https://path.example:8443/new"),
+            ("path.example/dir?q", "301 http://path.example:8080/dir/?q"),
             ("dir.example/dir", "301 /dir/"),
             ("dir.example/dir?q", "301 /dir/?q"),
         ],
