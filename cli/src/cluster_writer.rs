@@ -1,10 +1,11 @@
-//! Starts what writes to the cluster: the leader election, the status of Ingresses and Events.
+//! Starts what writes to the cluster: the leader election, the status of Ingresses, Events, and the admission webhook.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ingress_controller::{ControllerThread, ControllerViews};
 use ingress_proxy::ProxyViews;
+use ingress_routes::RouteOptions;
 use sources::Cluster;
 
 use crate::args::IngressArgs;
@@ -27,10 +28,11 @@ impl ClusterWriter {
 /// Starts the controller.
 ///
 /// # Errors
-/// When its thread cannot be started.
+/// When its thread cannot be started, or the webhook has no address or certificate.
 pub fn start(
     origin: &ClusterOrigin,
     args: &IngressArgs,
+    routes: &RouteOptions,
     cluster: &Cluster,
     views: &ProxyViews,
     runtime: &Runtime,
@@ -42,11 +44,8 @@ pub fn start(
         let (table, pools, certs) = (table.load_full(), pools.load_full(), certs.load_full());
         table.problems(now).chain(pools.problems()).chain(certs.problems(now)).collect()
     };
-    let views = ControllerViews {
-        table: views.table.clone(),
-        problems: Arc::new(problems),
-        annotations_prefix: args.annotations_prefix.clone(),
-    };
+    let views =
+        ControllerViews { table: views.table.clone(), problems: Arc::new(problems), options: routes.clone() };
     let options = args.controller.clone();
     ControllerThread::start(
         access.clone(),
@@ -57,5 +56,5 @@ pub fn start(
         &runtime.reports,
     )
     .map(|controller| ClusterWriter(Some(controller)))
-    .map_err(|error| CommandError::outside(format!("cannot start the thread of the controller: {error}")))
+    .map_err(|error| CommandError::outside(error.to_string()))
 }

@@ -69,7 +69,8 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
     }
     let access = edge::access_log(args.log.json, runtime);
     other_controllers::follow(&origin(args), &cluster, &table_options(args), &options.controller, runtime);
-    let controller = cluster_writer::start(&origin(args), args, &cluster, &views, runtime)?;
+    let controller =
+        cluster_writer::start(&origin(args), args, &table_options(args), &cluster, &views, runtime)?;
     let proxy = start(options, views, access.clone(), runtime)?;
     let _health = pages.healthy(args, proxy.health());
     let result = tokio::select! {

@@ -93,7 +93,7 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
     }
     let access = edge::access_log(ingress_args.log.json, runtime);
     other_controllers::follow(&origin, &cluster, &table_options, &options.controller, runtime);
-    let controller = cluster_writer::start(&origin, ingress_args, &cluster, &views, runtime)?;
+    let controller = cluster_writer::start(&origin, ingress_args, &table_options, &cluster, &views, runtime)?;
     let proxy = ingress::start(options, views, access.clone(), runtime)?;
     let health = proxy.health();
     let ready = async {

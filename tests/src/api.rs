@@ -125,6 +125,14 @@ impl ApiClient {
         );
     }
 
+    /// Applies a JSON merge patch to the status of an object.
+    #[track_caller]
+    pub fn merge_status(&self, kind: &str, namespace: &str, name: &str, patch: &str) {
+        let patch = documents(patch).pop().expect("a patch").to_string();
+        let target = format!("{}/status", path(kind, namespace, name));
+        self.send_expecting_success("PATCH", &target, "application/merge-patch+json", patch.as_bytes());
+    }
+
     /// Deletes an object with a grace period of zero.
     #[track_caller]
     pub fn delete(&self, kind: &str, namespace: &str, name: &str) {

@@ -64,6 +64,11 @@
 {{- default (printf "%s-leader" (include "portolan.fullname" .)) (default .Values.controller.electionID (get $more "election-id")) -}}
 {{- end -}}
 
+{{/* The name of the webhook configuration, and of the Secret of its certificate. */}}
+{{- define "portolan.admissionName" -}}
+{{- printf "%s-admission" (include "portolan.fullname" . | trunc 53 | trimSuffix "-") -}}
+{{- end -}}
+
 {{/* namespace/name of the Service whose addresses are written to the status of Ingresses; empty for those of the Nodes, or fixed ones. */}}
 {{- define "portolan.publishService" -}}
 {{- $c := .Values.controller -}}

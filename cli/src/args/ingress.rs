@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use cluster::{Key, LabelSelector};
-use ingress_controller::{AddressSource, ControllerOptions, ElectionOptions, PodIdentity, StatusOptions};
+use ingress_controller::{
+    AddressSource, ControllerOptions, ElectionOptions, PodIdentity, StatusOptions, WebhookCertificateSource,
+    WebhookOptions,
+};
 use ingress_proxy::MetricsOptions;
 
 use super::flag::{Flag, FlagSupport, FlagValues, UnsupportedFlag};
@@ -179,8 +182,38 @@ fn controller(given: &FlagValues<'_>) -> Result<ControllerOptions, CommandError>
         controller_class: text("controller-class", "k8s.io/ingress-nginx"),
         election: (!given.on("disable-leader-election", false)).then_some(election),
         status: given.on("update-status", true).then_some(status),
+        webhook: webhook(given)?,
         sync_events: !given.on("disable-sync-events", false),
     })
+}
+
+/// Reads the flags of the admission webhook.
+fn webhook(given: &FlagValues<'_>) -> Result<Option<WebhookOptions>, CommandError> {
+    let Some(address) = given.text("validating-webhook") else { return Ok(None) };
+    let bad = || {
+        CommandError::usage(format!(
+            "--validating-webhook {address}: wanted an address such as :8443 or 127.0.0.1:8443"
+        ))
+    };
+    let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
+    let host = match host.trim_matches(['[', ']']) {
+        "" => None,
+        host => Some(host.parse().map_err(|_| bad())?),
+    };
+    let files = ["validating-webhook-certificate", "validating-webhook-key"].map(|name| given.text(name));
+    let certificate = match (files, given.text("validating-webhook-configuration")) {
+        ([Some(certificate), Some(key)], _) => {
+            WebhookCertificateSource::Files { certificate: certificate.into(), key: key.into() }
+        }
+        ([None, None], Some(configuration)) => WebhookCertificateSource::Own { configuration },
+        ([None, None], None) => WebhookCertificateSource::Temporary,
+        _ => {
+            return Err(CommandError::usage(
+                "--validating-webhook-certificate and --validating-webhook-key need each other",
+            ));
+        }
+    };
+    Ok(Some(WebhookOptions { host, port: port.parse().map_err(|_| bad())?, certificate }))
 }
 
 fn selector(text: String) -> Result<LabelSelector, CommandError> {
@@ -253,6 +286,11 @@ pub fn command() -> Command {
             .value_name("NAME")
             .help_heading(CLUSTER)
             .help("Context of the kubeconfig"),
+        Arg::new("validating-webhook-configuration")
+            .long("validating-webhook-configuration")
+            .value_name("NAME")
+            .help_heading("Admission webhook")
+            .help("ValidatingWebhookConfiguration whose caBundle is written, and Secret of the certificate, which is made and renewed here"),
         Arg::new("secrets")
             .long("secrets")
             .value_name("WHICH")

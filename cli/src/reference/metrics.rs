@@ -34,7 +34,7 @@ const ABSENT: &[(&str, &str)] = &[
     ),
     (
         "nginx_ingress_controller_check_success, nginx_ingress_controller_check_errors, nginx_ingress_controller_admission_*",
-        "the admission webhook is not served",
+        "no configuration is rendered and tested; `portolan_controller_admission_reviews_total` counts reviews",
     ),
     ("go_*", "there is no Go runtime"),
 ];

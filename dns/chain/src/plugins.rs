@@ -35,6 +35,8 @@ mod ready;
 mod reload;
 mod rewrite;
 mod root;
+mod shed;
+mod siit;
 mod template;
 mod timeouts;
 mod trace;
@@ -60,11 +62,13 @@ pub const PLUGINS: &[PluginEntry] = &[
     ready::ENTRY,
     health::ENTRY,
     pprof::ENTRY,
+    shed::ENTRY,
     prometheus::ENTRY,
     errors::ENTRY,
     log::ENTRY,
     local::ENTRY,
     dns64::ENTRY,
+    siit::ENTRY,
     any::ENTRY,
     chaos::ENTRY,
     loadbalance::ENTRY,
@@ -96,9 +100,7 @@ pub const NOT_BUILT: &[&str] = &[
     "grpc_server",
     "https",
     "https3",
-    "shed",
     "dnstap",
-    "siit",
     "tsig",
     "dnssec",
     "tls",

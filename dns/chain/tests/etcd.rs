@@ -417,6 +417,27 @@ async fn a_silent_etcd_takes_no_more_places_than_allowed() {
     assert!(served.metrics.text().contains("portolan_etcd_rejected_total 1"));
 }
 
+#[tokio::test]
+async fn with_shed_a_query_over_the_limit_gets_no_reply() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        ".:53 {{\nshed\netcd skydns.test {{\nendpoint http://{}\n}}\nwhoami\n}}",
+        silent.local_addr().unwrap()
+    );
+    let served = routes(&text).await.unwrap();
+    let question = Question::new("priority.skydns.test.", "SRV");
+    let waiting: Vec<_> = (0..64).map(|_| Box::pin(served.ask(&question))).collect();
+    let mut waiting = futures_util::future::join_all(waiting);
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    assert!(served.ask(&question).await.message.is_empty(), "it is dropped");
+    assert!(!served.ask(&Question::new("a.test.", "A")).await.message.is_empty());
+    let counted = served.metrics.text();
+    assert!(
+        counted.contains("coredns_shed_dropped_total{server=\"dns://:53\",reason=\"query\"} 1"),
+        "{counted}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_etcd_is_given_up_after_five_seconds() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

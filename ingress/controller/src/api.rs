@@ -31,6 +31,7 @@ pub(crate) struct Api(pub(crate) Client);
 /// The content types of bodies.
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(crate) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 
 impl Api {
     /// Reads an object; `None` if it does not exist.

@@ -1,5 +1,7 @@
 //! Takes part in the election of the leader: acquires the Lease, renews it, releases it.
 
+mod lease;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,8 +10,8 @@ use telemetry::metrics::Gauge;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use self::lease::{LeaseStep, LeaseView};
 use crate::api::{Api, ClusterRequestError};
-use crate::lease::{LeaseStep, LeaseView};
 use crate::options::{ElectionOptions, PodIdentity};
 use crate::problems::ProblemReport;
 

@@ -1,5 +1,7 @@
 //! Writes Events about Ingresses and other objects.
 
+mod correlator;
+
 use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasher;
 
@@ -12,8 +14,8 @@ use telemetry::Reports;
 use telemetry::metrics::Counter;
 use tokio::time::{Instant, sleep_until};
 
+use self::correlator::{Correlator, EventAction, EventText};
 use crate::api::{Api, MERGE_PATCH};
-use crate::correlator::{Correlator, EventAction, EventText};
 use crate::problems::ProblemReport;
 use crate::token_bucket::TokenBucket;
 

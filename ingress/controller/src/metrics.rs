@@ -8,6 +8,8 @@ pub struct ControllerMetrics {
     pub(crate) leader: Family<Gauge, 4>,
     /// Events that were not written.
     pub(crate) dropped_events: Counter,
+    /// Requests of the admission webhook, by result.
+    pub(crate) reviews: Family<Counter, 1>,
 }
 
 impl ControllerMetrics {
@@ -18,6 +20,11 @@ impl ControllerMetrics {
                 "nginx_ingress_controller_leader_election_status",
                 "Gauge reporting status of the leader election, 0 indicates follower, 1 indicates leader. 'name' is the string used to identify the lease",
                 ["controller_class", "controller_namespace", "controller_pod", "name"],
+            ),
+            reviews: registry.counters(
+                "portolan_controller_admission_reviews_total",
+                "Requests of the admission webhook, by result: admitted, refused, failed (no AdmissionReview that could be read).",
+                ["result"],
             ),
             dropped_events: registry.counter(
                 "portolan_controller_events_dropped_total",

@@ -1,5 +1,7 @@
 //! The options of the controller, named after ingress-nginx's flags.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cluster::{Key, LoadBalancerAddress};
@@ -17,6 +19,8 @@ pub struct ControllerOptions {
     pub election: Option<ElectionOptions>,
     /// The status of Ingresses; `None` with `--update-status=false`.
     pub status: Option<StatusOptions>,
+    /// The admission webhook (`--validating-webhook`).
+    pub webhook: Option<WebhookOptions>,
     /// `Sync` Events are written (not `--disable-sync-events`).
     pub sync_events: bool,
 }
@@ -79,5 +83,44 @@ impl AddressSource {
     /// Parses `--publish-status-address`: addresses and host names separated by commas.
     pub fn fixed(list: &str) -> Self {
         Self::Fixed(addresses::of_list(list))
+    }
+}
+
+/// The admission webhook.
+#[derive(Clone, Debug)]
+pub struct WebhookOptions {
+    /// The host of `--validating-webhook`; `None` for all addresses.
+    pub host: Option<IpAddr>,
+    /// Its port.
+    pub port: u16,
+    /// Its certificate.
+    pub certificate: WebhookCertificateSource,
+}
+
+/// Where the certificate of the admission webhook comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebhookCertificateSource {
+    /// `--validating-webhook-certificate` and `--validating-webhook-key`: files, which are read again when they change.
+    Files {
+        /// PEM.
+        certificate: PathBuf,
+        /// PEM.
+        key: PathBuf,
+    },
+    /// `--validating-webhook-configuration`: made here, kept in the Secret of this name, and written as `caBundle` into this configuration.
+    Own {
+        /// The name of the ValidatingWebhookConfiguration and of the Secret.
+        configuration: String,
+    },
+    /// Neither: one that nobody trusts.
+    Temporary,
+}
+
+impl WebhookOptions {
+    /// The addresses to listen on.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        let hosts = self.host.map_or(all.to_vec(), |host| vec![host]);
+        hosts.into_iter().map(|host| SocketAddr::new(host, self.port)).collect()
     }
 }

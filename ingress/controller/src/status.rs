@@ -1,5 +1,8 @@
 //! Writes the addresses into the status of Ingresses.
 
+pub(crate) mod publish;
+pub(crate) mod status_loop;
+
 use std::time::Duration;
 
 use cluster::{Key, LoadBalancerAddress};

@@ -1,25 +1,21 @@
 //! What the leader does until it no longer is: it keeps the status of Ingresses current and writes Events.
 
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{
-    Current, IngressStatus, Key, Kind, Kinds, LoadBalancerAddress, ObjectChange, Projection, Snapshot,
-};
-use foldhash::fast::RandomState;
+use cluster::{Current, IngressStatus, Key, Kind, Kinds, ObjectChange, Projection, Snapshot};
 use sources::Cluster;
 use telemetry::Reports;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::api::Api;
+use crate::changed_ingresses::ChangedIngresses;
 use crate::events::EventWriter;
-use crate::options::{ControllerOptions, StatusOptions};
+use crate::options::ControllerOptions;
 use crate::problems::ProblemReport;
-use crate::publish::{PublishError, Publisher};
 use crate::status::StatusWriter;
+use crate::status::publish::Publisher;
+use crate::status::status_loop::StatusLoop;
 use crate::views::ControllerViews;
 
 /// Changes within this period are handled together.
@@ -34,69 +30,6 @@ const EVENTS_AT_ONCE: usize = 100;
 /// Ingresses that existed when the process started get a `Sync` Event if it becomes the leader within this time; after a failover they
 /// are not new.
 const START: Duration = Duration::from_secs(60);
-
-type Keys = HashSet<Key, RandomState>;
-
-/// Ingresses that changed while this process is the leader.
-#[derive(Default)]
-pub(crate) struct ChangedIngresses {
-    is_leader: AtomicBool,
-    keys: Mutex<ChangedKeys>,
-    status: Notify,
-    events: Notify,
-}
-
-#[derive(Default)]
-struct ChangedKeys {
-    status: Keys,
-    spec: Keys,
-}
-
-impl ChangedIngresses {
-    /// Records the changes of a cluster from now on.
-    pub(crate) fn follow(cluster: &Cluster) -> Arc<Self> {
-        let changed = Arc::new(Self::default());
-        let observer = changed.clone();
-        cluster.observe(move |_, touched| observer.record(touched));
-        changed
-    }
-
-    /// Runs on the thread of the watch cache.
-    fn record(&self, touched: &[ObjectChange]) {
-        if !self.is_leader.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut keys = self.lock();
-        for one in touched {
-            match one {
-                ObjectChange::Ingress(change) if change.after.is_some() => {
-                    keys.spec.insert(one.summary().0);
-                    keys.status.insert(one.summary().0);
-                }
-                ObjectChange::IngressStatus(change) if change.after.is_some() => {
-                    keys.status.insert(one.summary().0);
-                }
-                _ => {}
-            }
-        }
-        drop(keys);
-        self.status.notify_one();
-        self.events.notify_one();
-    }
-
-    fn set_leader(&self, is_leader: bool) {
-        self.is_leader.store(is_leader, Ordering::Relaxed);
-        *self.lock() = ChangedKeys::default();
-    }
-
-    fn take(&self, of: impl Fn(&mut ChangedKeys) -> &mut Keys) -> Keys {
-        std::mem::take(of(&mut self.lock()))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, ChangedKeys> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Keeps the kind watched while its view is held.
 struct StatusIndex;
@@ -143,7 +76,7 @@ impl Term {
             .as_ref()
             .map(|status| Publisher::new(api.clone(), status.addresses.clone(), options.pod.clone()));
         Self {
-            changed: ChangedIngresses::follow(&cluster),
+            changed: ChangedIngresses::follow(&cluster, options.status.is_some()),
             cluster,
             views,
             writer: StatusWriter::new(api.clone()),
@@ -160,7 +93,7 @@ impl Term {
     /// Does the work of the leader until the future is dropped.
     pub(crate) async fn lead(&mut self) {
         self.changed.set_leader(true);
-        let _leading = scopeguard(self.changed.clone());
+        let _leading = recording(self.changed.clone());
         // The statuses are watched for Events as well, which need the uid of an Ingress.
         self.watched = Some(self.cluster.project(StatusIndex));
         self.listed().await;
@@ -229,8 +162,8 @@ impl Term {
     }
 }
 
-/// Ends the recording of changes with the term.
-fn scopeguard(changed: Arc<ChangedIngresses>) -> impl Drop {
+/// Ends the recording of changes when it is dropped.
+fn recording(changed: Arc<ChangedIngresses>) -> impl Drop {
     struct Leading(Arc<ChangedIngresses>);
     impl Drop for Leading {
         fn drop(&mut self) {
@@ -238,102 +171,6 @@ fn scopeguard(changed: Arc<ChangedIngresses>) -> impl Drop {
         }
     }
     Leading(changed)
-}
-
-/// Keeps the status of Ingresses current.
-struct StatusLoop<'t> {
-    cluster: &'t Cluster,
-    views: &'t ControllerViews,
-    options: &'t StatusOptions,
-    changed: &'t ChangedIngresses,
-    writer: &'t StatusWriter,
-    report: &'t ProblemReport,
-}
-
-impl StatusLoop<'_> {
-    async fn run(&self, publisher: &mut Publisher) {
-        let interval = self.options.interval.max(StatusOptions::MIN_INTERVAL);
-        let mut known: Option<Vec<LoadBalancerAddress>> = None;
-        let mut was_empty = false;
-        let mut written = Keys::default();
-        let mut next = Instant::now();
-        loop {
-            tokio::select! {
-                () = sleep_until(next) => {
-                    match publisher.addresses().await {
-                        // A Service may be without addresses for a moment, and tools like external-dns act on the status at once.
-                        Ok(found) if found.is_empty() && (known.is_none() || !was_empty) => was_empty = true,
-                        Ok(found) => {
-                            was_empty = found.is_empty();
-                            known = Some(found);
-                        }
-                        // Outside of a Pod nobody has asked for addresses.
-                        Err(PublishError::NoPod) => {
-                            self.report.solved();
-                            next = Instant::now() + interval;
-                            continue;
-                        }
-                        Err(error) => {
-                            self.report.problem(format!("the addresses for the status of Ingresses are not known: {error}"));
-                            next = Instant::now() + StatusOptions::MIN_INTERVAL;
-                            continue;
-                        }
-                    }
-                    next = Instant::now() + if known.is_some() { interval } else { StatusOptions::MIN_INTERVAL };
-                    written.clear();
-                    if let Some(addresses) = &known {
-                        self.write(self.differing(addresses), addresses).await;
-                    }
-                }
-                () = self.changed.status.notified() => {
-                    sleep(DELAY).await;
-                    let keys = self.changed.take(|keys| &mut keys.status);
-                    if let Some(addresses) = known.as_ref().filter(|addresses| !addresses.is_empty()) {
-                        let keys: Vec<_> = keys.into_iter().filter(|key| !written.contains(key)).collect();
-                        let empty = self.without_addresses(keys);
-                        written.extend(empty.iter().cloned());
-                        self.write(empty, addresses).await;
-                    }
-                }
-            }
-        }
-    }
-
-    async fn write(&self, keys: Vec<Key>, addresses: &[LoadBalancerAddress]) {
-        if keys.is_empty() {
-            return;
-        }
-        let outcome = self.writer.write(keys, addresses).await;
-        tracing::info!("the status of {} Ingresses is written", outcome.written);
-        match outcome.failed {
-            None => self.report.solved(),
-            Some(error) => self.report.failed(&error, "the status of Ingresses is not current"),
-        }
-    }
-
-    /// Ingresses that have other addresses; those without any come first.
-    fn differing(&self, addresses: &[LoadBalancerAddress]) -> Vec<Key> {
-        let table = self.views.table.load_full();
-        let mut keys = self.cluster.read(|snapshot| {
-            let statuses = snapshot.iter::<IngressStatus>();
-            let others = statuses.filter(|status| *status.addresses != *addresses && table.has(&status.key));
-            others.map(|status| (!status.addresses.is_empty(), status.key.clone())).collect::<Vec<_>>()
-        });
-        keys.sort_by_key(|(has_addresses, _)| *has_addresses);
-        keys.into_iter().map(|(_, key)| key).collect()
-    }
-
-    /// Those of some Ingresses that have no addresses.
-    fn without_addresses(&self, mut keys: Vec<Key>) -> Vec<Key> {
-        let table = self.views.table.load_full();
-        keys.retain(|key| table.has(key));
-        self.cluster.read(|snapshot| {
-            keys.retain(|key| {
-                snapshot.get::<IngressStatus>(key).is_some_and(|status| status.addresses.is_empty())
-            });
-        });
-        keys
-    }
 }
 
 async fn write_events(
@@ -359,13 +196,13 @@ async fn write_events(
             let table = views.table.load_full();
             synced.drain(..).filter(|key| table.has(key)).for_each(|key| events.sync(key));
         }
-        events.problems((views.problems)(), &views.annotations_prefix);
+        events.problems((views.problems)(), &views.options.annotations_prefix);
         if !events.write(EVENTS_AT_ONCE, uid).await {
             tokio::select! {
                 () = changed.events.notified() => sleep(DELAY).await,
                 () = sleep(PROBLEM_INTERVAL) => {}
             }
         }
-        synced = changed.take(|keys| &mut keys.spec).into_iter().collect();
+        synced = changed.take_for_events().into_iter().collect();
     }
 }

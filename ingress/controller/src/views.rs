@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cluster::Current;
-use ingress_routes::{RouteTable, RoutingProblem};
+use ingress_routes::{RouteOptions, RouteTable, RoutingProblem};
 
 /// The views that the controller reads.
 #[derive(Clone)]
@@ -12,6 +12,6 @@ pub struct ControllerViews {
     pub table: Current<RouteTable>,
     /// The current problems of all views.
     pub problems: Arc<dyn Fn() -> Vec<RoutingProblem> + Send + Sync>,
-    /// `--annotations-prefix`.
-    pub annotations_prefix: String,
+    /// The options of the routes.
+    pub options: RouteOptions,
 }

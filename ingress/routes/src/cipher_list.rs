@@ -110,7 +110,8 @@ pub(crate) fn parse(list: &str) -> Option<CipherList> {
         if operator == Some('@') {
             let command;
             (command, rest) = rest.split_at(rest.find(is_separator).unwrap_or(rest.len()));
-            match command.split('+').next()? {
+            // What follows a command up to the separator is ignored.
+            match &command[..word_length(command)] {
                 // Those of 256 bits before those of 128.
                 "STRENGTH" => selection.0.sort_by_key(|(suite, _)| suite.name.contains("128")),
                 level => {
@@ -122,7 +123,7 @@ pub(crate) fn parse(list: &str) -> Option<CipherList> {
         }
         let words;
         (words, rest) = rest.split_at(element_length(rest)?);
-        let is_meant = |suite: &Suite| words.split('+').all(|word| is_selected_by(suite, word));
+        let is_meant = |suite: &Suite| is_selected_by(suite, words);
         match operator {
             Some('!') => selection.0.retain(|(suite, _)| !is_meant(suite)),
             Some('-') => selection.remove(is_meant),
@@ -148,13 +149,29 @@ fn is_separator(character: char) -> bool {
 
 /// The length of words between plus signs at the start of a text. `None` if a word is empty.
 fn element_length(text: &str) -> Option<usize> {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'=');
-    let length = text.bytes().take_while(|byte| is_word(*byte) || *byte == b'+').count();
-    text[..length].split('+').all(|word| !word.is_empty()).then_some(length)
+    let mut length = 0;
+    loop {
+        let word = word_length(&text[length..]);
+        length += word;
+        match text.as_bytes().get(length) {
+            _ if word == 0 => return None,
+            Some(b'+') => length += 1,
+            _ => return Some(length),
+        }
+    }
 }
 
-fn is_selected_by(suite: &Suite, word: &str) -> bool {
-    word == suite.name || ALL.contains(&word) || suite.words.contains(&word)
+/// The length of a word at the start of a text.
+fn word_length(text: &str) -> usize {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'=');
+    text.bytes().take_while(is_word).count()
+}
+
+/// Whether every word selects a suite. To OpenSSL `FIPS` and `HIGH` are strengths, and no suite has both.
+fn is_selected_by(suite: &Suite, words: &str) -> bool {
+    let has = |name: &str| words.split('+').any(|word| word == name);
+    let is_one = |word: &str| word == suite.name || ALL.contains(&word) || suite.words.contains(&word);
+    words.split('+').all(is_one) && !(has("FIPS") && has("HIGH"))
 }
 
 #[cfg(test)]
@@ -169,6 +186,7 @@ mod tests {
         ("HIGH:!aNULL:!MD5", "ECDSA-AES256 RSA-AES256 ECDSA-CHACHA20 RSA-CHACHA20 ECDSA-AES128 RSA-AES128"),
         ("kEECDH:FOO", "ECDSA-AES256 RSA-AES256 ECDSA-CHACHA20 RSA-CHACHA20 ECDSA-AES128 RSA-AES128"),
         ("FIPS", "ECDSA-AES256 RSA-AES256 ECDSA-AES128 RSA-AES128"),
+        ("FIPS+HIGH:CHACHA20", "ECDSA-CHACHA20 RSA-CHACHA20"),
         ("HIGH:!FIPS", "ECDSA-CHACHA20 RSA-CHACHA20"),
         ("aRSA", "RSA-AES256 RSA-CHACHA20 RSA-AES128"),
         ("AES128+ECDHE+aRSA", "RSA-AES128"),
@@ -195,6 +213,7 @@ mod tests {
             "ECDSA-CHACHA20 RSA-CHACHA20 ECDSA-AES256 RSA-AES256 ECDSA-AES128 RSA-AES128",
         ),
         ("@SECLEVEL=4:ALL", "ECDSA-AES256 RSA-AES256 ECDSA-CHACHA20 RSA-CHACHA20"),
+        ("FIPS@SECLEVEL=4!aRSA", "ECDSA-AES256 RSA-AES256"),
         ("AES128:@SECLEVEL=1", "ECDSA-AES128 RSA-AES128"),
         ("DEFAULT:-AES", "ECDSA-CHACHA20 RSA-CHACHA20"),
         ("DEFAULT+AES", "ECDSA-CHACHA20 RSA-CHACHA20 ECDSA-AES256 RSA-AES256 ECDSA-AES128 RSA-AES128"),
@@ -229,6 +248,19 @@ mod tests {
             let name = |number| SUITES.iter().find(|suite| suite.number == number).unwrap().name;
             let short = |number| name(number).splitn(4, '-').skip(1).take(2).collect::<Vec<_>>().join("-");
             assert_eq!(suites.into_iter().map(short).collect::<Vec<_>>().join(" "), *selected, "{list}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_selects_each_suite_once_or_none(
+            list in "(ALL|DEFAULT|AES|CHACHA20|aRSA|@STRENGTH|@SECLEVEL=[0-9]|[+!@:, =\\-\"\u{e9}]){0,12}"
+        ) {
+            let mut suites = parse(&list).map(|list| list.suites).unwrap_or_default();
+            let count = suites.len();
+            suites.sort_unstable();
+            suites.dedup();
+            proptest::prop_assert_eq!(suites.len(), count);
         }
     }
 

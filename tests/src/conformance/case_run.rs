@@ -1,5 +1,6 @@
 //! One case: its objects and Pods, a `portolan ingress` of its own, its steps.
 
+mod controller;
 mod shutdown;
 
 use std::collections::BTreeMap;
@@ -170,6 +171,7 @@ impl CaseRun<'_> {
             &format!("--http-port={}", PROXY.http),
             &format!("--https-port={}", PROXY.https),
             &format!("--healthz-port={HEALTH_PORT}"),
+            &format!("--validating-webhook=:{WEBHOOK_PORT}"),
         ]
         .map(str::to_owned)
         .to_vec();
@@ -177,7 +179,8 @@ impl CaseRun<'_> {
             words.push(self.replaced(flag)?.as_str().ok_or("a flag that is not text")?.to_owned());
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let mut portolan = self.stage.run(&words, &[]);
+        self.remove_lease();
+        let mut portolan = self.stage.run_with(&words, &[], &[("POD_NAMESPACE", controller::NAMESPACE)]);
         portolan.wait_for_page(HEALTH_PORT, "/healthz");
         self.portolan = Some(portolan);
         Ok(())
@@ -257,6 +260,11 @@ impl CaseRun<'_> {
             "metrics",
             "shutdown",
             "parallel",
+            "admission",
+            "status",
+            "events",
+            "patch_status",
+            "api_server",
         ];
         let known: Vec<&str> = actions.iter().copied().chain(["expect", "note"]).collect();
         known_keys(&step, &known)?;
@@ -303,6 +311,11 @@ impl CaseRun<'_> {
                 let portolan = self.portolan.as_ref().ok_or("portolan has been stopped")?;
                 return eventually(self.settle, || has_sample(&portolan.metrics(), &expect["sample"]));
             }
+            "admission" => return self.admission(value, expect),
+            "status" => return self.status(value, expect),
+            "events" => return self.events(value, expect),
+            "patch_status" => self.patch_status(value)?,
+            "api_server" => self.api_server(value)?,
             "shutdown" => return self.shutdown(value, expect),
             "parallel" => return self.parallel(value.as_array().ok_or("parallel takes a list")?),
             other => return Err(format!("the harness has no step {other:?}")),

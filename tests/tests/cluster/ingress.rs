@@ -185,6 +185,12 @@ pub(crate) fn requests_are_served_over_http_and_tls(node: &mut ClusterNode) {
     let service = ensure_ingress(node);
     let response = wait_for_route(address(&service, 80), "shop.example");
     assert!(response.text().contains("GET shop.example/ by web-"), "{}", response.text());
+    wait::until("the address of the Service in the status of the Ingress", POD_TIMEOUT, || {
+        match node.field(SHOP, "ingress/web", "{.status.loadBalancer.ingress[0].ip}") {
+            found if found == service => Ok(()),
+            found => Err(found),
+        }
+    });
     let missing = http::get(address(&service, 80), "none.example", "/").expect("unknown hosts are answered");
     assert_eq!(missing.status, 404);
     let trust = ensure_tls(node, &service);

@@ -179,3 +179,69 @@ pub(crate) fn events_say_what_is_served_and_what_is_not(stage: &mut Stage) {
     });
     assert!(portolan.stop().success());
 }
+
+/// The API server asks the webhook, with the certificate that the leader has made.
+pub(crate) fn the_api_server_refuses_what_the_webhook_refuses(stage: &mut Stage) {
+    prepare(stage, "webhook");
+    let api = &stage.plane.api;
+    api.apply(&ingress("webhook", "first", "hook.test", "/", "web"));
+    api.apply(
+        "
+apiVersion: v1
+kind: Service
+metadata: { name: hook, namespace: webhook }
+spec: { selector: { app: edge }, ports: [{ port: 8444 }] }
+",
+    );
+    let flags = ["--validating-webhook=:8444", "--validating-webhook-configuration=controller-webhook"];
+    let portolan = replica(stage, "webhook", "edge-1", 8180, &flags);
+    api.apply(
+        "
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: { name: controller-webhook }
+webhooks:
+- name: validate.nginx.ingress.kubernetes.io
+  rules: [{ apiGroups: [networking.k8s.io], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [ingresses] }]
+  failurePolicy: Fail
+  sideEffects: None
+  admissionReviewVersions: [v1]
+  namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: webhook } }
+  clientConfig: { service: { name: hook, namespace: webhook, path: /networking/v1/ingresses, port: 8444 } }
+",
+    );
+    let admitted = wait::until("the webhook to be trusted", Duration::from_secs(40), || {
+        let response = api.try_apply(&annotated(
+            &ingress("webhook", "second", "second.hook.test", "/", "web"),
+            "nginx.ingress.kubernetes.io/rewrite-traget: /x",
+        ));
+        if response.status == 201 { Ok(response) } else { Err(response.text()) }
+    });
+    let warning = admitted.header("warning").unwrap_or_default();
+    assert!(warning.contains("did you mean rewrite-target?"), "{warning}");
+    let secret = api.read("Secret", "webhook", "controller-webhook").expect("the certificate is kept");
+    assert_eq!(secret["type"], "kubernetes.io/tls");
+
+    for (manifest, wanted) in [
+        (
+            ingress("webhook", "other", "hook.test", "/", "web"),
+            "host \\\"hook.test\\\" and path \\\"/\\\" are already defined in Ingress webhook/first",
+        ),
+        (
+            annotated(
+                &ingress("webhook", "other", "other.hook.test", "/", "web"),
+                "nginx.ingress.kubernetes.io/configuration-snippet: return 200",
+            ),
+            "nginx.ingress.kubernetes.io/configuration-snippet: raw nginx text is not allowed",
+        ),
+    ] {
+        let response = api.try_apply(&manifest);
+        assert_eq!(response.status, 400, "{}", response.text());
+        assert!(response.text().contains(wanted), "{}", response.text());
+        assert!(api.read("Ingress", "webhook", "other").is_none());
+    }
+    // An Ingress may be changed where it is not at fault.
+    assert_eq!(api.try_apply(&ingress("webhook", "first", "hook.test", "/", "other")).status, 200);
+    api.delete("ValidatingWebhookConfiguration", "", "controller-webhook");
+    assert!(portolan.stop().success());
+}

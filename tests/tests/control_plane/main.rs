@@ -77,6 +77,7 @@ const CASES: &[Case<Stage>] = cases![
     ingress_auth::a_dead_authentication_server_lets_nothing_pass,
     controller::addresses_are_written_kept_and_removed_by_the_last_pod,
     controller::another_replica_follows_a_leader_that_ends,
+    controller::the_api_server_refuses_what_the_webhook_refuses,
     controller::events_say_what_is_served_and_what_is_not,
     ingress_globals::a_guard_in_the_config_map_closes_and_opens_routes_live,
     ingress_globals::a_config_map_that_may_not_be_read_keeps_the_edge_from_serving,

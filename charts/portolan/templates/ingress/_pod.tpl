@@ -41,6 +41,10 @@
 {{- if $c.reportNodeInternalIp }}
 - --report-node-internal-ip-address=true
 {{- end }}
+{{- if and $c.admissionWebhooks.enabled (not (hasKey $more "validating-webhook")) }}
+- --validating-webhook=:{{ $c.admissionWebhooks.port }}
+- --validating-webhook-configuration={{ include "portolan.admissionName" . }}
+{{- end }}
 {{- if ne .Values.secrets.mode "all" }}
 - --secrets={{ .Values.secrets.mode }}
 {{- end }}
@@ -173,6 +177,11 @@ readOnlyRootFilesystem: {{ $image.readOnlyRootFilesystem }}
 {{- if $c.metrics.enabled }}
 - name: {{ $c.metrics.portName }}
   containerPort: {{ default $c.metrics.port (get $c.extraArgs "healthz-port") }}
+  protocol: TCP
+{{- end }}
+{{- if $c.admissionWebhooks.enabled }}
+- name: webhook
+  containerPort: {{ $c.admissionWebhooks.port }}
   protocol: TCP
 {{- end }}
 {{- range $protocol, $services := dict "tcp" .Values.tcp "udp" .Values.udp }}

@@ -103,9 +103,9 @@ pub const FLAG_GROUPS: &[FlagGroup] = &[
         flag("disable-sync-events", Bool, "false", "Do not write Sync Events", Honoured),
     ] },
     FlagGroup { heading: Some("Admission webhook"), flags: &[
-        flag("validating-webhook", Text, "", "Address of the admission webhook", differs(OnlyEmpty, "the admission webhook is not served: Ingresses are not validated, and with failurePolicy Fail they cannot be changed")),
-        flag("validating-webhook-certificate", Text, "", "Certificate file of the admission webhook", cosmetic(OnlyEmpty, "the admission webhook is not served")),
-        flag("validating-webhook-key", Text, "", "Key file of the admission webhook", cosmetic(OnlyEmpty, "the admission webhook is not served")),
+        flag("validating-webhook", Text, "", "Address of the admission webhook", Honoured),
+        flag("validating-webhook-certificate", Text, "", "Certificate file of the admission webhook", Honoured),
+        flag("validating-webhook-key", Text, "", "Key file of the admission webhook", Honoured),
         flag("disable-full-test", Bool, "false", "Validate only the new Ingress", NotNeeded),
     ] },
     FlagGroup { heading: Some("Metrics"), flags: &[

@@ -25,7 +25,7 @@ fn kubeconfig(stage: &Stage, namespace: &str, account: &str) -> String {
 }
 
 /// What is written, and what is read for that: resources and verbs.
-const WRITTEN: [(&str, &[&str]); 7] = [
+const WRITTEN: [(&str, &[&str]); 10] = [
     ("ingresses/status", &["update"]),
     ("events", &["create", "patch"]),
     ("leases", &["get", "update"]),
@@ -33,6 +33,9 @@ const WRITTEN: [(&str, &[&str]); 7] = [
     ("pods", &["get", "list"]),
     ("services", &["get"]),
     ("nodes", &["get"]),
+    ("secrets", &["get", "update"]),
+    ("secrets", &["create"]),
+    ("validatingwebhookconfigurations", &["get", "patch"]),
 ];
 
 /// The resources of the rules of a namespace's Roles and of a ClusterRole, `resource` or `namespace/resource`, which are listed and
@@ -58,7 +61,8 @@ fn allowed(stage: &Stage, release: &str, cluster_role: Option<&str>) -> BTreeSet
                     && rule["verbs"] == serde_json::json!(verbs)
             };
             if WRITTEN.iter().any(is_written) {
-                let is_named = matches!(rule["resources"][0].as_str(), Some("services"))
+                let named = ["services", "validatingwebhookconfigurations"];
+                let is_named = named.iter().any(|name| rule["resources"][0] == *name)
                     || rule["verbs"] == serde_json::json!(["get", "update"]);
                 assert_eq!(rule["resourceNames"].is_array(), is_named, "{rule}");
                 continue;
@@ -231,6 +235,7 @@ pub(crate) fn the_ingress_role_allows_what_is_asked_for_and_no_more(stage: &mut 
         ("scoped", "controller.scope.enabled=true,controller.scope.namespace=chart-other", true),
         ("tls", "secrets.mode=tls", true),
         ("elsewhere", "controller.configMapNamespace=chart-other", true),
+        ("checked", "controller.admissionWebhooks.enabled=true", true),
     ];
     for (release, set, has_cluster_role) in rows {
         let class = "controller.ingressClassResource.enabled=false";
@@ -334,10 +339,11 @@ pub(crate) fn one_process_serves_both_with_one_watch_of_each_kind(stage: &mut St
     let user = "system:serviceaccount:chart-roles:pair-portolan";
     compare(stage, user, &allowed, "combined");
     let lines = stage.plane.audit(user);
-    // A watch has two events, its begin and its end. Only ingress watches IngressClasses.
-    let events = |resource: &str| lines.iter().filter(|line| line.contains(&format!(" {resource} "))).count();
+    // A watch has two events, its begin and its end. Only ingress watches Secrets.
+    let events =
+        |resource: &str| lines.iter().filter(|line| line.starts_with(&format!("watch {resource} "))).count();
     for resource in ["services", "endpointslices", "namespaces"] {
-        assert_eq!(events(resource), events("ingressclasses"), "one watch of {resource}: {lines:?}");
+        assert_eq!(events(resource), events("secrets"), "one watch of {resource}: {lines:?}");
     }
     helm_output(stage, &["uninstall", "pair", "-n", "chart-roles"]);
 }

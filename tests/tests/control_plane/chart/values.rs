@@ -110,9 +110,11 @@ pub(crate) fn an_old_values_file_is_installed_and_its_keys_without_effect_are_li
     for key in ["controller.addHeaders", "controller.proxySetHeaders"] {
         assert!(!notes.contains(key), "{key} is honoured: {notes}");
     }
-    let key = "controller.admissionWebhooks.enabled:";
+    let key = "controller.admissionWebhooks.certManager.enabled:";
     assert!(different.contains(key), "{key} is missing: {different}");
-    for key in ["controller.service.omitClusterIP:", "podSecurityPolicy:"] {
+    for key in
+        ["controller.service.omitClusterIP:", "controller.admissionWebhooks.patch:", "podSecurityPolicy:"]
+    {
         assert!(idle.contains(key), "{key} is missing: {idle}");
     }
     let warnings = format!("{different}{idle}");

@@ -78,11 +78,16 @@ impl Publisher {
         }
     }
 
-    /// Whether another Pod of this workload exists. False outside of a Pod.
+    /// Whether another Pod of this workload goes on. False outside of a Pod. Pods that are ending do not count, so that the addresses are also
+    /// removed when all Pods end together.
     pub(crate) async fn has_other_pods(&mut self) -> Result<bool, ClusterRequestError> {
         let name = self.pod.name.clone();
         let pods = self.pods().await?.unwrap_or_default();
-        Ok(pods.iter().any(|pod| pod["metadata"]["name"] != name))
+        let goes_on = |pod: &&Value| {
+            let has_ended = ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == *phase);
+            pod["metadata"]["deletionTimestamp"].is_null() && !has_ended
+        };
+        Ok(pods.iter().filter(goes_on).any(|pod| pod["metadata"]["name"] != name))
     }
 
     /// The Pods of this workload; `None` outside of a Pod.
@@ -150,7 +155,9 @@ mod tests {
         assert_eq!(found, r#"[{"ip":"10.0.0.1"},{"ip":"10.0.0.2"}]"#);
         assert!(api.requests().iter().any(|request| request.ends_with("pods?labelSelector=app=edge")));
         assert!(publisher.has_other_pods().await.unwrap());
-        api.remove("/api/v1/namespaces/edge/pods/a-2");
+        let mut ending = pod("a-2", "n2", "y");
+        ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        api.put("/api/v1/namespaces/edge/pods/a-2", ending);
         api.remove("/api/v1/namespaces/edge/pods/a-3");
         assert!(!publisher.has_other_pods().await.unwrap());
     }
