@@ -26,12 +26,12 @@ pub mod run;
 
 pub mod setup;
 
+mod names;
+
 mod metadata;
 pub mod search_path;
 mod cluster_names;
 pub mod expression;
-
-mod names;
 
 pub mod plugins;
 

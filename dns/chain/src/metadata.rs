@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use crate::names::Zones;
 use crate::request::Request;
 use crate::setup::Wanted;
 
@@ -15,29 +16,58 @@ pub trait MetadataSource: Send + Sync {
 /// What a plugin offers to the plugin `metadata` of its server block.
 pub struct MetadataOffer(pub Arc<dyn MetadataSource>);
 
-/// The sources of a server block, attached to its queries by the plugin `metadata`.
+/// The sources of a server block. The plugin `metadata` attaches them to queries, and offers them to `view`, which selects the block
+/// before any plugin has seen the query.
 pub(crate) struct MetadataSources {
+    zones: Zones,
     wanted: Wanted<MetadataOffer>,
     found: OnceLock<Vec<Arc<MetadataOffer>>>,
 }
 
 impl MetadataSources {
-    pub(crate) fn new(wanted: Wanted<MetadataOffer>) -> Self {
-        Self { wanted, found: OnceLock::new() }
+    /// Sources for the queries of these zones.
+    pub(crate) fn new(zones: Zones, wanted: Wanted<MetadataOffer>) -> Self {
+        Self { zones, wanted, found: OnceLock::new() }
+    }
+
+    /// Whether a query has metadata.
+    pub(crate) fn cover(&self, request: &Request) -> bool {
+        self.zones.contain(&request.query)
+    }
+
+    /// The value of a label for a query that has metadata.
+    pub(crate) fn value(&self, label: &str, request: &Request) -> Option<String> {
+        let found = self.found.get_or_init(|| self.wanted.get());
+        found.iter().find_map(|offer| offer.0.value(label, request))
     }
 }
 
 impl Request {
     /// The value of a metadata label; `None` without the plugin `metadata`, and if no plugin has a value.
     pub fn metadata(&self, label: &str) -> Option<String> {
-        let sources = self.extensions.get::<MetadataSources>()?;
-        let found = sources.found.get_or_init(|| sources.wanted.get());
-        found.iter().find_map(|offer| offer.0.value(label, self))
+        self.extensions.get::<MetadataSources>()?.value(label, self)
     }
 }
 
-/// Whether a text has the form of a label: a plugin's name, `/`, and more.
+/// Whether a text has the form of a label: a plugin's name, `/`, and more, such as `kubernetes/client-label/app`.
 pub(crate) fn is_label(text: &str) -> bool {
-    let parts = text.split_once('/');
-    parts.is_some_and(|(plugin, rest)| !plugin.is_empty() && !rest.is_empty() && !rest.contains('/'))
+    text.split_once('/').is_some_and(|(plugin, rest)| !plugin.is_empty() && !rest.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_has_a_plugin_and_a_name_that_may_have_slashes() {
+        for (text, wanted) in [
+            ("kubernetes/namespace", true),
+            ("kubernetes/client-label/app.kubernetes.io/name", true),
+            ("qname", false),
+            ("/name", false),
+            ("plugin/", false),
+        ] {
+            assert_eq!(is_label(text), wanted, "{text}");
+        }
+    }
 }

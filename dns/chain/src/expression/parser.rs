@@ -1,52 +1,59 @@
-//! Parses an expression by the precedence of its operators.
+//! Parses an expression by the precedence of its operators, and checks its names.
 
 use regex::Regex;
 
-use super::{ExprValue, Node, Operator};
+use super::node::Node;
+use super::operator::{NOT_STRENGTH, OPERATORS, Operator, SIGN_STRENGTH};
+use super::predicate::{PREDICATES, Predicate};
+use super::tokens::{Token, tokens};
+use super::{ExprValue, QUERY_FUNCTIONS, functions, is_reserved};
 
 /// The deepest nesting. A parser that calls itself needs a bound.
 const MAX_DEPTH: usize = 64;
 /// The most operators between two values. `1 + 1 + 1 …` nests to the left, and each level is a call when it is evaluated.
 const MAX_OPERATORS: usize = 128;
+/// The most places that take an index, `let` or `|`, for the same reason.
+const MAX_POSTFIXES: usize = 32;
 
-#[derive(Clone, Debug, PartialEq)]
-enum Token {
-    Number(ExprValue),
-    Text(String),
-    Word(String),
-    Sign(&'static str),
-    End,
-}
-
-pub(super) struct Parser {
-    tokens: Vec<Token>,
+pub(super) struct Parser<'e> {
+    tokens: Vec<(Token, usize)>,
     at: usize,
     depth: usize,
     operators: usize,
+    postfixes: usize,
+    variables: &'e [String],
+    functions: &'e [&'e str],
+    /// The names of `let` and `#` around the current place.
+    locals: Vec<String>,
 }
 
-/// Signs, longer ones before their beginnings.
-const SIGNS: [&str; 21] = [
-    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "!", "+", "-", "*", "/", "%", "?", ":", "(", ")", "[", "]",
-    ",",
-];
-
-impl Parser {
-    pub(super) fn new(text: &str) -> Result<Self, String> {
-        Ok(Self { tokens: tokens(text)?, at: 0, depth: 0, operators: 0 })
-    }
-
-    /// The expression, which must be all of the text.
-    pub(super) fn whole(mut self) -> Result<Node, String> {
-        let node = self.choice()?;
-        match self.peek() {
+impl<'e> Parser<'e> {
+    /// The expression, which must be all of the text. It may refer only to these variables and functions, and to those of the
+    /// language. Errors end with a column.
+    pub(super) fn parse(
+        text: &str,
+        variables: &'e [String],
+        functions: &'e [&'e str],
+    ) -> Result<Node, String> {
+        let tokens = tokens(text)?;
+        let (depth, operators, postfixes) = (0, 0, 0);
+        let locals = Vec::new();
+        let mut parser = Self { tokens, at: 0, depth, operators, postfixes, variables, functions, locals };
+        let node = parser.choice().and_then(|node| match parser.next() {
             Token::End => Ok(node),
             other => Err(format!("unexpected {other}")),
-        }
+        });
+        node.map_err(|what| format!("{what} (column {})", parser.column()))
+    }
+
+    /// Where the last token is.
+    fn column(&self) -> usize {
+        let last = self.tokens.get(self.at.saturating_sub(1)).or(self.tokens.last());
+        last.map_or(1, |(_, column)| *column)
     }
 
     fn peek(&self) -> &Token {
-        self.tokens.get(self.at).unwrap_or(&Token::End)
+        self.tokens.get(self.at).map_or(&Token::End, |(token, _)| token)
     }
 
     fn next(&mut self) -> Token {
@@ -55,106 +62,142 @@ impl Parser {
         token
     }
 
-    /// Skips a sign or a word if it comes next.
-    fn skip(&mut self, wanted: &str) -> bool {
-        let is = match self.peek() {
+    fn is(token: &Token, wanted: &str) -> bool {
+        match token {
             Token::Sign(sign) => *sign == wanted,
             Token::Word(word) => word == wanted,
             _ => false,
-        };
+        }
+    }
+
+    /// Skips a sign or a word if it comes next.
+    fn skip(&mut self, wanted: &str) -> bool {
+        let is = Self::is(self.peek(), wanted);
         self.at += usize::from(is);
         is
     }
 
     fn expect(&mut self, wanted: &str) -> Result<(), String> {
-        if self.skip(wanted) { Ok(()) } else { Err(format!("'{wanted}' is missing")) }
+        if self.skip(wanted) {
+            return Ok(());
+        }
+        self.at += 1;
+        Err(format!("'{wanted}' is missing"))
+    }
+
+    fn deeper(&mut self) -> Result<(), String> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err("the expression is nested too deeply".to_owned()) } else { Ok(()) }
+    }
+
+    fn postfix(&mut self) -> Result<(), String> {
+        self.postfixes += 1;
+        let most = MAX_POSTFIXES;
+        if self.postfixes > most { Err(format!("more than {most} indexes, pipes and let")) } else { Ok(()) }
     }
 
     fn choice(&mut self) -> Result<Node, String> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err("the expression is nested too deeply".to_owned());
-        }
-        let condition = self.binary(0)?;
-        let node = if self.skip("?") {
-            let yes = self.choice()?;
-            self.expect(":")?;
-            Node::Choice(Box::new([condition, yes, self.choice()?]))
-        } else {
-            condition
-        };
+        self.deeper()?;
+        let node = if self.skip("let") { self.local()? } else { self.conditional()? };
         self.depth -= 1;
         Ok(node)
+    }
+
+    fn conditional(&mut self) -> Result<Node, String> {
+        let condition = self.binary(0)?;
+        if !self.skip("?") {
+            return Ok(condition);
+        }
+        let yes = self.choice()?;
+        self.expect(":")?;
+        Ok(Node::Choice(Box::new([condition, yes, self.choice()?])))
+    }
+
+    /// `NAME = VALUE; EXPRESSION`, behind `let`.
+    fn local(&mut self) -> Result<Node, String> {
+        self.postfix()?;
+        let Token::Word(name) = self.next() else { return Err("let without a name".to_owned()) };
+        let is_known = self.variables.contains(&name) || self.locals.contains(&name);
+        if is_known || is_reserved(&name) || self.functions.contains(&name.as_str()) {
+            return Err(format!("{name} is defined already"));
+        }
+        self.expect("=")?;
+        let value = self.choice()?;
+        self.expect(";")?;
+        self.locals.push(name);
+        let body = self.choice()?;
+        self.locals.pop();
+        Ok(Node::Let(Box::new([value, body])))
+    }
+
+    /// The operator that comes next, how strongly it binds, whether `not` is before it, and the number of its tokens.
+    fn operator(&self) -> Option<(Operator, u8, bool, usize)> {
+        let known = |token: &Token| OPERATORS.iter().find(|(name, ..)| Self::is(token, name));
+        if let Token::Word(word) = self.peek()
+            && word == "not"
+        {
+            let (next, _) = self.tokens.get(self.at + 1)?;
+            let (_, operator, strength) = known(next).filter(|(_, operator, _)| operator.is_negatable())?;
+            return Some((*operator, *strength, true, 2));
+        }
+        known(self.peek()).map(|(_, operator, strength)| (*operator, *strength, false, 1))
     }
 
     /// Operators that bind at least as strongly as `least`.
     fn binary(&mut self, least: u8) -> Result<Node, String> {
         let mut left = self.unary()?;
-        while let Some((operator, strength, length)) =
-            self.operator().filter(|(_, strength, _)| *strength >= least)
+        while let Some((operator, strength, negated, length)) =
+            self.operator().filter(|(_, strength, ..)| *strength >= least)
         {
             self.operators += 1;
             if self.operators > MAX_OPERATORS {
                 return Err(format!("the expression has more than {MAX_OPERATORS} operators"));
             }
             self.at += length;
-            let right = self.binary(strength + 1)?;
+            if operator == Operator::Pipe {
+                left = self.piped(left)?;
+                continue;
+            }
+            // Powers bind to the right.
+            let right = self.binary(if operator == Operator::Power { strength } else { strength + 1 })?;
             left = match (operator, right) {
                 (Operator::Matches, Node::Literal(ExprValue::Text(pattern))) => {
                     let pattern = Regex::new(&pattern).map_err(|error| error.to_string())?;
                     Node::Matches(Box::new(left), pattern)
                 }
-                (operator, right) => Node::Binary(operator, Box::new(left), Box::new(right)),
+                (operator, right) => Node::Binary(operator, Box::new([left, right])),
             };
+            if negated {
+                left = Node::Not(Box::new(left));
+            }
         }
         Ok(left)
     }
 
-    /// The operator that comes next, how strongly it binds, and its tokens.
-    fn operator(&self) -> Option<(Operator, u8, usize)> {
-        let word = match self.peek() {
-            Token::Sign(sign) => sign,
-            Token::Word(word) => word.as_str(),
-            _ => return None,
-        };
-        Some(match word {
-            "||" | "or" => (Operator::Or, 1, 1),
-            "&&" | "and" => (Operator::And, 2, 1),
-            "==" => (Operator::Equal, 3, 1),
-            "!=" => (Operator::NotEqual, 3, 1),
-            "<" => (Operator::Less, 3, 1),
-            "<=" => (Operator::LessEqual, 3, 1),
-            ">" => (Operator::Greater, 3, 1),
-            ">=" => (Operator::GreaterEqual, 3, 1),
-            "in" => (Operator::In, 3, 1),
-            "not" if self.tokens.get(self.at + 1) == Some(&Token::Word("in".to_owned())) => {
-                (Operator::NotIn, 3, 2)
-            }
-            "contains" => (Operator::Contains, 3, 1),
-            "startsWith" => (Operator::StartsWith, 3, 1),
-            "endsWith" => (Operator::EndsWith, 3, 1),
-            "matches" => (Operator::Matches, 3, 1),
-            "+" => (Operator::Add, 4, 1),
-            "-" => (Operator::Subtract, 4, 1),
-            "*" => (Operator::Multiply, 5, 1),
-            "/" => (Operator::Divide, 5, 1),
-            "%" => (Operator::Remainder, 5, 1),
-            _ => return None,
-        })
+    /// The function behind `|`, whose first argument is the value before it.
+    fn piped(&mut self, first: Node) -> Result<Node, String> {
+        self.postfix()?;
+        let Token::Word(name) = self.next() else { return Err("a function is missing behind |".to_owned()) };
+        self.expect("(")?;
+        let call = self.call(name, Some(first))?;
+        self.indexes(call)
     }
 
     fn unary(&mut self) -> Result<Node, String> {
-        // `!` and `-` repeat without nesting in the text, so they count as nesting here.
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err("the expression is nested too deeply".to_owned());
-        }
+        // Signs repeat without nesting in the text, so they count as nesting here.
+        self.deeper()?;
         let node = if self.skip("!") || self.skip("not") {
-            Node::Not(Box::new(self.unary()?))
+            Node::Not(Box::new(self.binary(NOT_STRENGTH)?))
         } else if self.skip("-") {
-            Node::Negative(Box::new(self.unary()?))
+            match self.binary(SIGN_STRENGTH)? {
+                Node::Literal(ExprValue::Int(value)) if value > 0 => Node::Literal(ExprValue::Int(-value)),
+                other => Node::Negative(Box::new(other)),
+            }
+        } else if self.skip("+") {
+            self.binary(SIGN_STRENGTH)?
         } else {
-            self.primary()?
+            let value = self.primary()?;
+            self.indexes(value)?
         };
         self.depth -= 1;
         Ok(node)
@@ -164,100 +207,130 @@ impl Parser {
         match self.next() {
             Token::Number(value) => Ok(Node::Literal(value)),
             Token::Text(text) => Ok(Node::Literal(ExprValue::Text(text))),
-            Token::Word(word) => Ok(match word.as_str() {
-                "true" | "false" => Node::Literal(ExprValue::Bool(word == "true")),
-                "nil" => Node::Literal(ExprValue::Nil),
-                _ if self.skip("(") => Node::Call(word, self.list(")")?),
-                _ => Node::Variable(word),
-            }),
+            Token::Word(word) => match word.as_str() {
+                "true" | "false" => Ok(Node::Literal(ExprValue::Bool(word == "true"))),
+                "nil" => Ok(Node::Literal(ExprValue::Nil)),
+                "if" => Err("if is not supported; write CONDITION ? A : B".to_owned()),
+                _ if self.skip("(") => self.call(word, None),
+                _ => self.name(word),
+            },
+            Token::Sign("#") => match self.locals.iter().rposition(|name| name == "#") {
+                Some(at) => Ok(Node::Local(at)),
+                None => Err("# is not within a condition on an array".to_owned()),
+            },
             Token::Sign("(") => {
                 let node = self.choice()?;
                 self.expect(")")?;
                 Ok(node)
             }
-            Token::Sign("[") => Ok(Node::List(self.list("]")?)),
+            Token::Sign("[") => {
+                let nodes = self.list("]", Vec::new())?;
+                let literal = |node: &Node| match node {
+                    Node::Literal(value) => Some(value.clone()),
+                    _ => None,
+                };
+                // An array of literals is made once.
+                let values: Option<Vec<ExprValue>> = nodes.iter().map(literal).collect();
+                Ok(values.map_or(Node::List(nodes), |values| Node::Literal(ExprValue::List(values))))
+            }
+            Token::Sign("{") => Err("maps are not supported".to_owned()),
+            Token::Sign(".") => Err("fields are not supported".to_owned()),
             Token::End => Err("the expression ends too early".to_owned()),
             other => Err(format!("unexpected {other}")),
         }
     }
 
-    /// Values with commas between them, up to a closing sign.
-    fn list(&mut self, close: &str) -> Result<Vec<Node>, String> {
-        let mut nodes = Vec::new();
+    fn name(&self, word: String) -> Result<Node, String> {
+        if let Some(at) = self.locals.iter().rposition(|name| *name == word) {
+            return Ok(Node::Local(at));
+        }
+        if self.variables.contains(&word) {
+            Ok(Node::Variable(word))
+        } else {
+            Err(format!("unknown name {word}"))
+        }
+    }
+
+    /// The arguments of a function, behind its opening parenthesis.
+    fn call(&mut self, name: String, first: Option<Node>) -> Result<Node, String> {
+        if let Some((_, predicate)) = PREDICATES.iter().find(|(known, _)| *known == name) {
+            return self.predicate(*predicate, first);
+        }
+        let wanted = match QUERY_FUNCTIONS.iter().find(|(known, _)| *known == name) {
+            Some((_, count)) => Some(*count),
+            None if functions::is_known(&name) || self.functions.contains(&name.as_str()) => None,
+            None => {
+                // The error is at the name.
+                self.at -= 1;
+                return Err(format!("unknown function {name}"));
+            }
+        };
+        let mut arguments = self.list(")", first.into_iter().collect())?;
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != arguments.len()) {
+            return Err(format!("{name} takes {wanted} arguments"));
+        }
+        if name == "incidr"
+            && let [_, Node::Literal(ExprValue::Text(net))] = arguments.as_slice()
+            && let Ok(net) = net.parse()
+        {
+            return Ok(Node::InNet(Box::new(arguments.swap_remove(0)), net));
+        }
+        Ok(Node::Call(name, arguments))
+    }
+
+    /// `ARRAY, CONDITION)`, where the condition may be in braces. An array before `|` is given.
+    fn predicate(&mut self, predicate: Predicate, first: Option<Node>) -> Result<Node, String> {
+        let list = match first {
+            Some(list) => list,
+            None => {
+                let list = self.choice()?;
+                self.expect(",")?;
+                list
+            }
+        };
+        let braces = self.skip("{");
+        self.locals.push("#".to_owned());
+        let condition = self.choice()?;
+        self.locals.pop();
+        if braces {
+            self.expect("}")?;
+        }
+        self.expect(")")?;
+        Ok(Node::Predicate(predicate, Box::new([list, condition])))
+    }
+
+    /// The indexes behind a value.
+    fn indexes(&mut self, mut node: Node) -> Result<Node, String> {
+        loop {
+            if self.skip("?.") || self.skip(".") {
+                return Err("fields are not supported".to_owned());
+            }
+            if !self.skip("[") {
+                return Ok(node);
+            }
+            self.postfix()?;
+            let from = if Self::is(self.peek(), ":") { None } else { Some(self.choice()?) };
+            if !self.skip(":") {
+                self.expect("]")?;
+                let at = from.ok_or("an index is missing")?;
+                node = Node::Index(Box::new([node, at]));
+                continue;
+            }
+            let to = if Self::is(self.peek(), "]") { None } else { Some(self.choice()?) };
+            self.expect("]")?;
+            node = Node::Slice(Box::new(node), from.map(Box::new), to.map(Box::new));
+        }
+    }
+
+    /// Values with commas between them, up to a closing sign, behind those that are there already.
+    fn list(&mut self, close: &str, mut nodes: Vec<Node>) -> Result<Vec<Node>, String> {
+        let given = nodes.len();
         while !self.skip(close) {
-            if !nodes.is_empty() {
+            if nodes.len() > given {
                 self.expect(",")?;
             }
             nodes.push(self.choice()?);
         }
         Ok(nodes)
-    }
-}
-
-impl std::fmt::Display for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Number(value) => value.fmt(f),
-            Self::Text(text) => write!(f, "{text:?}"),
-            Self::Word(word) => f.write_str(word),
-            Self::Sign(sign) => f.write_str(sign),
-            Self::End => f.write_str("end"),
-        }
-    }
-}
-
-fn tokens(text: &str) -> Result<Vec<Token>, String> {
-    let (mut tokens, mut rest) = (Vec::new(), text.trim_start());
-    while let Some(first) = rest.chars().next() {
-        let end = |is: &dyn Fn(char) -> bool| rest.find(|ch| !is(ch)).unwrap_or(rest.len());
-        let length = if first == '"' || first == '\'' {
-            let (text, length) = quoted(rest, first).ok_or("a quote is not closed")?;
-            tokens.push(Token::Text(text));
-            length
-        } else if first.is_ascii_digit() {
-            let length = end(&|ch| ch.is_ascii_alphanumeric() || ch == '.' || ch == '_');
-            tokens.push(Token::Number(number(&rest[..length])?));
-            length
-        } else if first.is_ascii_alphabetic() || first == '_' {
-            let length = end(&|ch| ch.is_ascii_alphanumeric() || ch == '_');
-            tokens.push(Token::Word(rest[..length].to_owned()));
-            length
-        } else {
-            let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign));
-            let sign = sign.ok_or_else(|| format!("unexpected {first}"))?;
-            tokens.push(Token::Sign(sign));
-            sign.len()
-        };
-        rest = rest[length..].trim_start();
-    }
-    Ok(tokens)
-}
-
-fn number(text: &str) -> Result<ExprValue, String> {
-    let digits = text.replace('_', "");
-    let whole = match digits.get(..2) {
-        Some("0x") => i64::from_str_radix(&digits[2..], 16).ok(),
-        Some("0b") => i64::from_str_radix(&digits[2..], 2).ok(),
-        Some("0o") => i64::from_str_radix(&digits[2..], 8).ok(),
-        _ => digits.parse().ok(),
-    };
-    let value = whole.map(ExprValue::Int).or_else(|| digits.parse().ok().map(ExprValue::Float));
-    value.ok_or_else(|| format!("{text} is not a number"))
-}
-
-/// The text of a string, and its length with quotes.
-fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
-    let (mut value, mut chars) = (String::new(), text.char_indices().skip(1));
-    loop {
-        match chars.next()? {
-            (at, ch) if ch == quote => return Some((value, at + 1)),
-            (_, '\\') => value.push(match chars.next()?.1 {
-                'n' => '\n',
-                't' => '\t',
-                'r' => '\r',
-                other => other,
-            }),
-            (_, ch) => value.push(ch),
-        }
     }
 }

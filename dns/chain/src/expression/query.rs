@@ -56,7 +56,12 @@ pub(super) fn call(
 }
 
 fn is_in(ip: &str, net: &str) -> Result<ExprValue, EvalError> {
-    let address: IpAddr = ip.parse().map_err(|_| format!("incidr: {ip:?} is not an IP address"))?;
     let net: IpNet = net.parse().map_err(|_| format!("incidr: {net:?} is not an address range"))?;
-    Ok(ExprValue::Bool(net.contains(&address)))
+    is_in_net(ip, &net).map(ExprValue::Bool)
+}
+
+/// Whether a network has an address.
+pub(super) fn is_in_net(ip: &str, net: &IpNet) -> Result<bool, EvalError> {
+    let address: IpAddr = ip.parse().map_err(|_| format!("incidr: {ip:?} is not an IP address"))?;
+    Ok(net.contains(&address))
 }

@@ -183,8 +183,12 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let walk = ndots.map(|ndots| SearchWalk::new(ndots, zone.ttl, &setup.context.metrics));
     let is_verified = zone.pods == PodMode::Verified;
     let is_reverse = |zone: &&Name| zone.to_string().ends_with(".arpa.");
-    let zones =
-        Zones::new(zone.zones.iter().map(ToString::to_string).collect::<Vec<_>>().iter().map(String::as_str));
+    let zones = |zones: &[Name]| {
+        let texts: Vec<String> = zones.iter().map(ToString::to_string).collect();
+        Zones::new(texts.iter().map(String::as_str))
+    };
+    let (multicluster, zonal) = (zones(&zone.multicluster), zone.zonal);
+    let names = ClusterMetadata { zones: zones(&zone.zones), multicluster, zonal, pods: None };
     let primary = zone.zones.iter().find(|zone| !is_reverse(zone)).copied().unwrap_or(Name::ROOT);
     let PluginContext { cluster, shared, .. } = setup.context;
     let view = shared.get::<ZoneViews>().of(&**cluster, zone, connection.clone());
@@ -193,7 +197,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         let name = why.split([' ', ':']).next().unwrap_or_default();
         vec![directive.property(name).error(format!("kubernetes: {why}"), "")]
     })?;
-    offer(setup, directive, &connection, (zones, primary, is_verified))?;
+    offer(setup, directive, &connection, (names, primary, is_verified))?;
     let PluginContext { cluster, .. } = setup.context;
     let (gates, cluster, current) = (setup.context.gates.clone(), cluster.clone(), view.current.clone());
     let complete = move |cluster: &dyn ClusterSource, connection: &ApiConnection| {
@@ -243,7 +247,7 @@ fn offer(
     setup: &mut Setup<'_>,
     directive: &Directive,
     connection: &ApiConnection,
-    (zones, primary, is_verified): (Zones, Name, bool),
+    (names, primary, is_verified): (ClusterMetadata, Name, bool),
 ) -> Result<(), SetupErrors> {
     let (metadata, search) = (setup.is_wanted::<MetadataOffer>(), setup.is_wanted::<SearchPathOffer>());
     let mut pods = None;
@@ -252,7 +256,7 @@ fn offer(
         pods = Some(view.map_err(|why| vec![directive.error(format!("kubernetes: {why}"), "")])?);
     }
     if metadata {
-        let source = ClusterMetadata { zones, pods: pods.clone() };
+        let source = ClusterMetadata { pods: pods.clone(), ..names };
         setup.offer(Arc::new(MetadataOffer(Arc::new(source))));
     }
     if let Some(pods) = pods.filter(|_| search) {

@@ -1,14 +1,14 @@
 //! `view`: lets a server block answer only the queries for which expressions are true.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use config::Word;
 
-use crate::expression::{ExprValue, Expression, NoScope};
-use crate::metadata::{MetadataOffer, MetadataSource};
+use crate::expression::{EvalError, ExprValue, Expression, Scope};
+use crate::metadata::{MetadataOffer, MetadataSource, MetadataSources};
 use crate::request::Request;
 use crate::routes::RouteFilter;
-use crate::setup::{PluginEntry, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
+use crate::setup::{PluginEntry, PluginInstances, PluginOption, Setup, SetupErrors, Wanted, each_line};
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
@@ -17,6 +17,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     syntax: &[
         "view internal {\n    expr incidr(client_ip(), '10.0.0.0/8')\n}",
         "view addresses {\n    expr type() in ['A', 'AAAA']\n    expr name() matches '^client-[0-9]+[.]'\n}",
+        "view tenant {\n    expr metadata('kubernetes/client-namespace') in ['a', 'b']\n    expr \"any(split(name(), '.'), # == 'internal')\"\n}",
     ],
     options: &[
         PluginOption {
@@ -27,7 +28,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         PluginOption {
             syntax: "expr EXPRESSION",
             default: "",
-            about: "Operators `&& || ! == != < <= > >= in contains startsWith endsWith matches + - * / % ?:`; functions `bufsize class client_ip do id incidr metadata name opcode port proto server_ip server_port size type`, `int string len lower upper trim split`. An expression without a value, or one that is not true, is false.",
+            about: "Of the language expr: numbers, texts, `true`, `false`, `nil`, arrays, `let NAME = VALUE; …`; operators `&& || ! ?? == != < <= > >= in contains startsWith endsWith matches .. + - * / % ** ?: |`, `[INDEX]`, `[FROM:TO]`; functions of the query `bufsize class client_ip do id incidr metadata name opcode port proto server_ip server_port size type`; of values `abs bitand bitor bitshl bitshr bitxor ceil concat first float floor get hasPrefix hasSuffix indexOf int join last lastIndexOf len lower max mean min repeat replace reverse round split splitAfter string sum take trim trimPrefix trimSuffix uniq upper`; of arrays with a condition on `#` `all any none one filter map count find findIndex`. Anything else (maps, fields, `if`, other functions) is refused. A text with `#` needs quotes in a Corefile. An expression without a value, or one that is not true, is false.",
         },
     ],
     early: true,
@@ -36,22 +37,44 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
 };
 
 struct ViewFilter {
-    name: String,
     expressions: Vec<Expression>,
+    /// Of the plugin `metadata`, if the block has it.
+    sources: Wanted<MetadataSources>,
+    found: OnceLock<Option<Arc<MetadataSources>>>,
 }
 
 impl RouteFilter for ViewFilter {
     fn admits(&self, request: &Request) -> bool {
+        let scope = FilterScope { filter: self, request };
         let is_true = |expression: &Expression| {
-            matches!(expression.evaluate(request, &NoScope), Ok(ExprValue::Bool(true)))
+            matches!(expression.evaluate(request, &scope), Ok(ExprValue::Bool(true)))
         };
         self.expressions.iter().all(is_true)
     }
 }
 
-impl MetadataSource for ViewFilter {
+/// The metadata of a query that no plugin has seen yet.
+struct FilterScope<'f> {
+    filter: &'f ViewFilter,
+    request: &'f Request,
+}
+
+impl Scope for FilterScope<'_> {
+    fn call(&self, name: &str, arguments: &[ExprValue]) -> Option<Result<ExprValue, EvalError>> {
+        let ("metadata", [ExprValue::Text(label)]) = (name, arguments) else { return None };
+        let sources = self.filter.found.get_or_init(|| self.filter.sources.get().into_iter().next());
+        let sources = sources.as_ref().filter(|sources| sources.cover(self.request));
+        let value = sources.and_then(|sources| sources.value(label, self.request));
+        Some(Ok(ExprValue::Text(value.unwrap_or_default())))
+    }
+}
+
+/// The name of a view as metadata.
+struct ViewName(String);
+
+impl MetadataSource for ViewName {
     fn value(&self, label: &str, _: &Request) -> Option<String> {
-        (label == "view/name").then(|| self.name.clone())
+        (label == "view/name").then(|| self.0.clone())
     }
 }
 
@@ -75,8 +98,8 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         }
         _ => Err(line.unknown(&["expr"])),
     })?;
-    let filter = Arc::new(ViewFilter { name: name.clone(), expressions });
-    setup.offer(Arc::new(MetadataOffer(filter.clone())));
-    setup.filter(&name, filter);
+    setup.offer(Arc::new(MetadataOffer(Arc::new(ViewName(name.clone())))));
+    let (sources, found) = (setup.want(), OnceLock::new());
+    setup.filter(&name, Arc::new(ViewFilter { expressions, sources, found }));
     Ok(Vec::new())
 }
