@@ -9,7 +9,7 @@ use crate::plugin::Answer;
 use crate::request::{Request, Transport};
 
 /// Types with a `type` label of their own, as CoreDNS has them; all others count as `other`.
-const TYPES: [u16; 18] = [1, 28, 5, 48, 43, 15, 47, 50, 2, 12, 46, 6, 33, 16, 65, 64, 251, 252];
+pub(crate) const TYPES: [u16; 18] = [1, 28, 5, 48, 43, 15, 47, 50, 2, 12, 46, 6, 33, 16, 65, 64, 251, 252];
 const ANY: u16 = 255;
 const KINDS: usize = TYPES.len() + 2;
 /// Response codes with a counter of their own. Higher ones, which an upstream may choose freely, share one.

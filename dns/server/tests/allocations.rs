@@ -37,6 +37,16 @@ async fn an_answer_from_memory_allocates_nothing() {
                 query set rd
             }}
             minimal
+            template IN A fixed.test {{
+                match ^a[0-9]*[.]
+                answer \"{{{{ .Name }}}} 60 IN A 192.0.2.7\"
+                fallthrough
+            }}
+            template ANY ANY blocked.test {{
+                rcode NXDOMAIN
+                authority \"blocked.test. 60 {{{{ .Class }}}} SOA ns.blocked.test. h.blocked.test. 1 2 3 4 5\"
+                ederror 15 Blocked
+            }}
             file {} example.net
             errors
             log . {{
@@ -83,6 +93,8 @@ async fn an_answer_from_memory_allocates_nothing() {
         ("WWW.example.net.", rtype::A),
         ("x.w.example.net.", rtype::A),
         ("none.example.net.", rtype::A),
+        ("A1.fixed.test.", rtype::A),
+        ("www.blocked.test.", rtype::AAAA),
     ];
     let queries = cases.map(|(name, qtype)| {
         let mut packet = [0; 512];

@@ -1,6 +1,8 @@
 //! `template`: answers from patterns of names and texts of records.
 
 mod data;
+mod fixed_answer;
+mod metrics;
 mod options;
 mod syntax;
 
@@ -9,10 +11,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use dns_wire::codes::{class, rcode, rtype};
-use dns_wire::{Owner, Reply, Section};
+use dns_wire::{Owner, Query, Reply, Section};
 use futures_util::future::BoxFuture;
 use regex::Regex;
-use telemetry::metrics::{Counter, Family, Registry};
 
 use crate::codes::{Class, Type};
 use crate::expression::{ExprValue, Expression, Scope};
@@ -22,6 +23,8 @@ use crate::presentation::{self, TextRecord};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
 use data::TemplateData;
+use fixed_answer::FixedAnswer;
+use metrics::{MatchCounters, RecordFailure, TemplateMetrics};
 use syntax::TextTemplate;
 
 /// See the module.
@@ -32,7 +35,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     options: options::OPTIONS,
     early: false,
     metrics: |metrics| {
-        TemplateFamilies::new(metrics);
+        TemplateMetrics::new(metrics, Vec::new());
     },
     setup,
 };
@@ -42,9 +45,7 @@ const EXTENDED_ERROR: u16 = 15;
 
 struct Templates {
     templates: Vec<Template>,
-    families: TemplateFamilies,
-    /// Server and view by key of the server block.
-    keys: Vec<[String; 2]>,
+    metrics: TemplateMetrics,
 }
 
 /// One directive.
@@ -54,6 +55,7 @@ struct Template {
     zones: Zones,
     /// The zones as metrics show them.
     labels: Vec<String>,
+    /// Empty for all names.
     patterns: Vec<Regex>,
     variables: Vec<(String, Expression)>,
     /// The variables that are the same for all queries.
@@ -61,9 +63,12 @@ struct Template {
     conditions: Vec<Expression>,
     records: Vec<RecordTemplate>,
     rcode: u16,
-    /// Code and text of the extended error.
-    error: Option<(u16, String)>,
+    /// The data of the extended error's option: code and text.
+    error: Option<Vec<u8>>,
     fallthrough: Option<Zones>,
+    /// The answers by zone, if the queried name is all that they depend on.
+    fixed: Option<Vec<FixedAnswer>>,
+    counters: MatchCounters,
 }
 
 /// Variables with a value that does not depend on the query.
@@ -82,35 +87,6 @@ struct RecordTemplate {
     text: TextTemplate,
 }
 
-struct TemplateFamilies {
-    matches: Family<Counter, 5>,
-    template_failures: Family<Counter, 7>,
-    record_failures: Family<Counter, 7>,
-}
-
-impl TemplateFamilies {
-    fn new(metrics: &Registry) -> Self {
-        let failures = ["server", "zone", "view", "class", "type", "section", "template"];
-        Self {
-            matches: metrics.counters(
-                "coredns_template_matches_total",
-                "Counter of template regex matches.",
-                ["server", "zone", "view", "class", "type"],
-            ),
-            template_failures: metrics.counters(
-                "coredns_template_template_failures_total",
-                "Counter of go template failures.",
-                failures,
-            ),
-            record_failures: metrics.counters(
-                "coredns_template_rr_failures_total",
-                "Counter of mis-templated RRs.",
-                failures,
-            ),
-        }
-    }
-}
-
 thread_local! {
     /// The queried name as text, in a buffer that is used for all queries.
     static NAME_TEXT: RefCell<String> = const { RefCell::new(String::new()) };
@@ -118,29 +94,48 @@ thread_local! {
 
 /// What becomes of a query at a template.
 enum Verdict<'t> {
-    /// It answers.
+    /// It answers with the texts of its records.
     Matches(TemplateData<'t>),
+    /// It answers with what it has for the zone with this index.
+    Fixed(usize),
     /// The next template is looked at.
     Next,
     /// No further template is looked at.
     Failed(QueryFailure),
 }
 
+/// What a template answers by.
+enum Found<'t> {
+    Data(TemplateData<'t>),
+    /// The fixed answer of the zone with this index.
+    Fixed(usize),
+}
+
 impl Plugin for Templates {
+    // Hot: 0 allocations where the queried name is all that an answer depends on.
     fn query(&self, request: &mut Request, answer: &mut Answer) -> Flow {
-        match self.find(request) {
-            Ok(None) => Flow::Next,
-            Ok(Some((template, data))) => {
-                self.count_match(request, &data);
-                match self.records(template, &data, request) {
-                    // The target is resolved by the server.
-                    Ok(records) if needs_target(&records, request) => Flow::Wait,
-                    Ok(records) => {
-                        template.answer(&records, &mut answer.reply);
-                        template.flow()
-                    }
-                    Err(failure) => Flow::Fail(failure),
+        let (template, data) = match self.find(request) {
+            Ok(Some((template, Found::Fixed(zone)))) => {
+                let label = (zone, template.labels[zone].as_str());
+                let qtype = template.type_of(&request.query);
+                self.metrics.count_match_of(&template.counters, request, label, qtype);
+                template.begin(&mut answer.reply);
+                if let Some(fixed) = &template.fixed {
+                    fixed[zone].push(&request.query, &mut answer.reply);
                 }
+                return template.flow();
+            }
+            Ok(Some((template, Found::Data(data)))) => (template, data),
+            Ok(None) => return Flow::Next,
+            Err(failure) => return Flow::Fail(failure),
+        };
+        self.metrics.count_match(request, data.zone, data.class, data.qtype);
+        match self.records(template, &data, request) {
+            // The target is resolved by the server.
+            Ok(records) if needs_target(&records, request) => Flow::Wait,
+            Ok(records) => {
+                template.answer(&records, &mut answer.reply);
+                template.flow()
             }
             Err(failure) => Flow::Fail(failure),
         }
@@ -155,8 +150,9 @@ impl Plugin for Templates {
     ) -> BoxFuture<'a, Flow> {
         Box::pin(async move {
             let (template, records) = match self.find(request) {
-                Ok(None) => return Flow::Next,
-                Ok(Some((template, data))) => match self.records(template, &data, request) {
+                // A fixed answer has no target to wait for.
+                Ok(None | Some((_, Found::Fixed(_)))) => return Flow::Next,
+                Ok(Some((template, Found::Data(data)))) => match self.records(template, &data, request) {
                     Ok(records) => (template, records),
                     Err(failure) => return Flow::Fail(failure),
                 },
@@ -188,11 +184,12 @@ impl Plugin for Templates {
 }
 
 impl Templates {
-    /// The first template that answers, with the data of its texts.
-    fn find(&self, request: &Request) -> Result<Option<(&Template, TemplateData<'_>)>, QueryFailure> {
+    /// The first template that answers, with what it answers by.
+    fn find(&self, request: &Request) -> Result<Option<(&Template, Found<'_>)>, QueryFailure> {
         for template in &self.templates {
             match template.verdict(request) {
-                Verdict::Matches(data) => return Ok(Some((template, data))),
+                Verdict::Matches(data) => return Ok(Some((template, Found::Data(data)))),
+                Verdict::Fixed(zone) => return Ok(Some((template, Found::Fixed(zone)))),
                 Verdict::Next => {}
                 Verdict::Failed(failure) => return Err(failure),
             }
@@ -208,34 +205,23 @@ impl Templates {
     ) -> Result<Vec<(Section, TextRecord)>, QueryFailure> {
         let mut records = Vec::new();
         for RecordTemplate { section, text } in &template.records {
-            let count = |family: &Family<Counter, 7>| {
-                let [server, view] = self.key(request);
-                let section = section_name(*section);
+            let count = |failure| {
                 let (class, qtype) = (data.class.label(), data.qtype.label());
-                family.with([server, data.zone, view, class, qtype, section, text.source()]).inc();
+                let labels = [data.zone, class, qtype, section_name(*section), text.source()];
+                self.metrics.count_failure(failure, request, labels);
             };
             let failed = |why: String| QueryFailure::new(rcode::SERVFAIL, format!("plugin/template: {why}"));
             let made = text.execute(data, request).map_err(|why| {
-                count(&self.families.template_failures);
+                count(RecordFailure::Template);
                 failed(format!("{}: {why}", text.source()))
             })?;
             let record = presentation::record(&made).map_err(|error| {
-                count(&self.families.record_failures);
+                count(RecordFailure::Record);
                 failed(format!("{made:?} is no record: {}", error.what))
             })?;
             records.extend(record.map(|record| (*section, record)));
         }
         Ok(records)
-    }
-
-    fn count_match(&self, request: &Request, data: &TemplateData<'_>) {
-        let [server, view] = self.key(request);
-        let kind = [data.class.label(), data.qtype.label()];
-        self.families.matches.with([server, data.zone, view, kind[0], kind[1]]).inc();
-    }
-
-    fn key(&self, request: &Request) -> &[String; 2] {
-        &self.keys[request.key.min(self.keys.len() - 1)]
     }
 }
 
@@ -247,18 +233,23 @@ impl Template {
             return Verdict::Next;
         }
         let Some(zone) = self.zones.find(query) else { return Verdict::Next };
+        let is_fixed = query.qclass == class::IN && self.fixed.is_some();
+        if is_fixed && self.patterns.is_empty() {
+            return Verdict::Fixed(zone);
+        }
         NAME_TEXT.with_borrow_mut(|text| {
             text.clear();
             // Writing into a String cannot fail.
             let _ = write!(text, "{}", query.to_name().lower());
-            let Some(pattern) = self.patterns.iter().find(|pattern| pattern.is_match(text)) else {
+            let pattern = self.patterns.iter().find(|pattern| pattern.is_match(text));
+            if pattern.is_none() && !self.patterns.is_empty() {
                 return self.mismatch(request);
-            };
-            let own_if_any = |asked, any, own| if asked == any { own } else { asked };
-            let kind = (
-                Class(own_if_any(query.qclass, class::ANY, self.qclass)),
-                Type(own_if_any(query.qtype, rtype::ANY, self.qtype)),
-            );
+            }
+            if is_fixed {
+                return Verdict::Fixed(zone);
+            }
+            let qclass = if query.qclass == class::ANY { self.qclass } else { query.qclass };
+            let kind = (Class(qclass), self.type_of(query));
             let mut data = TemplateData::new(&self.labels[zone], kind, text, pattern, request);
             match self.evaluate(&mut data, request) {
                 Ok(true) => Verdict::Matches(data),
@@ -293,14 +284,24 @@ impl Template {
         Verdict::Failed(QueryFailure::silent(rcode::SERVFAIL))
     }
 
-    fn answer(&self, records: &[(Section, TextRecord)], reply: &mut Reply) {
+    /// The type of an answer: that of the query, or the own one where the query asks for any.
+    fn type_of(&self, query: &Query) -> Type {
+        Type(if query.qtype == rtype::ANY { self.qtype } else { query.qtype })
+    }
+
+    /// Sets what does not depend on the records.
+    fn begin(&self, reply: &mut Reply) {
         reply.authoritative = true;
         reply.rcode = self.rcode;
+        if let Some(error) = &self.error {
+            reply.push_option(EXTENDED_ERROR, error);
+        }
+    }
+
+    fn answer(&self, records: &[(Section, TextRecord)], reply: &mut Reply) {
+        self.begin(reply);
         for (section, TextRecord { owner, rtype, class, ttl, rdata }) in records {
             reply.push_class(*section, Owner::Name(owner.wire()), (*rtype, *class), *ttl, rdata);
-        }
-        if let Some((code, text)) = &self.error {
-            reply.push_option(EXTENDED_ERROR, &[&code.to_be_bytes(), text.as_bytes()].concat());
         }
     }
 
@@ -328,8 +329,9 @@ fn section_name(section: Section) -> &'static str {
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (mut templates, mut errors) = (Vec::new(), SetupErrors::new());
+    let keys: Vec<[String; 2]> = setup.served_keys().into_iter().map(|key| [key.server, key.view]).collect();
     for directive in &setup.directives {
-        match options::read(directive, setup.block) {
+        match options::read(directive, setup.block, keys.len()) {
             Ok(template) => templates.push(template),
             Err(found) => errors.extend(found),
         }
@@ -337,7 +339,17 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    let families = TemplateFamilies::new(&setup.context.metrics);
-    let keys = setup.served_keys().into_iter().map(|key| [key.server, key.view]).collect();
-    Ok(vec![Arc::new(Templates { templates, families, keys })])
+    for (directive, template) in setup.directives.clone().into_iter().zip(&templates) {
+        for record in &template.records {
+            if let Some(why) = record.text.impossible() {
+                let text = record.text.source();
+                setup.warn(
+                    directive,
+                    format!("template: {text}: {why}; queries that need it are answered with SERVFAIL"),
+                );
+            }
+        }
+    }
+    let metrics = TemplateMetrics::new(&setup.context.metrics, keys);
+    Ok(vec![Arc::new(Templates { templates, metrics })])
 }

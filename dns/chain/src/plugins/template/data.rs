@@ -31,18 +31,28 @@ impl<'t> TemplateData<'t> {
         zone: &'t str,
         (class, qtype): (Class, Type),
         name: &str,
-        pattern: &Regex,
+        pattern: Option<&Regex>,
         request: &Request,
     ) -> Self {
-        let (mut groups, mut matches) = (Vec::new(), Vec::new());
-        if let Some(captures) = pattern.captures(name) {
-            for (index, (group, known_as)) in captures.iter().zip(pattern.capture_names()).enumerate() {
-                let value = group.map_or("", |group| group.as_str()).to_owned();
-                groups.push((index.to_string(), value.clone()));
-                groups.extend(known_as.map(|known_as| (known_as.to_owned(), value.clone())));
-                matches.push(value);
+        // Without a pattern the whole name matches.
+        let mut found = (Vec::new(), Vec::new());
+        let mut add = |known_as: Option<&str>, value: &str| {
+            let (groups, matches) = &mut found;
+            groups.push((matches.len().to_string(), value.to_owned()));
+            groups.extend(known_as.map(|known_as| (known_as.to_owned(), value.to_owned())));
+            matches.push(value.to_owned());
+        };
+        match pattern {
+            None => add(None, name),
+            Some(pattern) => {
+                let captures = pattern.captures(name);
+                let groups = captures.iter().flat_map(|captures| captures.iter());
+                for (group, known_as) in groups.zip(pattern.capture_names()) {
+                    add(known_as, group.map_or("", |group| group.as_str()));
+                }
             }
         }
+        let (groups, matches) = found;
         Self {
             zone,
             name: name.to_owned(),

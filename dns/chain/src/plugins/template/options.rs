@@ -2,9 +2,11 @@
 
 use config::{Directive, ServerBlock, Word};
 use dns_wire::Section;
-use dns_wire::codes::rcode;
+use dns_wire::codes::{rcode, rtype};
 
 use super::data::FUNCTIONS;
+use super::fixed_answer::FixedAnswer;
+use super::metrics::MatchCounters;
 use super::syntax::TextTemplate;
 use super::{Constants, RecordTemplate, Template};
 use crate::codes::{Class, Rcode, Type};
@@ -74,7 +76,8 @@ const KNOWN: &[&str] = &[
     "upstream",
 ];
 
-pub(super) fn read(directive: &Directive, block: &ServerBlock) -> Result<Template, SetupErrors> {
+/// Reads a directive of a server block with this many keys.
+pub(super) fn read(directive: &Directive, block: &ServerBlock, keys: usize) -> Result<Template, SetupErrors> {
     let single = |error| vec![error];
     let args = directive.args_from(2, "CLASS TYPE [ZONE…]").map_err(single)?;
     let qclass = Class::named(&args[0])
@@ -83,10 +86,12 @@ pub(super) fn read(directive: &Directive, block: &ServerBlock) -> Result<Templat
         single(args[1].error(format!("invalid RR type {}", args[1]), "a type such as AAAA, or ANY"))
     })?;
     let labels = config::zones_or_keys(&args[2..], block).map_err(single)?;
+    let zones = Zones::new(labels.iter().map(String::as_str));
+    let counters = MatchCounters::new(keys, labels.len());
     let mut template = Template {
         qclass: qclass.0,
         qtype: qtype.0,
-        zones: Zones::new(labels.iter().map(String::as_str)),
+        zones,
         labels,
         patterns: Vec::new(),
         variables: Vec::new(),
@@ -96,10 +101,14 @@ pub(super) fn read(directive: &Directive, block: &ServerBlock) -> Result<Templat
         rcode: rcode::NOERROR,
         error: None,
         fallthrough: None,
+        fixed: None,
+        counters,
     };
     each_line(directive, |line| template.line(line))?;
-    if template.patterns.is_empty() {
-        template.patterns.extend(regex::Regex::new(".*"));
+    if template.variables.is_empty() && template.conditions.is_empty() {
+        let only_type = (qtype.0 != rtype::ANY).then_some(qtype);
+        let answer = |zone: &String| FixedAnswer::new(&template.records, zone, only_type);
+        template.fixed = template.labels.iter().map(answer).collect();
     }
     Ok(template)
 }
@@ -123,8 +132,9 @@ impl Template {
             }
             "ederror" => {
                 let args = line.args_between(1, 2, "CODE [TEXT]")?;
-                let text = args.get(1).map(|text| text.text.clone()).unwrap_or_default();
-                self.error = Some((args[0].integer(..)?, text));
+                let text = args.get(1).map(|text| text.text.as_str()).unwrap_or_default();
+                let code: u16 = args[0].integer(..)?;
+                self.error = Some([&code.to_be_bytes(), text.as_bytes()].concat());
             }
             "var" => {
                 let args = line.args_from(2, "NAME EXPRESSION")?;

@@ -1,6 +1,8 @@
 //! The part of Go's text/template that `template` understands: fields, variables, pipelines, `if`, `with`, `range`, and functions.
 
+mod check;
 mod execute;
+mod fixed;
 mod lexer;
 
 use std::fmt;
@@ -14,6 +16,8 @@ use lexer::{Piece, TemplateToken, pieces, tokens};
 pub(super) struct TextTemplate {
     source: String,
     body: Vec<Node>,
+    /// Why a query that needs all of the template cannot be answered.
+    impossible: Option<String>,
 }
 
 /// A part of a text.
@@ -76,9 +80,17 @@ impl TextTemplate {
         let mut parser = BlockParser { pieces: pieces(text)?.into_iter(), depth: 0 };
         let (body, end) = parser.body()?;
         match end {
-            None => Ok(Self { source: text.to_owned(), body }),
+            None => {
+                let impossible = check::names(&body)?;
+                Ok(Self { source: text.to_owned(), body, impossible })
+            }
             Some(word) => Err(format!("unexpected {{{{{}}}}}", word.first().map_or("", |word| word.word()))),
         }
+    }
+
+    /// A field or call that is not possible, if there is one.
+    pub(super) fn impossible(&self) -> Option<&str> {
+        self.impossible.as_deref()
     }
 
     /// The text as the Corefile has it.

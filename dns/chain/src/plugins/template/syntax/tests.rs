@@ -10,8 +10,13 @@ fn executed(text: &str) -> Result<String, String> {
     request.query = Query::new(7, &"A-12.Example.org.".parse().unwrap(), 28);
     request.client = ([10, 1, 2, 3], 4711).into();
     let pattern = Regex::new("^(?P<kind>[a-z])-([0-9]+)[.]").unwrap();
-    let mut data =
-        TemplateData::new("example.org.", (Class(1), Type(28)), "a-12.example.org.", &pattern, &request);
+    let mut data = TemplateData::new(
+        "example.org.",
+        (Class(1), Type(28)),
+        "a-12.example.org.",
+        Some(&pattern),
+        &request,
+    );
     data.variables.push(("n".to_owned(), ExprValue::Int(3)));
     TextTemplate::parse(text)?.execute(&data, &request)
 }
@@ -73,6 +78,32 @@ fn what_is_wrong_is_an_error() {
     }
     let deep = format!("{}1{}", "{{ if 1 }}".repeat(1_000), "{{ end }}".repeat(1_000));
     assert!(executed(&deep).is_err(), "the depth is bounded");
+}
+
+#[test]
+fn what_a_query_would_fail_at_is_known_when_a_template_is_read() {
+    let field = |name: &str| Ok(Some(format!("the data has no field .{name}")));
+    let below = |field: &str, name: &str| Ok(Some(format!(".{field} has no field .{name}")));
+    let arguments = || Ok(Some("only functions and .Meta take arguments".to_owned()));
+    let undefined = || Err("undefined variable $x".to_owned());
+    for (text, wanted) in [
+        ("{{ .Name }}{{ .Group.x }}{{ .Var.x }}{{ .Message.Question.Name }}{{ .Meta \"a/b\" }}", Ok(None)),
+        ("{{ with .Group }}{{ .anything }}{{ end }}", Ok(None)),
+        ("{{ .Nmae }}", field("Nmae")),
+        ("{{ if false }}{{ print .Nmae }}{{ end }}", field("Nmae")),
+        ("{{ with .Group.a }}{{ $.Nmae }}{{ end }}", field("Nmae")),
+        ("{{ .Name.x }}", below("Name", "x")),
+        ("{{ .Group.a.b }}", below("a", "b")),
+        ("{{ .Question.Type }}", below("Question", "Type")),
+        ("{{ .Message.Question.Type }}", below("Question", "Type")),
+        ("{{ .Name \"x\" }}", arguments()),
+        ("{{ \"x\" | .Name }}", arguments()),
+        ("{{ if false }}{{ $x }}{{ end }}", undefined()),
+        ("{{ if false }}{{ $x := 1 }}{{ end }}{{ $x }}", undefined()),
+    ] {
+        let found = TextTemplate::parse(text).map(|template| template.impossible().map(str::to_owned));
+        assert_eq!(found, wanted, "{text}");
+    }
 }
 
 /// Parsing and executing a template that was changed at random ends, with a result or an error.
