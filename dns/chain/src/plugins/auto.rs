@@ -1,6 +1,6 @@
 //! `auto`: answers from the zone files in a folder, also from those that are added later.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use regex::Regex;
 use crate::names::Zones;
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 
-use super::file::{FileZone, ZoneFiles, ZoneTable, load};
+use super::file::{AuthoritativeZones, FileStamp, LoadError, ServedZone, ZoneTable, load};
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
@@ -66,53 +66,100 @@ struct ZoneFolder {
     served: Arc<ArcSwap<ZoneTable>>,
 }
 
+/// The zones of a folder.
+type AutoZones = HashMap<Name, AutoZone>;
+
+/// A zone, and the file that it was read from.
+#[derive(Clone)]
+struct AutoZone {
+    served: Arc<ServedZone>,
+    path: PathBuf,
+    stamp: Option<FileStamp>,
+    /// The mistake that was reported last.
+    error: Option<String>,
+}
+
+impl AutoZone {
+    /// Reads the file of a zone, if it has changed since the last time.
+    fn read(last: Option<&Self>, path: PathBuf, origin: Name, fallthrough: &Option<Zones>) -> Self {
+        let stamp = FileStamp::of(&path);
+        let served = last.map(|last| last.served.clone());
+        let served = served.unwrap_or_else(|| Arc::new(ServedZone::new(origin, fallthrough.clone())));
+        let current = served.data.load();
+        let is_alone = current.as_deref().is_some_and(|data| !data.has_includes);
+        let last_error = last.and_then(|last| last.error.clone());
+        if stamp.is_some() && last.is_some_and(|last| last.stamp == stamp && last.path == path) && is_alone {
+            let served = served.clone();
+            return Self { served, path, stamp, error: last_error };
+        }
+        let mut error = None;
+        match load(&path, &origin) {
+            Ok(data) if current.as_deref().is_some_and(|known| known.serial == data.serial) => {}
+            Ok(data) => {
+                let (shown, serial) = (path.display(), data.serial);
+                match current.is_some() {
+                    true => tracing::info!(
+                        target: "plugin/file",
+                        "Successfully reloaded zone \"{origin}\" in \"{shown}\" with {serial} SOA serial"
+                    ),
+                    false => tracing::info!(target: "plugin/auto", "Inserting zone `{origin}' from: {shown}"),
+                }
+                served.data.store(Some(Arc::new(data)));
+            }
+            Err(failed) => {
+                let text = match (&failed, current.is_some()) {
+                    (_, true) => failed.of_reload(&origin, &path),
+                    (LoadError::Missing(why), _) => format!("Opening {} failed: {why}", path.display()),
+                    (LoadError::Invalid(why), _) => {
+                        format!("Parse zone `{origin}': {}: {why}", path.display())
+                    }
+                };
+                if last_error.as_ref() != Some(&text) {
+                    match current.is_some() {
+                        true => tracing::error!(target: "plugin/file", "{text}"),
+                        false => tracing::warn!(target: "plugin/auto", "{text}"),
+                    }
+                }
+                error = Some(text);
+            }
+        }
+        drop(current);
+        Self { served, path, stamp, error }
+    }
+}
+
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
-    let directive = setup.once()?;
-    let folder = read(setup, directive)?;
+    let folder = read(setup)?;
     let served = folder.served.clone();
     let zones = folder.scan(HashMap::new());
     setup.on_start(move || async move {
         let task = (!folder.reload.is_zero()).then(|| super::Task(tokio::spawn(folder.follow(zones))));
         Ok(Box::new(task) as PluginGuard)
     });
-    Ok(vec![Arc::new(ZoneFiles { zones: served })])
+    Ok(vec![Arc::new(AuthoritativeZones { zones: served, linked: None })])
 }
 
-fn read(setup: &Setup<'_>, directive: &Directive) -> Result<ZoneFolder, SetupErrors> {
+/// Reads the directives. Of a line that is repeated the last one counts, as in CoreDNS.
+fn read(setup: &Setup<'_>) -> Result<ZoneFolder, SetupErrors> {
+    let directive = setup.directives[0];
     let pattern = Regex::new(r"db\.(.*)").map_err(|error| vec![directive.error(error.to_string(), "")])?;
     let mut read = ZoneFolder {
         folder: PathBuf::new(),
         pattern,
         origin: "{1}".to_owned(),
-        zones: Zones::read_or_keys(&directive.args, setup.block)?,
+        zones: Zones::default(),
         fallthrough: None,
         reload: Duration::from_secs(60),
         served: Arc::default(),
     };
     let mut has_folder = false;
-    each_line(directive, |line| {
-        match line.name.text.as_str() {
-            "directory" => {
-                let args = line.args_between(1, 3, "DIR [REGEX ORIGIN]")?;
-                read.folder = setup.path(&args[0]);
-                has_folder = true;
-                if let [_, pattern, origin] = args {
-                    (read.pattern, read.origin) = patterns(pattern, origin)?;
-                } else if args.len() == 2 {
-                    return Err(args[1].error("directory: a pattern without an origin", "DIR [REGEX ORIGIN]"));
-                }
-            }
-            "reload" => read.reload = line.arg("DURATION")?.duration()?,
-            "fallthrough" => {
-                let zones = Zones::read(&line.args)?;
-                read.fallthrough = Some(if zones.is_empty() { Zones::new(["."]) } else { zones });
-            }
-            // Was needed before CoreDNS 1.7.
-            "upstream" => {}
-            _ => return Err(line.unknown(&["directory", "reload", "fallthrough", "upstream"])),
-        }
-        Ok(())
-    })?;
+    for directive in &setup.directives {
+        read.zones = Zones::read_or_keys(&directive.args, setup.block)?;
+        each_line(directive, |line| {
+            has_folder |= line.name.text == "directory";
+            read.line(setup, line)
+        })?;
+    }
     if !has_folder {
         return Err(vec![directive.error("auto has no directory", "a line directory DIR")]);
     }
@@ -134,8 +181,31 @@ fn patterns(pattern: &config::Word, origin: &config::Word) -> Result<(Regex, Str
 }
 
 impl ZoneFolder {
+    fn line(&mut self, setup: &Setup<'_>, line: &Directive) -> Result<(), ConfigError> {
+        match line.name.text.as_str() {
+            "directory" => {
+                let args = line.args_between(1, 3, "DIR [REGEX ORIGIN]")?;
+                self.folder = setup.path(&args[0]);
+                if let [_, pattern, origin] = args {
+                    (self.pattern, self.origin) = patterns(pattern, origin)?;
+                } else if args.len() == 2 {
+                    return Err(args[1].error("directory: a pattern without an origin", "DIR [REGEX ORIGIN]"));
+                }
+            }
+            "reload" => self.reload = line.arg("DURATION")?.duration()?,
+            "fallthrough" => {
+                let zones = Zones::read(&line.args)?;
+                self.fallthrough = Some(if zones.is_empty() { Zones::new(["."]) } else { zones });
+            }
+            // Was needed before CoreDNS 1.7.
+            "upstream" => {}
+            _ => return Err(line.unknown(&["directory", "reload", "fallthrough", "upstream"])),
+        }
+        Ok(())
+    }
+
     /// Reads the folder again and again.
-    async fn follow(self, mut last: HashMap<Name, Arc<FileZone>>) {
+    async fn follow(self, mut last: AutoZones) {
         let folder = Arc::new(self);
         loop {
             tokio::time::sleep(folder.reload).await;
@@ -147,37 +217,22 @@ impl ZoneFolder {
         }
     }
 
-    /// Reads the files and serves their zones. A zone stays as it is while its file has the same serial or a mistake.
-    fn scan(&self, last: HashMap<Name, Arc<FileZone>>) -> HashMap<Name, Arc<FileZone>> {
-        let mut files = Vec::new();
-        if let Err(error) = self.find(&self.folder, 0, &mut files) {
-            tracing::warn!(target: "plugin/auto", "{}: {error}", self.folder.display());
-            if !last.is_empty() {
-                return last;
-            }
-        }
-        let mut zones = HashMap::new();
-        for (path, origin) in files {
-            let before = last.get(&origin);
-            match load(&path, &origin) {
-                Ok(data) => {
-                    let serial = |zone: &Arc<FileZone>| zone.data.load().as_deref().map(|data| data.serial);
-                    let zone = match before {
-                        Some(zone) if serial(zone) == Some(data.serial) => zone.clone(),
-                        _ => {
-                            let shown = path.display();
-                            tracing::info!(target: "plugin/auto", "Inserting zone `{origin}' from: {shown}");
-                            let zone = FileZone::new(origin, self.fallthrough.clone());
-                            zone.data.store(Some(Arc::new(data)));
-                            Arc::new(zone)
-                        }
-                    };
-                    zones.insert(origin, zone);
+    /// Reads the files that have changed, and serves their zones. A zone stays as it is while its file has the same serial or a
+    /// mistake.
+    fn scan(&self, last: AutoZones) -> AutoZones {
+        let mut zones = AutoZones::new();
+        for (path, origin) in self.files() {
+            match zones.get(&origin) {
+                Some(AutoZone { path: previous, .. }) => {
+                    tracing::warn!(
+                        target: "plugin/auto",
+                        "Multiple zone files match origin \"{origin}\": using \"{}\" instead of \"{}\"",
+                        previous.display(),
+                        path.display()
+                    );
                 }
-                Err(error) => {
-                    let shown = path.display();
-                    tracing::warn!(target: "plugin/auto", "zone {origin} of {shown} is not replaced: {error}");
-                    zones.extend(before.map(|zone| (origin, zone.clone())));
+                None => {
+                    zones.insert(origin, AutoZone::read(last.get(&origin), path, origin, &self.fallthrough));
                 }
             }
         }
@@ -185,20 +240,46 @@ impl ZoneFolder {
             tracing::info!(target: "plugin/auto", "Deleting zone `{origin}'");
         }
         let mut table = ZoneTable::default();
-        zones.values().for_each(|zone| table.insert(zone.clone()));
+        let loaded = zones.values().filter(|zone| zone.served.data.load().is_some());
+        loaded.for_each(|zone| table.insert(zone.served.clone()));
         self.served.store(Arc::new(table));
         zones
     }
 
-    /// Finds the zone files in a folder and below it.
-    fn find(&self, folder: &Path, depth: usize, files: &mut Vec<(PathBuf, Name)>) -> std::io::Result<()> {
-        for entry in std::fs::read_dir(folder)? {
-            let entry = entry?;
+    /// The zone files in the folder and those below it, in the order of their paths.
+    fn files(&self) -> Vec<(PathBuf, Name)> {
+        let (mut files, mut seen) = (Vec::new(), HashSet::new());
+        self.find(&self.folder, 0, &mut seen, &mut files);
+        files
+    }
+
+    /// Finds the zone files in a folder and below it. Follows links, as Kubernetes mounts the files of ConfigMaps, and looks into
+    /// each folder once.
+    fn find(
+        &self,
+        folder: &Path,
+        depth: usize,
+        seen: &mut HashSet<PathBuf>,
+        files: &mut Vec<(PathBuf, Name)>,
+    ) {
+        let entries = std::fs::canonicalize(folder).and_then(|real| match seen.insert(real) {
+            true => std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>(),
+            false => Ok(Vec::new()),
+        });
+        let mut entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::warn!(target: "plugin/auto", "error reading {}: {error}", folder.display());
+                return;
+            }
+        };
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
             let (path, name) = (entry.path(), entry.file_name());
-            // Follows links, as Kubernetes mounts the files of ConfigMaps.
             let is_folder = path.is_dir();
+            // `..data` and the folder that it leads to are Kubernetes' own.
             if is_folder && depth < MAX_DEPTH && !name.as_encoded_bytes().starts_with(b"..") {
-                self.find(&path, depth + 1, files)?;
+                self.find(&path, depth + 1, seen, files);
             }
             if is_folder || files.len() >= MAX_FILES {
                 continue;
@@ -207,7 +288,6 @@ impl ZoneFolder {
                 files.push((path, origin));
             }
         }
-        Ok(())
     }
 
     /// The zone of a file, if it is served.
@@ -265,7 +345,78 @@ mod tests {
             "the mistake changes nothing"
         );
         write("db.example.org", "@ SOA n h 2 2 3 4 5\n");
+        let zones = auto.scan(zones);
+        assert_eq!(serial("example.org."), Some(2));
+        std::fs::create_dir(folder.path().join("a")).unwrap();
+        write("a/db.example.org", "@ SOA n h 9 2 3 4 5\n");
+        let zones = auto.scan(zones);
+        assert_eq!(serial("example.org."), Some(9), "of two files the first one by path is served");
+        std::fs::remove_dir_all(folder.path().join("a")).unwrap();
         auto.scan(zones);
         assert_eq!(serial("example.org."), Some(2));
+    }
+
+    /// Kubernetes mounts a ConfigMap as links to the files of a folder that it replaces.
+    #[test]
+    fn links_are_followed_and_each_folder_is_read_once() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (version, serial) in [("..1", 1), ("..2", 2)] {
+            std::fs::create_dir_all(path(version).join("sub")).unwrap();
+            for name in ["db.example.org", "sub/db.sub.example.org"] {
+                std::fs::write(path(version).join(name), format!("@ SOA n h {serial} 2 3 4 5\n")).unwrap();
+            }
+        }
+        symlink("..1", path("..data")).unwrap();
+        symlink("..data/db.example.org", path("db.example.org")).unwrap();
+        symlink("..data/sub", path("sub")).unwrap();
+        symlink(".", path("loop")).unwrap();
+        let auto = ZoneFolder {
+            folder: folder.path().to_owned(),
+            pattern: Regex::new(r"db\.(.*)").unwrap(),
+            origin: "{1}".to_owned(),
+            zones: Zones::new(["org."]),
+            fallthrough: None,
+            reload: Duration::ZERO,
+            served: Arc::default(),
+        };
+        assert_eq!(auto.files().len(), 2);
+        let serials = |zones: &AutoZones| {
+            let mut serials: Vec<u32> =
+                zones.values().filter_map(|zone| Some(zone.served.data.load().as_deref()?.serial)).collect();
+            serials.sort_unstable();
+            serials
+        };
+        let zones = auto.scan(HashMap::new());
+        assert_eq!(serials(&zones), [1, 1]);
+        symlink("..2", path("..next")).unwrap();
+        std::fs::rename(path("..next"), path("..data")).unwrap();
+        assert_eq!(serials(&auto.scan(zones)), [2, 2]);
+    }
+
+    #[test]
+    fn a_file_that_has_not_changed_is_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, origin) = (folder.path().join("db"), "example.org.".parse::<Name>().unwrap());
+        let write = |text: &str, age: u64| {
+            std::fs::write(&path, text).unwrap();
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            let modified = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age);
+            file.set_modified(modified).unwrap();
+        };
+        let read = |last: Option<&AutoZone>| AutoZone::read(last, path.clone(), origin, &None);
+        let serial = |zone: &AutoZone| zone.served.data.load().as_deref().map(|data| data.serial);
+        write("@ SOA n h 1 2 3 4 5\n", 20);
+        let zone = read(None);
+        assert_eq!(serial(&zone), Some(1));
+        // Nothing but its text tells that this file has changed.
+        write("@ SOA n h 2 2 3 4 5\n", 20);
+        let zone = read(Some(&zone));
+        assert_eq!(serial(&zone), Some(1));
+        write("@ SOA n h 3 2 3 4 5\n", 10);
+        assert_eq!(serial(&read(Some(&zone))), Some(3));
+        std::fs::write(&path, "@ SOA n h 4 2 3 4 5\n").unwrap();
+        assert!(FileStamp::of(&path).is_none(), "it may change again at once");
     }
 }

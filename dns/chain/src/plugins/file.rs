@@ -7,13 +7,13 @@ mod load;
 mod reload;
 mod zone;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::{ConfigError, Directive};
+use dns_wire::Name;
 use dns_wire::codes::{class, rcode, rtype};
-use dns_wire::{Name, Section};
 use futures_util::future::BoxFuture;
 
 use crate::names::Zones;
@@ -22,9 +22,9 @@ use crate::request::Request;
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 use answer::ZoneOutcome;
 
-pub(super) use load::{LoadError, load};
-pub(super) use reload::ZoneFile;
-pub(super) use zone::{FileZone, ZoneData, ZoneTable};
+pub(super) use load::{FileStamp, LoadError, load};
+pub(super) use reload::WatchedFile;
+pub(super) use zone::{ServedZone, ZoneData, ZoneTable};
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
@@ -68,11 +68,13 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
 };
 
 /// The plugin of `file` and `auto`: zones that are replaced when their files change.
-pub(super) struct ZoneFiles {
+pub(super) struct AuthoritativeZones {
     pub zones: Arc<ArcSwap<ZoneTable>>,
+    /// Of `file`: the plugins of the server block. As the last of them it refuses names outside of its zones.
+    pub linked: Option<Arc<OnceLock<Vec<&'static str>>>>,
 }
 
-impl Plugin for ZoneFiles {
+impl Plugin for AuthoritativeZones {
     // Hot: 0 allocations, unless a target outside of the zone has to be resolved.
     fn query(&self, request: &mut Request, answer: &mut Answer) -> Flow {
         if request.query.qclass != class::IN {
@@ -80,7 +82,7 @@ impl Plugin for ZoneFiles {
         }
         let zones = self.zones.load();
         let is_transfer = matches!(request.query.qtype, rtype::AXFR | rtype::IXFR);
-        let Some(served) = zones.find(&request.query) else { return Flow::Next };
+        let Some(served) = zones.find(&request.query) else { return self.outside() };
         if is_transfer {
             return Flow::Fail(QueryFailure::silent(rcode::REFUSED));
         }
@@ -113,30 +115,39 @@ impl Plugin for ZoneFiles {
             let qtype = request.query.qtype;
             let resolved = runner.resolve(request, &target, qtype, &mut found).await;
             let reply = &mut answer.reply;
-            let mut is_denied = false;
-            if let Some(query) = resolved {
-                reply.append(&found.reply, &query);
-                reply.truncated |= found.reply.truncated;
-                if matches!(found.reply.rcode, rcode::NXDOMAIN | rcode::SERVFAIL) {
-                    reply.rcode = found.reply.rcode;
+            let count = reply.records().len();
+            let rcode = match resolved {
+                Some(query) => {
+                    reply.append(&found.reply, &query);
+                    reply.truncated |= found.reply.truncated;
+                    found.reply.rcode
                 }
-                // A denial of a name of this zone has the zone's SOA record.
-                let authority = found.reply.section(Section::Authority).next();
-                is_denied = target.is_within(&zone.origin)
-                    && authority.is_some_and(|record| record.rtype == rtype::SOA);
-                if is_denied {
-                    reply.append_section(Section::Authority, &found.reply, &query);
-                }
+                None => rcode::SERVFAIL,
+            };
+            // The code of the target is that of the reply (RFC 6604 §3), but for REFUSED: the client may find the target elsewhere.
+            if matches!(rcode, rcode::NXDOMAIN | rcode::SERVFAIL) {
+                reply.rcode = rcode;
             }
-            if !is_denied {
-                zone.push_servers(&request.query, reply);
-            }
+            let is_denied =
+                rcode == rcode::NXDOMAIN || (rcode == rcode::NOERROR && reply.records().len() == count);
+            zone.complete_alias(&request.query, reply, is_denied);
             Flow::Done
         })
     }
 
     fn in_memory(&self) -> bool {
         true
+    }
+}
+
+impl AuthoritativeZones {
+    /// The flow of a query for a name outside of all zones.
+    fn outside(&self) -> Flow {
+        let linked = self.linked.as_ref().and_then(|linked| linked.get());
+        match linked.and_then(|linked| linked.last()) {
+            Some(last) if *last == ENTRY.name => Flow::Fail(QueryFailure::silent(rcode::REFUSED)),
+            _ => Flow::Next,
+        }
     }
 }
 
@@ -147,7 +158,7 @@ enum ZoneStep {
     Target(Box<Name>),
 }
 
-impl FileZone {
+impl ServedZone {
     /// Answers from the records of the zone, which are those of its file.
     // Hot: 0 allocations.
     fn answer(&self, records: &ZoneData, request: &Request, answer: &mut Answer) -> ZoneStep {
@@ -165,7 +176,7 @@ impl FileZone {
     }
 }
 
-fn not_loaded(served: &FileZone) -> Flow {
+fn not_loaded(served: &ServedZone) -> Flow {
     let why = format!("plugin/file: the file of zone {} is not loaded", served.origin);
     Flow::Fail(QueryFailure::new(rcode::SERVFAIL, why))
 }
@@ -194,11 +205,12 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
             .collect();
         Ok(Box::new(tasks) as PluginGuard)
     });
-    Ok(vec![Arc::new(ZoneFiles { zones: Arc::new(ArcSwap::from_pointee(table)) })])
+    let linked = Some(setup.linked.clone());
+    Ok(vec![Arc::new(AuthoritativeZones { zones: Arc::new(ArcSwap::from_pointee(table)), linked })])
 }
 
 /// The zones of a directive, loaded.
-fn file(setup: &mut Setup<'_>, directive: &Directive) -> Result<Vec<ZoneFile>, SetupErrors> {
+fn file(setup: &mut Setup<'_>, directive: &Directive) -> Result<Vec<WatchedFile>, SetupErrors> {
     let single = |error: ConfigError| vec![error];
     let args = directive.args_from(1, "FILE [ZONE…]").map_err(single)?;
     let (mut reload, mut by_mtime, mut fallthrough) = (Duration::from_secs(60), false, None);
@@ -223,7 +235,7 @@ fn file(setup: &mut Setup<'_>, directive: &Directive) -> Result<Vec<ZoneFile>, S
     let zones = Zones::read_or_keys(&args[1..], setup.block)?;
     let mut files = Vec::new();
     for origin in zones.names() {
-        let served = Arc::new(FileZone::new(*origin, fallthrough.clone()));
+        let served = Arc::new(ServedZone::new(*origin, fallthrough.clone()));
         match load(&path, origin) {
             Ok(data) => served.data.store(Some(Arc::new(data))),
             Err(LoadError::Missing(why)) if !reload.is_zero() => {
@@ -238,7 +250,7 @@ fn file(setup: &mut Setup<'_>, directive: &Directive) -> Result<Vec<ZoneFile>, S
                 return Err(vec![args[0].error(what, format!("a zone file of {origin}"))]);
             }
         }
-        files.push(ZoneFile { path: path.clone(), served, reload, by_mtime });
+        files.push(WatchedFile { path: path.clone(), served, reload, by_mtime });
     }
     Ok(files)
 }
@@ -261,14 +273,15 @@ mod tests {
         for (fallthrough, wanted, code) in
             [(Some(Zones::new(["."])), Flow::Next, rcode::NOERROR), (None, Flow::Done, rcode::NXDOMAIN)]
         {
-            let served = Arc::new(FileZone::new(origin, fallthrough));
+            let served = Arc::new(ServedZone::new(origin, fallthrough));
             let read = |text: &str| {
                 std::fs::write(&path, text).unwrap();
                 served.data.store(load(&path, &origin).ok().map(Arc::new));
             };
             let mut table = ZoneTable::default();
             table.insert(served.clone());
-            let plugin = ZoneFiles { zones: Arc::new(ArcSwap::from_pointee(table)) };
+            let zones = Arc::new(ArcSwap::from_pointee(table));
+            let plugin = AuthoritativeZones { zones, linked: None };
             let mut request = Request::new(Transport::Udp, ([127, 0, 0, 1], 53).into());
             request.query = Query::new(1, &"a.example.org.".parse().unwrap(), rtype::A);
             let mut answer = Answer::default();

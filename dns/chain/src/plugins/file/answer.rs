@@ -67,7 +67,7 @@ impl ZoneData {
                 Found::NameRecords(node) => {
                     let alias = node.set(rtype::CNAME).filter(|_| query.qtype != rtype::CNAME);
                     let Some(alias) = alias else {
-                        builder.answer_node(node, &name);
+                        builder.answer_node(node, &name, aliases > 0);
                         return ZoneOutcome::Answered;
                     };
                     builder.push_signed(Section::Answer, &name, node, alias);
@@ -99,9 +99,16 @@ impl ZoneData {
         ZoneOutcome::Loop
     }
 
-    /// Adds the name servers of the zone to the authority section.
-    pub(super) fn push_servers(&self, query: &Query, reply: &mut Reply) {
-        ReplyBuilder { zone: self, query, reply }.push_apex_servers();
+    /// Adds the other sections to a reply whose answer ends with what an alias outside of the zone has: the SOA record if that has
+    /// nothing, else the name servers, and the addresses of targets that lead back into the zone.
+    pub(super) fn complete_alias(&self, query: &Query, reply: &mut Reply, is_denied: bool) {
+        let mut builder = ReplyBuilder { zone: self, query, reply };
+        if is_denied {
+            builder.deny();
+        } else {
+            builder.push_apex_servers();
+        }
+        builder.push_glue_of_answers();
     }
 
     /// Finds a name in lower case, from the zone downwards.
@@ -190,9 +197,11 @@ impl<'a> ReplyBuilder<'a> {
         }
     }
 
-    /// Answers with the records of the queried type.
-    fn answer_node(&mut self, node: &NameRecords, name: &Name) {
-        let Some(set) = node.set(self.query.qtype) else { return self.deny() };
+    /// Answers with the records of the queried type. Behind an alias a name without them is no denial, as in CoreDNS.
+    fn answer_node(&mut self, node: &NameRecords, name: &Name, is_target: bool) {
+        let Some(set) = node.set(self.query.qtype) else {
+            return if is_target { self.push_apex_servers() } else { self.deny() };
+        };
         self.push_signed(Section::Answer, name, node, set);
         let is_apex_ns = set.rtype == rtype::NS && name.wire() == self.zone.origin.wire();
         if is_apex_ns {
@@ -234,14 +243,30 @@ impl<'a> ReplyBuilder<'a> {
     /// Adds the addresses of the targets that are within the zone, each once.
     fn push_glue(&mut self, set: &RecordSet) {
         for record in set.records.iter().filter(|record| !record.repeats_target) {
-            let name = target(set.rtype, &record.rdata).filter(|name| name.is_within(&self.zone.origin));
-            let Some((name, node)) = name.and_then(|name| Some((name, self.zone.node(name.wire())?))) else {
-                continue;
-            };
-            for rtype in [rtype::A, rtype::AAAA] {
-                if let Some(addresses) = node.set(rtype) {
-                    self.push_signed(Section::Additional, &name, node, addresses);
-                }
+            if let Some(name) = target(set.rtype, &record.rdata) {
+                self.push_addresses(&name);
+            }
+        }
+    }
+
+    /// Adds the addresses of the targets in the answers that are within the zone, each once.
+    fn push_glue_of_answers(&mut self) {
+        let mut targets: Vec<Name> = Vec::new();
+        for record in self.reply.section(Section::Answer) {
+            let is_service = record.rtype != rtype::NS && has_glue(record.rtype);
+            let name = self.reply.target(record, self.query).filter(|_| is_service).map(Name::lower);
+            targets.extend(name.filter(|name| !targets.contains(name)));
+        }
+        targets.iter().for_each(|name| self.push_addresses(name));
+    }
+
+    /// Adds the addresses of a name, in lower case, if it is within the zone.
+    fn push_addresses(&mut self, name: &Name) {
+        let zone = self.zone;
+        let Some(node) = zone.node(name.wire()).filter(|_| name.is_within(&zone.origin)) else { return };
+        for rtype in [rtype::A, rtype::AAAA] {
+            if let Some(addresses) = node.set(rtype) {
+                self.push_signed(Section::Additional, name, node, addresses);
             }
         }
     }

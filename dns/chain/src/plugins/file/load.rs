@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use dns_wire::Name;
 use dns_wire::codes::{class, rtype};
@@ -23,6 +24,18 @@ pub(in crate::plugins) enum LoadError {
     Invalid(String),
 }
 
+impl LoadError {
+    /// The log line when a zone that is served is not replaced, as CoreDNS words it.
+    pub(in crate::plugins) fn of_reload(&self, origin: &Name, path: &Path) -> String {
+        match self {
+            Self::Missing(why) => {
+                format!("Failed to open zone \"{origin}\" in \"{}\": {why}", path.display())
+            }
+            Self::Invalid(why) => format!("Parsing zone \"{origin}\": {}: {why}", path.display()),
+        }
+    }
+}
+
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -36,8 +49,34 @@ pub(in crate::plugins) fn load(path: &Path, origin: &Name) -> Result<ZoneData, L
     let left = Cell::new(MAX_BYTES);
     let text = text(path, &left)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let include = |file: &str| self::text(&folder.join(file), &left).map_err(|error| error.to_string());
-    parse(&text, origin, &include, MAX_RECORDS)
+    let has_includes = Cell::new(false);
+    let include = |file: &str| {
+        has_includes.set(true);
+        self::text(&folder.join(file), &left).map_err(|error| error.to_string())
+    };
+    let mut zone = parse(&text, origin, &include, MAX_RECORDS)?;
+    zone.has_includes = has_includes.get();
+    Ok(zone)
+}
+
+/// What tells whether a file has changed without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::plugins) struct FileStamp {
+    modified: SystemTime,
+    length: u64,
+}
+
+/// A file may change again within this time without a new modification time.
+const COARSEST_TIME: Duration = Duration::from_secs(2);
+
+impl FileStamp {
+    /// The stamp of a file, if any later change of the file gives it another one.
+    pub(in crate::plugins) fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        let modified = metadata.modified().ok()?;
+        let is_settled = modified.elapsed().is_ok_and(|age| age > COARSEST_TIME);
+        is_settled.then(|| Self { modified, length: metadata.len() })
+    }
 }
 
 /// The text of a file, whose length is taken from what is left.

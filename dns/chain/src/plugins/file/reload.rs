@@ -4,42 +4,49 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::load::load;
-use super::zone::{FileZone, ZoneData};
+use super::load::{FileStamp, load};
+use super::zone::{ServedZone, ZoneData};
 
 /// A zone and its file.
-pub(in crate::plugins) struct ZoneFile {
+pub(in crate::plugins) struct WatchedFile {
     pub path: PathBuf,
-    pub served: Arc<FileZone>,
+    pub served: Arc<ServedZone>,
     /// How often it is read; zero for never.
     pub reload: Duration,
     /// Whether its modification time decides, and not the SOA serial.
     pub by_mtime: bool,
 }
 
-impl ZoneFile {
+impl WatchedFile {
     /// Reads the file again and again.
     pub(in crate::plugins) async fn follow(self) {
         let file = Arc::new(self);
-        let (mut last, mut last_error) = (file.modified(), String::new());
+        // The file may have changed since it was read for the start, so the first time it is read in any case.
+        let (mut last, mut last_stamp) = (file.modified(), None);
+        let mut last_error = String::new();
         loop {
             tokio::time::sleep(file.reload).await;
-            let modified = file.modified();
+            let (modified, stamp) = (file.modified(), FileStamp::of(&file.path));
             if file.by_mtime && modified == last && file.served.data.load().is_some() {
+                continue;
+            }
+            if stamp.is_some() && stamp == last_stamp && file.is_complete() {
                 continue;
             }
             let reading = file.clone();
             // A large zone takes a while to parse.
             let Ok(failed) = tokio::task::spawn_blocking(move || reading.refresh()).await else { continue };
-            last = modified;
+            (last, last_stamp) = (modified, stamp);
             if let Some(error) = failed.as_ref().filter(|error| **error != last_error) {
-                tracing::warn!(
-                    target: "plugin/file",
-                    "zone {} of {} is not replaced: {error}", file.served.origin, file.path.display()
-                );
+                tracing::error!(target: "plugin/file", "{error}");
             }
             last_error = failed.unwrap_or_default();
         }
+    }
+
+    /// Whether the zone is loaded from this file alone.
+    fn is_complete(&self) -> bool {
+        self.served.data.load().as_deref().is_some_and(|data| !data.has_includes)
     }
 
     fn modified(&self) -> Option<SystemTime> {
@@ -53,7 +60,7 @@ impl ZoneFile {
                 self.replace(data);
                 None
             }
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(error.of_reload(&self.served.origin, &self.path)),
         }
     }
 
@@ -79,8 +86,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
         let write = |text: &str| std::fs::write(&path, text).unwrap();
-        let served = Arc::new(FileZone::new("example.org.".parse().unwrap(), None));
-        let file = ZoneFile {
+        let served = Arc::new(ServedZone::new("example.org.".parse().unwrap(), None));
+        let file = WatchedFile {
             path: path.clone(),
             served: served.clone(),
             reload: Duration::from_secs(60),
@@ -97,7 +104,7 @@ mod tests {
             file.refresh();
             assert_eq!(records(), wanted, "{text}");
         }
-        let by_mtime = ZoneFile { by_mtime: true, ..file };
+        let by_mtime = WatchedFile { by_mtime: true, ..file };
         write("@ SOA n h 2 2 3 4 5\n");
         assert_eq!(by_mtime.refresh(), None);
         assert_eq!(records(), Some((2, 1)), "the serial does not matter");

@@ -19,6 +19,8 @@ const MAX_SET: usize = 4096;
 pub(in crate::plugins) struct ZoneData {
     pub origin: Name,
     pub serial: u32,
+    /// Whether the file includes others, which may change while it does not.
+    pub has_includes: bool,
     /// By lower-case name in wire form. Names above others exist as well, without records.
     nodes: HashMap<Box<[u8]>, NameRecords, RandomState>,
 }
@@ -62,7 +64,7 @@ impl ZoneData {
     pub(in crate::plugins) fn new(origin: Name) -> Self {
         let mut nodes = HashMap::<Box<[u8]>, NameRecords, RandomState>::default();
         nodes.insert(origin.wire().into(), NameRecords::default());
-        Self { origin, serial: 0, nodes }
+        Self { origin, serial: 0, has_includes: false, nodes }
     }
 
     /// Adds a record whose owner is within the zone. Afterwards the zone needs [`complete`](Self::complete).
@@ -153,13 +155,13 @@ pub(super) fn target(rtype: u16, rdata: &[u8]) -> Option<Name> {
 }
 
 /// A zone as it is served. Its records are replaced when the file has changed.
-pub(in crate::plugins) struct FileZone {
+pub(in crate::plugins) struct ServedZone {
     pub origin: Name,
     pub data: ArcSwapOption<ZoneData>,
     fallthrough: Option<Zones>,
 }
 
-impl FileZone {
+impl ServedZone {
     pub(in crate::plugins) fn new(origin: Name, fallthrough: Option<Zones>) -> Self {
         Self { origin, data: ArcSwapOption::empty(), fallthrough }
     }
@@ -171,17 +173,17 @@ impl FileZone {
 
 /// The zones of a plugin.
 #[derive(Clone, Default)]
-pub(in crate::plugins) struct ZoneTable(HashMap<Box<[u8]>, std::sync::Arc<FileZone>, RandomState>);
+pub(in crate::plugins) struct ZoneTable(HashMap<Box<[u8]>, std::sync::Arc<ServedZone>, RandomState>);
 
 impl ZoneTable {
     /// Adds a zone, in place of one with the same name.
-    pub(in crate::plugins) fn insert(&mut self, zone: std::sync::Arc<FileZone>) {
+    pub(in crate::plugins) fn insert(&mut self, zone: std::sync::Arc<ServedZone>) {
         self.0.insert(zone.origin.wire().into(), zone);
     }
 
     /// The longest zone that contains the name of the query.
     // Hot: 0 allocations.
-    pub(in crate::plugins) fn find(&self, query: &Query) -> Option<&std::sync::Arc<FileZone>> {
+    pub(in crate::plugins) fn find(&self, query: &Query) -> Option<&std::sync::Arc<ServedZone>> {
         let name = query.lower();
         let starts = query.offsets().iter().map(|offset| usize::from(*offset)).chain([name.len() - 1]);
         starts.into_iter().find_map(|start| self.0.get(&name[start..]))
