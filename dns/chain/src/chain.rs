@@ -130,7 +130,9 @@ impl Chain {
             Flow::Drop => {
                 answer.reply.clear();
                 answer.dropped = true;
-                Step::Done(at)
+                // Nothing was written, so no plugin counts as the author.
+                (answer.by, answer.by_place) = ("", None);
+                return Step::Done(at);
             }
             Flow::Fail(failure) => {
                 answer.fail(failure);

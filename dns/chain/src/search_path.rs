@@ -4,16 +4,27 @@ use std::sync::Arc;
 
 use dns_wire::Name;
 
+use crate::names::contains;
 use crate::request::Request;
 
 /// A plugin that knows the search list of a client. It offers a [`SearchPathOffer`] in its setup.
 pub trait SearchPaths: Send + Sync {
     /// The zones that the client appends, in order; `None` if the client is not known.
     fn search_path(&self, request: &Request) -> Option<Vec<Name>>;
+
+    /// Whether the queried name is below the first of these zones. Hot: asked for every answer.
+    fn is_below_first(&self, request: &Request) -> bool;
 }
 
 /// What a plugin offers to the plugin `autopath` of its server block, with its name.
 pub struct SearchPathOffer(pub &'static str, pub Arc<dyn SearchPaths>);
+
+/// Whether the queried name is below a zone in lower case.
+// Hot: 0 allocations.
+pub(crate) fn is_below(request: &Request, zone: &Name) -> bool {
+    let query = &request.query;
+    contains(zone, query) && query.lower().len() > zone.wire().len()
+}
 
 /// The zones of the `search` line of a file in resolv.conf format; the last such line counts.
 pub(crate) fn search_list(text: &str) -> Vec<Name> {

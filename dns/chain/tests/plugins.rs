@@ -343,7 +343,7 @@ async fn erratic_drops_delays_and_truncates() {
     }
     assert_eq!(
         seen,
-        [("dropped", 0), ("whole", 0), ("truncated", 0), ("dropped", 0), ("truncated", 0), ("whole", 1)]
+        [("dropped", 0), ("truncated", 0), ("whole", 0), ("dropped", 0), ("truncated", 0), ("truncated", 1)]
     );
     let other = ask("erratic {\ndrop 0\n}", &Question::new("a.", "TXT")).await;
     assert_eq!(Rcode(other.reply.rcode).to_string(), "SERVFAIL");
@@ -372,6 +372,135 @@ async fn metadata_reaches_templates_and_rewrites() {
             Question::new("a.test.", "A"),
             "NOERROR",
             [&["a.test. 60 IN A 192.0.2.1"], &[], &[]],
+        ),
+    ])
+    .await;
+}
+
+/// A view selects the server block before any plugin has seen the query.
+#[tokio::test]
+async fn metadata_selects_a_server_block() {
+    let block = |view: &str, address: &str| {
+        let answer = format!("template IN A {{\nanswer \"{{{{ .Name }}}} 60 IN A {address}\"\n}}");
+        format!(". {{\n{view}\nkubernetes cluster.local {{\nfallthrough\n}}\n{answer}\n}}\n")
+    };
+    let view = |name: &str, namespace: &str| {
+        format!("metadata\nview {name} {{\nexpr metadata('kubernetes/namespace') == '{namespace}'\n}}")
+    };
+    let without = "view none {\nexpr metadata('kubernetes/namespace') != ''\n}";
+    let corefile = [
+        block(without, "192.0.2.9"),
+        block(&view("one", "shop"), "192.0.2.1"),
+        block(&view("two", "blog"), "192.0.2.2"),
+        block("", "192.0.2.3"),
+    ];
+    let served = routes(&corefile.concat()).await.unwrap();
+    for (name, address) in [
+        ("web.shop.svc.cluster.local.", "192.0.2.1"),
+        ("web.blog.svc.cluster.local.", "192.0.2.2"),
+        ("web.wiki.svc.cluster.local.", "192.0.2.3"),
+        ("www.example.org.", "192.0.2.3"),
+    ] {
+        let received = served.ask(&Question::new(name, "A")).await;
+        let wanted = format!("{name} 60 IN A {address}");
+        assert_eq!(received.records(Section::Answer), parsed(&[&wanted]), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn nsid_answers_the_client_whatever_rewrite_does_to_the_query() {
+    for (rule, option, wanted) in [("set", None, vec![]), ("unset", Some(3), vec![(3, b"x".to_vec())])] {
+        let corefile = format!(".:53 {{\nnsid x\nrewrite edns0 nsid {rule}\n{NEXT}\n}}");
+        let served = routes(&corefile).await.unwrap();
+        let change = |query: &mut dns_wire::Query| {
+            if let Some(code) = option {
+                query.push_option(code, b"");
+            }
+        };
+        let received = served.ask_with(&Question::new("a.", "A"), change).await;
+        let options: Vec<_> = received.reply.options().map(|(code, data)| (code, data.to_vec())).collect();
+        assert_eq!(options, wanted, "{rule}");
+    }
+}
+
+/// A dropped query has no author, as in CoreDNS.
+#[tokio::test]
+async fn a_dropped_query_counts_without_a_plugin() {
+    let served =
+        routes(&format!(".:53 {{\nprometheus localhost:0\nacl {{\ndrop\n}}\n{NEXT}\n}}")).await.unwrap();
+    served.ask(&Question::new("a.", "A")).await;
+    let text = served.metrics.text();
+    let line = "coredns_dns_responses_total{server=\"dns://:53\",zone=\".\",view=\"\",rcode=\"NOERROR\",plugin=\"\"} 1";
+    assert!(text.contains(line), "{text}");
+}
+
+/// `unset` counts as applied to any query, so that no further rule is looked at.
+#[tokio::test]
+async fn edns_rules_stop_and_repeat_as_in_coredns() {
+    let stop = format!("rewrite edns0 local unset 0xffee\nrewrite name a. b.\n{TWO_NAMES}");
+    let go_on =
+        format!("rewrite continue edns0 local unset 0xffee\nrewrite name a. www.example.org.\n{TWO_NAMES}");
+    let replace =
+        format!("rewrite edns0 local replace 0xffee x\nrewrite name a. www.example.org.\n{TWO_NAMES}");
+    for (lines, wanted) in [(&stop, "NXDOMAIN"), (&go_on, "NOERROR"), (&replace, "NOERROR")] {
+        let received = ask(lines, &Question::new("a.", "A")).await;
+        assert_eq!(Rcode(received.reply.rcode).to_string(), wanted, "{lines}");
+    }
+}
+
+#[tokio::test]
+async fn file_as_the_last_plugin_refuses_names_outside_of_its_zones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    std::fs::write(&path, "@ SOA n h 1 2 3 4 5\n").unwrap();
+    let file = format!("file {} example.org", path.display());
+    for (lines, wanted) in [(file.clone(), "REFUSED"), (format!("{file}\nwhoami"), "NOERROR")] {
+        let received = ask(&lines, &Question::new("example.net.", "A")).await;
+        assert_eq!(Rcode(received.reply.rcode).to_string(), wanted, "{lines}");
+    }
+}
+
+/// The sections of an answer that ends outside of the zone (coredns, plugin/file/lookup.go).
+#[tokio::test]
+async fn an_alias_to_another_zone_has_the_authority_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let zone = "@ 60 SOA n h 1 2 3 4 5\n@ 60 NS n\nn 60 A 10.0.0.1\nmail 60 A 10.0.0.2\na 60 CNAME a.example.net.\nb 60 CNAME b.example.net.\nc 60 CNAME c.example.net.\nd 60 CNAME mail\n";
+    std::fs::write(&path, zone).unwrap();
+    let other = "template IN MX example.net {\nmatch ^a[.]\nanswer \"{{ .Name }} 60 IN MX 1 mail.example.org.\"\nfallthrough\n}
+        template IN MX example.net {\nmatch ^b[.]\nfallthrough\n}
+        template IN MX example.net {\nrcode NXDOMAIN\nauthority \"example.net. 60 SOA a. b. 1 2 3 4 5\"\n}";
+    let lines = format!("file {} example.org\n{other}", path.display());
+    let soa: &[&str] = &["example.org. 60 IN SOA n.example.org. h.example.org. 1 2 3 4 5"];
+    let ns: &[&str] = &["example.org. 60 IN NS n.example.org."];
+    check(&[
+        (
+            &lines,
+            Question::new("a.example.org.", "MX"),
+            "NOERROR",
+            [
+                &["a.example.org. 60 IN CNAME a.example.net.", "a.example.net. 60 IN MX 1 mail.example.org."],
+                ns,
+                &["mail.example.org. 60 IN A 10.0.0.2"],
+            ],
+        ),
+        (
+            &lines,
+            Question::new("b.example.org.", "MX"),
+            "NOERROR",
+            [&["b.example.org. 60 IN CNAME b.example.net."], soa, &[]],
+        ),
+        (
+            &lines,
+            Question::new("c.example.org.", "MX"),
+            "NXDOMAIN",
+            [&["c.example.org. 60 IN CNAME c.example.net."], soa, &[]],
+        ),
+        (
+            &lines,
+            Question::new("d.example.org.", "MX"),
+            "NOERROR",
+            [&["d.example.org. 60 IN CNAME mail.example.org."], ns, &[]],
         ),
     ])
     .await;
@@ -501,6 +630,34 @@ async fn autopath_asks_the_cache_for_each_name_of_the_search_list() {
         "coredns_cache_entries{server=\"dns://:53\",type=\"success\",zones=\".\",view=\"\"} 1",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+/// A zone that refuses to answer is passed over; one that fails ends the search, since the name may exist there.
+#[tokio::test]
+async fn autopath_counts_all_answers_and_goes_on_behind_a_refusal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("resolv.conf");
+    std::fs::write(&path, "search one two three\n").unwrap();
+    let lines = "template IN A one {\nmatch ^own[.]\nanswer \"{{ .Name }} 60 IN A 192.0.2.1\"\nfallthrough\n}
+        template IN A one {\nmatch ^refused[.]\nrcode SERVFAIL\nfallthrough\n}
+        template IN A two {\nmatch ^broken[.]\nanswer \"no record\"\nfallthrough\n}
+        template IN A three {\nanswer \"{{ .Name }} 60 IN A 192.0.2.3\"\n}
+        template ANY ANY {\nrcode NXDOMAIN\n}";
+    let corefile = format!(".:53 {{\nautopath {}\n{lines}\n}}", path.display());
+    let served = routes(&corefile).await.unwrap();
+    for (name, rcode, records, count) in [
+        ("own.one.", "NOERROR", 1, 1),
+        ("refused.one.", "NOERROR", 2, 2),
+        ("broken.one.", "SERVFAIL", 0, 2),
+        ("one.", "NXDOMAIN", 0, 2),
+        ("own.two.", "NXDOMAIN", 0, 2),
+    ] {
+        let received = served.ask(&Question::new(name, "A")).await;
+        assert_eq!(Rcode(received.reply.rcode).to_string(), rcode, "{name}");
+        assert_eq!(received.records(Section::Answer).len(), records, "{name}");
+        let line = format!("coredns_autopath_success_total{{server=\"dns://:53\"}} {count}\n");
+        assert!(served.metrics.text().contains(&line), "{name}: {}", served.metrics.text());
     }
 }
 

@@ -251,6 +251,15 @@ fn corefiles_that_coredns_accepts_are_accepted() {
         "errors {\nconsolidate 0 x\nconsolidate -1s y\n}",
         "errors {\nstacktrace }",
         "whoami\nwhoami",
+        "template IN A {\nanswer \"{{ .Name }} A {{ .Grup.a }}\"\n}",
+        "cancel 1s\ncancel",
+        "dns64\ndns64 {\nallow_ipv4\n}",
+        "local\nlocal {\nlocalhost_prefix off\n}",
+        "erratic\nerratic {\ndrop\n}",
+        "autopath /dev/null\nautopath example.org /dev/null",
+        "auto {\ndirectory /none\n}\nauto {\nreload 10s\n}",
+        "rewrite edns0 local set 0b101 x\nrewrite edns0 local set 017 x\nrewrite rcode a 23 NXDOMAIN",
+        "view a {\nexpr \"any(split(name(), '.'), # in ['a'])\"\nexpr name()[0:3] == 'www'\n}\nwhoami",
         "health 127.0.0.1:0\nhealth {\nlameduck -5s\n}",
         "reload 10s\nreload 20s {\nodd words\n}",
         "loadbalance round_robin\nloadbalance {\nprefer\n}",
@@ -264,6 +273,24 @@ fn corefiles_that_coredns_accepts_are_accepted() {
         if let Err(errors) = build(&format!(".:53 {{\n{lines}\n}}")) {
             panic!("{lines}\n{errors}");
         }
+    }
+}
+
+#[test]
+fn corefiles_that_coredns_refuses_are_refused() {
+    for (lines, what) in [
+        ("timeouts {\nmaxtcpqueries 0\n}", "maxtcpqueries 0"),
+        ("rewrite rcode a 24 NXDOMAIN", "invalid rcode \"24\""),
+        ("rewrite name prefix a b answer auto answer name a b", "cannot be combined"),
+        ("rewrite name suffix a b metadata", "only supported for regex"),
+        ("template IN A {\nanswer \"{{ $x }}\"\n}", "undefined variable $x"),
+        ("view a {\nexpr sortBy([1], #)\n}", "unknown function sortBy (column 1)"),
+        ("view a {\nexpr type() == kind\n}", "unknown name kind (column 11)"),
+        ("metadata\nmetadata", "only be used once"),
+        ("multisocket\nmultisocket", "only be used once"),
+    ] {
+        let errors = build(&format!(".:53 {{\n{lines}\nwhoami\n}}")).err().unwrap_or_default();
+        assert!(errors.contains(what), "{lines}: {errors}");
     }
 }
 

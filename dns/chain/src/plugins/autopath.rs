@@ -3,7 +3,7 @@
 //! A client asks for `NAME.FIRST`, where FIRST is the first zone of its search list. If that does not exist, the other zones are tried
 //! here, and the first answer is returned behind a CNAME from the queried name.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use config::ConfigError;
 use dns_wire::codes::{class, rcode, rtype};
@@ -12,9 +12,9 @@ use futures_util::future::BoxFuture;
 use telemetry::metrics::{Counter, Family, Registry};
 
 use crate::names::Zones;
-use crate::plugin::{After, Answer, Hooks, Plugin, Runner};
+use crate::plugin::{After, Answer, Hooks, Plugin, QueryFailure, Runner};
 use crate::request::Request;
-use crate::search_path::{SearchPathOffer, search_list};
+use crate::search_path::{SearchPathOffer, is_below, search_list};
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, Wanted};
 
 /// See the module.
@@ -55,7 +55,19 @@ enum PathSource {
     /// The list of a file.
     Fixed(Vec<Name>),
     /// That of a plugin of the server block.
-    Plugin(Wanted<SearchPathOffer>),
+    Plugin(PathOffers),
+}
+
+/// The offers of the plugins, which are found with the first query.
+struct PathOffers {
+    wanted: Wanted<SearchPathOffer>,
+    found: OnceLock<Vec<Arc<SearchPathOffer>>>,
+}
+
+impl PathOffers {
+    fn get(&self) -> &[Arc<SearchPathOffer>] {
+        self.found.get_or_init(|| self.wanted.get())
+    }
 }
 
 impl Plugin for AutoPath {
@@ -65,14 +77,23 @@ impl Plugin for AutoPath {
 
     // Hot: 0 allocations unless the name does not exist.
     fn reply(&self, request: &mut Request, answer: &mut Answer) -> After {
-        let is_missing = answer.reply.rcode == rcode::NXDOMAIN && answer.failure.is_none() && !answer.dropped;
-        if !is_missing || !self.zones.contain(&request.query) {
+        if answer.dropped || !self.zones.contain(&request.query) {
             return After::Pass;
         }
-        match self.rest_of_path(request) {
-            Some(_) => After::Wait,
-            None => After::Pass,
+        let is_missing = match &answer.failure {
+            Some(failure) => !is_error(failure),
+            None => answer.reply.rcode == rcode::NXDOMAIN,
+        };
+        if is_missing {
+            return match self.rest_of_path(request) {
+                Some(_) => After::Wait,
+                None => After::Pass,
+            };
         }
+        if answer.failure.is_none() && self.is_below_first(request) {
+            self.successes[request.key.min(self.successes.len() - 1)].inc();
+        }
+        After::Pass
     }
 
     /// Tries the other zones of the search list.
@@ -89,8 +110,15 @@ impl Plugin for AutoPath {
                 let (mut other, mut found) = (request.clone(), Answer::default());
                 other.change_question(&name, request.query.qtype, request.query.qclass);
                 runner.query_below(&mut other, &mut found).await;
-                if found.failure.is_some() || found.dropped || found.reply.rcode == rcode::NXDOMAIN {
-                    continue;
+                match &found.failure {
+                    // The name may exist here: a denial would be wrong.
+                    Some(failure) if is_error(failure) => {
+                        *answer = found;
+                        return;
+                    }
+                    Some(_) => continue,
+                    None if found.dropped || found.reply.rcode == rcode::NXDOMAIN => continue,
+                    None => {}
                 }
                 push_alias(request, &mut found);
                 *answer = found;
@@ -101,14 +129,28 @@ impl Plugin for AutoPath {
     }
 }
 
+/// Whether a query could not be answered because something went wrong. CoreDNS's plugins return an error then; otherwise, as a
+/// `template` with `rcode SERVFAIL`, they refuse to answer, and the next zone is tried.
+fn is_error(failure: &QueryFailure) -> bool {
+    failure.overloaded || !failure.why.is_empty()
+}
+
 impl AutoPath {
+    // Hot: 0 allocations.
+    fn is_below_first(&self, request: &Request) -> bool {
+        match &self.source {
+            PathSource::Fixed(path) => path.first().is_some_and(|zone| is_below(request, zone)),
+            PathSource::Plugin(offers) => offers.get().iter().any(|offer| offer.1.is_below_first(request)),
+        }
+    }
+
     /// The labels before the first zone of the client's search list, and the zones after it; `None` if the name does not end in the
     /// first.
     fn rest_of_path(&self, request: &Request) -> Option<(Vec<u8>, Vec<Name>)> {
         let mut path = match &self.source {
             PathSource::Fixed(path) => path.clone(),
-            PathSource::Plugin(wanted) => {
-                wanted.get().iter().find_map(|offer| offer.1.search_path(request))?
+            PathSource::Plugin(offers) => {
+                offers.get().iter().find_map(|offer| offer.1.search_path(request))?
             }
         };
         path.truncate(MAX_ZONES);
@@ -150,7 +192,8 @@ fn successes(metrics: &Registry) -> Family<Counter, 1> {
 }
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
-    let directive = setup.once()?;
+    // Of several directives the last one counts, as in CoreDNS.
+    let directive = setup.directives[setup.directives.len() - 1];
     let single = |error: ConfigError| vec![error];
     directive.no_block().map_err(single)?;
     let args = directive.args_from(1, "[ZONE…] RESOLV-CONF|@kubernetes").map_err(single)?;
@@ -169,7 +212,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
                 }
                 Ok(Box::new(()) as PluginGuard)
             });
-            PathSource::Plugin(setup.want())
+            PathSource::Plugin(PathOffers { wanted: setup.want(), found: OnceLock::new() })
         }
         Some(_) => {
             return Err(single(word.error(format!("{word} has no search paths"), "@kubernetes or a file")));

@@ -36,17 +36,20 @@ impl Plugin for Cancel {
 }
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
-    let directive = setup.once()?;
-    directive.no_block().map_err(|error| vec![error])?;
-    let limit = match directive.optional_arg("[TIMEOUT]").map_err(|error| vec![error])? {
-        Some(word) => {
-            let least = Duration::from_nanos(1);
-            word.duration_in(least.., "longer than 0s").map_err(|error| vec![error])?
+    let mut limit = Duration::from_millis(5001);
+    // Of several directives the last one counts, as in CoreDNS.
+    for directive in setup.directives.clone() {
+        directive.no_block().map_err(|error| vec![error])?;
+        limit = match directive.optional_arg("[TIMEOUT]").map_err(|error| vec![error])? {
+            Some(word) => {
+                let least = Duration::from_nanos(1);
+                word.duration_in(least.., "longer than 0s").map_err(|error| vec![error])?
+            }
+            None => Duration::from_millis(5001),
+        };
+        if limit > DEADLINE {
+            setup.warn(directive, format!("no query waits longer than {}", config::value::shown(DEADLINE)));
         }
-        None => Duration::from_millis(5001),
-    };
-    if limit > DEADLINE {
-        setup.warn(directive, format!("no query waits longer than {}", config::value::shown(DEADLINE)));
     }
     Ok(vec![Arc::new(Cancel { limit })])
 }

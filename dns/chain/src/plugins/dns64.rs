@@ -154,18 +154,20 @@ fn translated(metrics: &Registry) -> Family<Counter, 1> {
 }
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
-    let directive = setup.once()?;
+    let at = &setup.directives[0].name.at;
     let family = translated(&setup.context.metrics);
     let mut plugin = Dns64 {
-        prefix: prefix(&Word::new("64:ff9b::/96", &directive.name.at)).map_err(|error| vec![error])?,
+        prefix: prefix(&Word::new("64:ff9b::/96", at)).map_err(|error| vec![error])?,
         translate_all: false,
         allow_ipv4: false,
         translated: setup.served_keys().iter().map(|key| family.with([&key.server])).collect(),
     };
-    if let Some(word) = directive.optional_arg("[PREFIX]").map_err(|error| vec![error])? {
-        plugin.prefix = prefix(word).map_err(|error| vec![error])?;
+    for directive in &setup.directives {
+        if let Some(word) = directive.optional_arg("[PREFIX]").map_err(|error| vec![error])? {
+            plugin.prefix = prefix(word).map_err(|error| vec![error])?;
+        }
+        each_line(directive, |line| plugin.line(line))?;
     }
-    each_line(directive, |line| plugin.line(line))?;
     Ok(vec![Arc::new(plugin)])
 }
 

@@ -27,7 +27,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         PluginOption {
             syntax: "truncate [NUMBER]",
             default: "0, without NUMBER 2",
-            about: "Every reply of that number has TC set.",
+            about: "Sets TC in the replies to queries whose number, counted from 0, has none of the bits of NUMBER.",
         },
         PluginOption {
             syntax: "delay [NUMBER [DURATION]]",
@@ -55,6 +55,9 @@ struct Erratic {
     large: bool,
 }
 
+/// Whether the reply to a delayed query has TC set.
+struct Truncated(bool);
+
 impl Plugin for Erratic {
     fn query(&self, request: &mut Request, answer: &mut Answer) -> Flow {
         let number = self.queries.fetch_add(1, Relaxed);
@@ -62,10 +65,13 @@ impl Plugin for Erratic {
         if is_due(self.drop) {
             return Flow::Drop;
         }
+        // CoreDNS compares bits here, and not the remainder.
+        let truncated = self.truncate > 0 && number & self.truncate == 0;
         if is_due(self.delay) {
+            request.extensions.insert(Arc::new(Truncated(truncated)));
             return Flow::Wait;
         }
-        self.answer(request, answer, is_due(self.truncate))
+        self.answer(request, answer, truncated)
     }
 
     fn wait<'a>(
@@ -76,9 +82,8 @@ impl Plugin for Erratic {
     ) -> BoxFuture<'a, Flow> {
         Box::pin(async move {
             tokio::time::sleep(self.duration).await;
-            // The number of this query is at least one below the count.
-            let number = self.queries.load(Relaxed).saturating_sub(1);
-            self.answer(request, answer, self.truncate > 0 && number.is_multiple_of(self.truncate))
+            let truncated = request.extensions.get::<Truncated>().is_some_and(|truncated| truncated.0);
+            self.answer(request, answer, truncated)
         })
     }
 
@@ -105,8 +110,6 @@ impl Erratic {
 }
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
-    let directive = setup.once()?;
-    directive.no_args().map_err(|error| vec![error])?;
     let mut plugin = Erratic {
         queries: AtomicU64::new(0),
         drop: 2,
@@ -116,9 +119,12 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         large: false,
     };
     let mut names_drop = false;
-    each_line(directive, |line| plugin.line(line, &mut names_drop))?;
-    // Other options without `drop` drop nothing, as in CoreDNS.
-    if !names_drop && !directive.block.is_empty() {
+    for directive in &setup.directives {
+        directive.no_args().map_err(|error| vec![error])?;
+        each_line(directive, |line| plugin.line(line, &mut names_drop))?;
+    }
+    // With delays or truncation nothing is dropped by default, as in CoreDNS.
+    if (plugin.delay > 0 || plugin.truncate > 0) && !names_drop {
         plugin.drop = 0;
     }
     Ok(vec![Arc::new(plugin)])
@@ -130,8 +136,9 @@ impl Erratic {
             |args: &[config::Word]| args.first().map_or(Ok(2), |word| word.integer(0..=i64::MAX as u64));
         match line.name.text.as_str() {
             "drop" => {
-                *names_drop = true;
-                self.drop = number(line.args_between(0, 1, "[NUMBER]")?)?;
+                let args = line.args_between(0, 1, "[NUMBER]")?;
+                *names_drop |= !args.is_empty();
+                self.drop = number(args)?;
             }
             "truncate" => self.truncate = number(line.args_between(0, 1, "[NUMBER]")?)?,
             "delay" => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use config::Directive;
 use dns_wire::codes::{rcode, rtype};
 use dns_wire::{Owner, Reply, Section};
 use telemetry::metrics::{Counter, Registry};
@@ -106,10 +107,8 @@ fn localhost_requests(metrics: &Registry) -> Counter {
 }
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
-    let directive = setup.once()?;
-    directive.no_args().map_err(|error| vec![error])?;
     let mut prefix = true;
-    each_line(directive, |line| match line.name.text.as_str() {
+    let mut read = |line: &Directive| match line.name.text.as_str() {
         "localhost_prefix" => {
             let word = line.arg("on|off")?;
             prefix = match word.text.as_str() {
@@ -123,7 +122,11 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
             Ok(())
         }
         _ => Err(line.unknown(&["localhost_prefix"])),
-    })?;
+    };
+    for directive in &setup.directives {
+        directive.no_args().map_err(|error| vec![error])?;
+        each_line(directive, &mut read)?;
+    }
     let localhost = localhost_requests(&setup.context.metrics);
     Ok(vec![Arc::new(Local { zones: Zones::new(ZONES), prefix, localhost })])
 }

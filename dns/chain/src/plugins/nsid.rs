@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::host;
-use crate::plugin::{After, Answer, Hooks, Plugin};
+use crate::plugin::{After, Answer, Flow, Hooks, Plugin};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginInstances, PluginOption, Setup, SetupErrors};
 
@@ -27,16 +27,28 @@ const NSID: u16 = 3;
 
 struct Nsid {
     data: Box<[u8]>,
+    asked: Arc<AskedForNsid>,
 }
+
+/// Attached to a query whose client asks for the option. `rewrite` may set or remove it for the plugins below.
+struct AskedForNsid;
 
 impl Plugin for Nsid {
     fn hooks(&self) -> Hooks {
-        Hooks::REPLY
+        Hooks::QUERY.and(Hooks::REPLY)
+    }
+
+    // Hot: 0 allocations once the list of attached values has grown.
+    fn query(&self, request: &mut Request, _: &mut Answer) -> Flow {
+        if request.query.option(NSID).is_some() {
+            request.extensions.insert(self.asked.clone());
+        }
+        Flow::Next
     }
 
     // Hot: 0 allocations once the reply's buffers have grown.
     fn reply(&self, request: &mut Request, answer: &mut Answer) -> After {
-        if request.query.option(NSID).is_some() {
+        if request.extensions.get::<AskedForNsid>().is_some() {
             answer.reply.remove_options(NSID);
             answer.reply.push_option(NSID, &self.data);
         }
@@ -49,5 +61,5 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     directive.no_block().map_err(|error| vec![error])?;
     let words: Vec<&str> = directive.args.iter().map(|word| &**word).collect();
     let data = if words.is_empty() { host::name() } else { words.join(" ") };
-    Ok(vec![Arc::new(Nsid { data: data.into_bytes().into() })])
+    Ok(vec![Arc::new(Nsid { data: data.into_bytes().into(), asked: Arc::new(AskedForNsid) })])
 }

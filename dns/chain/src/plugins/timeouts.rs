@@ -53,7 +53,11 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
                 "write" => settings.write = Some(duration(line)?),
                 "idle" => settings.idle = Some(duration(line)?),
                 "maxtcpqueries" => {
-                    let most = line.arg("NUMBER")?.integer(-1..=i64::from(u32::MAX))?;
+                    let word = line.arg("NUMBER")?;
+                    let most = word.integer(-1..=i64::from(u32::MAX))?;
+                    if most == 0 {
+                        return Err(word.error("maxtcpqueries 0", "-1 for no limit, or a positive number"));
+                    }
                     settings.tcp_queries = u32::try_from(most).ok().filter(|most| *most > 0);
                 }
                 _ => return Err(line.unknown(&["read", "write", "idle", "maxtcpqueries"])),

@@ -24,7 +24,8 @@ pub(super) struct EdnsRule {
 pub(super) enum EdnsAction {
     /// Replaces the option or adds it.
     Set,
-    /// Adds the option if there is none.
+    /// Adds the option, also to one that is there already: with the data of a local option as in the Corefile, and NSID. A local option
+    /// with a variable, and a client subnet, are added only if there is none.
     Append,
     /// Replaces the option if there is one.
     Replace,
@@ -98,6 +99,11 @@ impl Variable {
 }
 
 impl OptionValue {
+    /// Whether `append` adds the option to one that is there already.
+    fn may_repeat(&self) -> bool {
+        matches!(self, Self::Local { data: LocalData::Bytes(_), .. } | Self::Nsid)
+    }
+
     fn code(&self) -> u16 {
         match self {
             Self::Local { code, .. } => *code,
@@ -128,20 +134,22 @@ impl OptionValue {
 }
 
 impl EdnsRule {
-    /// Changes the option. Returns whether the rule was applied.
+    /// Changes the option. Returns whether the rule was applied (coredns, plugin/rewrite/edns0.go).
     pub(super) fn apply(&self, request: &mut Request, applied: &mut Vec<Applied>) -> bool {
         let code = self.value.code();
         let before = request.query.option(code).map(<[u8]>::to_vec);
         let is_wanted = match self.action {
-            EdnsAction::Set => true,
-            EdnsAction::Append => before.is_none() || matches!(self.value, OptionValue::Local { .. }),
-            EdnsAction::Replace | EdnsAction::Unset => before.is_some(),
+            EdnsAction::Set | EdnsAction::Unset => true,
+            EdnsAction::Append => before.is_none() || self.value.may_repeat(),
+            EdnsAction::Replace => before.is_some(),
         };
         if !is_wanted {
             return false;
         }
         if self.action == EdnsAction::Unset {
-            return request.query.remove_options(code);
+            // Applied also to a query without the option.
+            request.query.remove_options(code);
+            return true;
         }
         let Some(data) = self.value.data(request) else { return false };
         if self.action != EdnsAction::Append {

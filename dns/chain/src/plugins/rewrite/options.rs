@@ -58,6 +58,12 @@ pub(super) const OPTIONS: &[PluginOption] = &[
     },
 ];
 
+/// The greatest TTL (RFC 2181 §8).
+const MAX_TTL: u32 = i32::MAX as u32;
+
+/// The greatest response code that may be written as a number, as in CoreDNS.
+const MAX_RCODE: u16 = 23;
+
 const MATCHES: &str = "exact, prefix, suffix, substring or regex";
 
 /// Reads a rule.
@@ -227,6 +233,14 @@ impl<'a> RuleReader<'a> {
             answers.push(AnswerRule { in_data, rewrite });
             rest = after;
         }
+        if auto && answers.iter().any(|answer| !answer.in_data) {
+            let what = "answer auto cannot be combined with answer name";
+            return Err(self.field.error(what, "one of the two"));
+        }
+        if has_metadata && kind != MatchKind::Regex {
+            let what = "metadata is only supported for regex name rules";
+            return Err(self.field.error(what, "name regex FROM TO metadata"));
+        }
         let rule = NameRule::new((kind, from, to), has_metadata, auto, answers);
         rule.map(Box::new).map(RuleChange::Name).map_err(|what| from.error(what, Self::WANTED))
     }
@@ -242,7 +256,7 @@ impl<'a> RuleReader<'a> {
         let (least, most) = match range.split_once('-') {
             None => (bound(range, 0)?, bound(range, 0)?),
             Some(("", "")) => return Err(wrong()),
-            Some((least, most)) => (bound(least, 0)?, bound(most, u32::MAX)?),
+            Some((least, most)) => (bound(least, 0)?, bound(most, MAX_TTL)?),
         };
         if range.is_empty() || least > most {
             return Err(wrong());
@@ -290,17 +304,25 @@ impl<'a> RuleReader<'a> {
 }
 
 fn rcode(word: &Word) -> Result<u16, ConfigError> {
-    let known = word.parse::<u16>("").ok().or_else(|| Rcode::named(word).map(|known| known.0));
+    let number = word.text.parse::<u16>().ok().filter(|code| *code <= MAX_RCODE);
+    let known = number.or_else(|| Rcode::named(word).map(|known| known.0));
     known.ok_or_else(|| {
-        word.error(format!("invalid rcode {:?}", word.text), "a response code such as NXDOMAIN")
+        let wanted = format!("a response code such as NXDOMAIN, or its number up to {MAX_RCODE}");
+        word.error(format!("invalid rcode {:?}", word.text), wanted)
     })
 }
 
+/// A number as Go writes it: decimal, or in another base after `0x`, `0b`, `0o` or `0`.
 fn option_code(word: &Word) -> Result<u16, ConfigError> {
-    let code = match word.strip_prefix("0x") {
-        Some(digits) => u16::from_str_radix(digits, 16).ok(),
-        None => word.text.parse().ok(),
+    let lower = word.text.to_ascii_lowercase();
+    let (base, digits) = match lower.as_bytes() {
+        [b'0', b'x', ..] => (16, &lower[2..]),
+        [b'0', b'b', ..] => (2, &lower[2..]),
+        [b'0', b'o', ..] => (8, &lower[2..]),
+        [b'0', _, ..] => (8, &lower[1..]),
+        _ => (10, lower.as_str()),
     };
+    let code = u16::from_str_radix(digits, base).ok().filter(|_| !digits.starts_with('+'));
     code.ok_or_else(|| word.error(format!("invalid option code {:?}", word.text), "a number such as 0xffee"))
 }
 
