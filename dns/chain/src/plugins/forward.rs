@@ -13,6 +13,7 @@ mod shared_connection;
 mod address;
 mod tls;
 mod upstream;
+mod upstreams;
 
 use std::io;
 use std::sync::Arc;
@@ -23,7 +24,6 @@ use dns_wire::codes::rcode;
 use dns_wire::{InvalidName, Name, Reply, Section};
 use futures_util::future::BoxFuture;
 
-use crate::host;
 use crate::limits::{LimitReached, Throttle, WARNING_INTERVAL};
 use crate::names::{Zones, contains};
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
@@ -34,6 +34,7 @@ use options::ForwardOptions;
 use policy::SelectionPolicy;
 use transport::UpstreamQuery;
 use upstream::ForwardUpstream;
+use upstreams::{UpstreamList, Upstreams};
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
@@ -61,7 +62,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 struct Forward {
     from: Name,
     except: Zones,
-    upstreams: Vec<Arc<ForwardUpstream>>,
+    upstreams: Arc<UpstreamList>,
     policy: SelectionPolicy,
     options: ForwardOptions,
     /// Zones whose answers are cached for all clients. Queries for them are sent with AD, because some clients may set it
@@ -86,9 +87,10 @@ impl Plugin for Forward {
         if let Some(limit) = self.options.max_concurrent.filter(|limit| self.busy.load(Relaxed) >= *limit) {
             return self.reject(limit);
         }
-        if self.upstreams.iter().all(|upstream| upstream.is_busy()) {
+        let upstreams = self.upstreams.load();
+        if upstreams.iter().all(|upstream| upstream.is_busy()) {
             if let Some(missed) = self.warning.due(request.received) {
-                let names: Vec<&str> = self.upstreams.iter().map(|upstream| upstream.to()).collect();
+                let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.to()).collect();
                 tracing::warn!(
                     target: "plugin/forward",
                     "too many queries wait for {}: further ones get SERVFAIL ({missed} since the last warning)",
@@ -144,12 +146,14 @@ impl Forward {
 
     /// Tries one upstream after the other until one gives an answer that is passed on.
     async fn try_upstreams(&self, request: &Request, reply: &mut Reply) -> Flow {
-        let start = self.policy.start(self.upstreams.len());
-        let order = |step: usize| &self.upstreams[self.policy.nth(start, step, self.upstreams.len())];
+        let upstreams: Arc<Upstreams> = self.upstreams.load().clone();
+        let most = self.options.attempts(upstreams.len());
+        let start = self.policy.start(upstreams.len());
+        let order = |step: usize| &upstreams[self.policy.nth(start, step, upstreams.len())];
         let (mut attempts, mut down, mut step, mut failed_over, mut busy) = (0, 0, 0, 0, 0);
         let (mut why, mut overloaded) = (None, false);
-        while self.options.max_connect_attempts.is_none_or(|most| attempts < most) {
-            if step == self.upstreams.len() {
+        while most.is_none_or(|most| attempts < most) {
+            if step == upstreams.len() {
                 (step, down) = (0, 0);
                 // Attempts that fail at once never yield. Without a pause this loop would not notice the deadline.
                 tokio::time::sleep(PAUSE).await;
@@ -158,7 +162,7 @@ impl Forward {
             step += 1;
             if upstream.is_down() {
                 down += 1;
-                if down < self.upstreams.len() {
+                if down < upstreams.len() {
                     continue;
                 }
                 self.metrics.all_down.inc();
@@ -166,7 +170,7 @@ impl Forward {
                     break;
                 }
                 // Broken health checks are more likely than the failure of all upstreams, so any upstream is tried.
-                upstream = &self.upstreams[fastrand::usize(..self.upstreams.len())];
+                upstream = &upstreams[fastrand::usize(..upstreams.len())];
             }
             attempts += 1;
             match self.exchange(upstream, request, reply).await {
@@ -174,7 +178,7 @@ impl Forward {
                     // Not a failure of the upstream, so it is not checked. Another one may be below its limit.
                     busy += 1;
                     why = Some(format!("{}: {error}", upstream.to()));
-                    if busy >= self.upstreams.len() {
+                    if busy >= upstreams.len() {
                         overloaded = true;
                         break;
                     }
@@ -182,7 +186,7 @@ impl Forward {
                 Err(error) => {
                     upstream.check();
                     why = Some(format!("{}: {error}", upstream.to()));
-                    if down >= self.upstreams.len() {
+                    if down >= upstreams.len() {
                         break;
                     }
                 }
@@ -194,7 +198,7 @@ impl Forward {
                 Ok(true) => {
                     // The last upstream's answer is passed on whatever its code.
                     failed_over += 1;
-                    if self.options.failover.contains(&reply.rcode) && failed_over < self.upstreams.len() {
+                    if self.options.failover.contains(&reply.rcode) && failed_over < upstreams.len() {
                         continue;
                     }
                     return self.pass_on(reply);
@@ -294,19 +298,18 @@ fn setup_one(
     let zone: Name =
         from[0].parse().map_err(|error: InvalidName| single(args[0].error(error.to_string(), "")))?;
     let options = ForwardOptions::read(directive, setup.context)?;
-    let targets = address::read(&args[1..], &options)?;
+    let sources = address::read(&args[1..], &options)?;
     let metrics = ForwardMetrics::new(&setup.context.metrics);
     if setup.context.legacy_metrics {
         metrics.upstreams.export_legacy(&setup.context.metrics);
     }
-    let upstreams: Vec<_> = targets
-        .into_iter()
-        .map(|target| ForwardUpstream::new(target, &options, &metrics.upstreams).map(Arc::new))
-        .collect::<Result<_, _>>()
-        .map_err(|(name, what)| {
-            let wanted = "TLS settings that can be used";
-            vec![directive.property(name).error(format!("forward: {what}"), wanted)]
-        })?;
+    let (max_concurrent, expire) = (options.max_concurrent, options.limits.expire);
+    let at = directive.name.at.clone();
+    let upstreams = UpstreamList::new(sources, options.clone(), metrics.upstreams.clone(), at);
+    let upstreams = upstreams.map(Arc::new).map_err(|(name, what)| {
+        let wanted = "TLS settings that can be used";
+        vec![directive.property(name).error(format!("forward: {what}"), wanted)]
+    })?;
     let forward = Arc::new(Forward {
         from: zone.lower(),
         except: options.except.clone(),
@@ -316,44 +319,23 @@ fn setup_one(
         busy: AtomicUsize::new(0),
         warning: Throttle::new(WARNING_INTERVAL),
         metrics,
-        options: ForwardOptions { max_connect_attempts: options.attempts(upstreams.len()), ..options },
+        options,
         upstreams: upstreams.clone(),
     });
-    if let Some(most) = forward.options.max_concurrent {
+    if let Some(most) = max_concurrent {
         setup.waiting(most);
     }
-    warn_about_self(setup, directive, &forward.upstreams);
-    let every = forward.options.limits.expire.max(Duration::from_millis(100));
-    setup.on_start(move || async move {
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(every).await;
-                upstreams.iter().for_each(|upstream| upstream.close_expired());
-            }
-        });
-        Ok(Box::new(super::Task(task)) as PluginGuard)
-    });
-    Ok(forward)
-}
-
-/// Warns if an upstream turns out to be the server block itself, once the server listens.
-fn warn_about_self(setup: &mut Setup<'_>, directive: &config::Directive, upstreams: &[Arc<ForwardUpstream>]) {
     let mut addresses: Vec<ListenAddress> = setup.served_keys().iter().map(|key| key.listen).collect();
     addresses.sort_unstable();
     addresses.dedup();
     for listen in addresses {
-        let (at, upstreams) = (directive.name.at.clone(), upstreams.to_vec());
-        setup.on_serving(listen, move |listening| async move {
-            for upstream in upstreams.iter().filter(|upstream| {
-                upstream.mark_if_self(|address| listening.iter().any(|own| host::is_reached_at(*own, address)))
-            }) {
-                tracing::warn!(
-                    target: "plugin/forward",
-                    "{at} - {} is this server block itself: queries that are forwarded to it come back, and only a few of \
-                     them may wait. Usually /etc/resolv.conf names this server: configure the real upstream servers",
-                    upstream.to(),
-                );
-            }
-        });
+        let upstreams = upstreams.clone();
+        setup.on_serving(listen, move |listening| async move { upstreams.listens_on(&listening) });
     }
+    let every = expire.max(Duration::from_millis(100));
+    setup.on_start(move || async move {
+        let task = tokio::spawn(upstreams.follow(every));
+        Ok(Box::new(super::Task(task)) as PluginGuard)
+    });
+    Ok(forward)
 }

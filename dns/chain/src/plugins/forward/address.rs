@@ -1,7 +1,8 @@
 //! The TO arguments of `forward`: addresses, URLs, host names and files in resolv.conf format.
 
+use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::{HostPort, Scheme, Word};
@@ -13,7 +14,7 @@ use super::resolv;
 use crate::setup::SetupErrors;
 
 /// The maximum number of upstreams of one `forward`, as in CoreDNS.
-const MAX_UPSTREAMS: usize = 15;
+pub(super) const MAX_UPSTREAMS: usize = 15;
 
 /// One upstream as given in the Corefile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,25 +27,43 @@ pub(super) struct ForwardTarget {
     pub path: String,
 }
 
+impl ForwardTarget {
+    /// An address that is asked over UDP and TCP.
+    pub(super) fn plain(address: SocketAddr) -> Self {
+        Self { scheme: Scheme::Dns, address, server_name: None, path: String::new() }
+    }
+}
+
+/// One argument, and the upstreams that it names.
+pub(super) struct TargetSource {
+    /// The file, if it is one. Its servers may change.
+    pub file: Option<PathBuf>,
+    pub targets: Vec<ForwardTarget>,
+}
+
 /// Parses all arguments. Host names are resolved once, here.
-pub(super) fn read(words: &[Word], options: &ForwardOptions) -> Result<Vec<ForwardTarget>, SetupErrors> {
-    let (mut targets, mut errors) = (Vec::new(), SetupErrors::new());
+pub(super) fn read(words: &[Word], options: &ForwardOptions) -> Result<Vec<TargetSource>, SetupErrors> {
+    let (mut sources, mut errors) = (Vec::new(), SetupErrors::new());
     for word in words {
         match parse_target(word, options) {
-            Ok(found) => targets.extend(found),
+            Ok(found) => sources.push(found),
             Err(error) => errors.push(error),
         }
     }
-    if targets.len() > MAX_UPSTREAMS {
-        let what = format!("more than {MAX_UPSTREAMS} TOs configured: {}", targets.len());
+    let count: usize = sources.iter().map(|source: &TargetSource| source.targets.len()).sum();
+    if count > MAX_UPSTREAMS {
+        let what = format!("more than {MAX_UPSTREAMS} TOs configured: {count}");
         errors.extend(words.first().map(|word| word.error(what, format!("at most {MAX_UPSTREAMS}"))));
     }
-    if errors.is_empty() { Ok(targets) } else { Err(errors) }
+    if errors.is_empty() { Ok(sources) } else { Err(errors) }
 }
 
-fn parse_target(word: &Word, options: &ForwardOptions) -> Result<Vec<ForwardTarget>, config::ConfigError> {
-    if Path::new(&word.text).is_file() {
-        return parse_file(word);
+fn parse_target(word: &Word, options: &ForwardOptions) -> Result<TargetSource, config::ConfigError> {
+    let path = Path::new(&word.text);
+    if path.is_file() {
+        let servers = file(path).map_err(|what| word.error(what, "nameserver lines with addresses"))?;
+        let targets = servers.into_iter().map(ForwardTarget::plain).collect();
+        return Ok(TargetSource { file: Some(path.to_owned()), targets });
     }
     let (scheme, rest) = Scheme::split(&word.text);
     if matches!(scheme, Scheme::Grpc | Scheme::Https3) {
@@ -74,7 +93,7 @@ fn parse_target(word: &Word, options: &ForwardOptions) -> Result<Vec<ForwardTarg
     };
     let target =
         |address| ForwardTarget { scheme, address, server_name: server_name.clone(), path: path.clone() };
-    Ok(addresses.into_iter().map(target).collect())
+    Ok(TargetSource { file: None, targets: addresses.into_iter().map(target).collect() })
 }
 
 /// Host, port and the name after `%`. For plain DNS the part after `%` is the scope of the address.
@@ -95,16 +114,16 @@ fn split(text: &str, scheme: Scheme) -> Option<(String, u16, Option<String>)> {
     (plausible && !host.is_empty()).then_some((host, port, name))
 }
 
-fn parse_file(word: &Word) -> Result<Vec<ForwardTarget>, config::ConfigError> {
-    let text = std::fs::read_to_string(&word.text)
-        .map_err(|error| word.error(format!("{word}: {error}"), "a readable file"))?;
+/// The longest file that is read.
+const MAX_FILE: u64 = 64 << 10;
+
+/// The servers of a file in resolv.conf format; an error if there are none.
+pub(super) fn file(path: &Path) -> Result<Vec<SocketAddr>, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut text = String::new();
+    std::fs::File::open(path).map_err(failed)?.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
     let servers = resolv::servers(&text);
-    if servers.is_empty() {
-        return Err(word.error(format!("no nameservers found in {word}"), "nameserver lines with addresses"));
-    }
-    let target =
-        |address| ForwardTarget { scheme: Scheme::Dns, address, server_name: None, path: String::new() };
-    Ok(servers.into_iter().map(target).collect())
+    if servers.is_empty() { Err(format!("no nameservers found in {}", path.display())) } else { Ok(servers) }
 }
 
 /// The addresses of a host name. It is absolute: no search list applies (CoreDNS 1.15).

@@ -17,6 +17,7 @@ pub(super) struct ForwardMetrics {
 }
 
 /// The metrics of upstreams, by their address.
+#[derive(Clone)]
 pub(super) struct UpstreamFamilies {
     pub connection_hits: Family<Counter, 3>,
     pub connection_misses: Family<Counter, 3>,

@@ -79,7 +79,7 @@ pub(super) const OPTIONS: &[PluginOption] = &[
     PluginOption {
         syntax: "TO…",
         default: "",
-        about: "Upstreams, 15 at most: `ADDRESS[:PORT]`, `dns://`, `tls://`, `https://`, `quic://`, a file such as `/etc/resolv.conf`, or a host name, which is resolved once. `%NAME` after an address is the name in its certificate.",
+        about: "Upstreams, 15 at most: `ADDRESS[:PORT]`, `dns://`, `tls://`, `https://`, `quic://`, a file such as `/etc/resolv.conf`, whose changes are followed (every 5 s), or a host name, which is resolved once. `%NAME` after an address is the name in its certificate.",
     },
     PluginOption { syntax: "except NAME…", default: "", about: "Names below FROM that are not forwarded." },
     PluginOption {

@@ -31,7 +31,7 @@ const MAX_FOR_SELF: usize = 16;
 
 /// An upstream server.
 pub(super) struct ForwardUpstream {
-    address: SocketAddr,
+    target: ForwardTarget,
     /// The `to` label.
     to: String,
     /// The protocol and its connections.
@@ -118,7 +118,6 @@ impl ForwardUpstream {
             },
         };
         Ok(Self {
-            address: target.address,
             failures: metrics.health_check_failures.with([PROXY, &to]),
             busy: metrics.busy.with([&to]),
             to,
@@ -137,7 +136,13 @@ impl ForwardUpstream {
             max_in_flight: AtomicUsize::new(options.max_concurrent.map_or(0, |_| usize::MAX)),
             waiting: options.chain_limits.waiting.clone(),
             runtime: options.runtime.clone(),
+            target,
         })
+    }
+
+    /// What it was made from.
+    pub(super) fn target(&self) -> &ForwardTarget {
+        &self.target
     }
 
     /// The address, as in labels and messages.
@@ -153,7 +158,7 @@ impl ForwardUpstream {
     /// Marks the upstream as this server itself if it is one of the addresses that the server listens on. Returns whether
     /// it is. Queries to it come back as new queries, and so only a few of them may wait.
     pub(super) fn mark_if_self(&self, is_own: impl Fn(SocketAddr) -> bool) -> bool {
-        let own = self.is_plain_dns && is_own(self.address);
+        let own = self.is_plain_dns && is_own(self.target.address);
         if own {
             self.max_in_flight.store(MAX_FOR_SELF, Relaxed);
         }
@@ -174,7 +179,7 @@ impl ForwardUpstream {
             self.busy.inc();
             return Err(LimitReached::error(format!("{limit} queries already wait for this upstream")));
         }
-        self.transport.exchange(self.address, query).await
+        self.transport.exchange(self.target.address, query).await
     }
 
     /// The most queries in flight.
