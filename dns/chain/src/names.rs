@@ -59,6 +59,29 @@ impl Zones {
     }
 }
 
+/// Zones of which a plugin answers every name from memory. It offers them in its setup, so that the plugins before it need not look for
+/// answers of their own.
+pub(crate) struct OwnedZones(pub Zones);
+
+impl OwnedZones {
+    /// The zones of a plugin that share no name with those whose names fall through to the next plugin.
+    pub(crate) fn new(zones: &[Name], fallthrough: Option<&Zones>) -> Self {
+        let others = fallthrough.map(Zones::names).unwrap_or_default();
+        let is_owned =
+            |zone: &&Name| !others.iter().any(|other| other.is_within(zone) || zone.is_within(other));
+        Self(Zones(
+            zones
+                .iter()
+                .map(|zone| zone.lower())
+                .collect::<Vec<_>>()
+                .iter()
+                .filter(is_owned)
+                .copied()
+                .collect(),
+        ))
+    }
+}
+
 /// Whether a zone, in lower case, contains the name of the query.
 // Hot: 0 allocations.
 pub(crate) fn contains(zone: &Name, query: &Query) -> bool {
@@ -72,6 +95,18 @@ pub(crate) fn contains(zone: &Name, query: &Query) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zone_is_owned_if_none_of_its_names_falls_through() {
+        let zones = ["Cluster.local.", "10.in-addr.arpa.", "set.local."].map(|zone| zone.parse().unwrap());
+        let owned = |fallthrough: Option<&[&str]>| {
+            let fallthrough = fallthrough.map(|zones| Zones::new(zones.iter().copied()));
+            OwnedZones::new(&zones, fallthrough.as_ref()).0
+        };
+        assert_eq!(owned(None), Zones::new(["cluster.local.", "10.in-addr.arpa.", "set.local."]));
+        assert_eq!(owned(Some(&["in-addr.arpa.", "a.set.local."])), Zones::new(["cluster.local."]));
+        assert_eq!(owned(Some(&["."])), Zones::default());
+    }
 
     #[test]
     fn the_longest_zone_that_begins_at_a_label_is_found() {

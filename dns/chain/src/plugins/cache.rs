@@ -15,6 +15,7 @@
 //! out.
 
 mod entry;
+mod in_memory;
 mod metrics;
 mod options;
 mod table;
@@ -32,6 +33,7 @@ use crate::plugin::{After, Answer, Flow, Hooks, Plugin, Runner};
 use crate::request::{Purpose, Request};
 use crate::setup::{PluginEntry, PluginInstances, ServedKey, Setup, SetupErrors};
 use entry::{AnswerKind, CacheKey, CachedAnswer};
+use in_memory::InMemoryZones;
 use metrics::{CacheMetrics, TableMetrics};
 use options::{CacheOptions, StaleMode, StaleOptions, TableOptions};
 use table::{CacheTable, Stored, TableGuard};
@@ -67,6 +69,7 @@ struct Cache {
     denial: CacheTable<CachedAnswer>,
     /// By key of the server block.
     metrics: Vec<Arc<CacheMetrics>>,
+    in_memory: InMemoryZones,
 }
 
 /// An entry that was found, and the table that it was found in.
@@ -97,6 +100,10 @@ impl Plugin for Cache {
             return Flow::Next;
         }
         self.metrics(request).requests.inc();
+        if self.in_memory.get().contain(&request.query) {
+            self.metrics(request).misses.inc();
+            return Flow::Next;
+        }
         let now = request.received;
         let found = self.find(request, now);
         let Some((found, entry)) = found.as_ref().and_then(|found| Some((found, found.entry()?))) else {
@@ -397,7 +404,8 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         |key: &ServedKey| Arc::new(CacheMetrics::new(registry, [&key.server, &options.label, &key.view]));
     let metrics = keys.iter().map(metrics).collect();
     let (success, denial) = (table(&options.success), table(&options.denial));
-    Ok(vec![Arc::new(Cache { options, success, denial, metrics })])
+    let in_memory = InMemoryZones::new(setup);
+    Ok(vec![Arc::new(Cache { options, success, denial, metrics, in_memory })])
 }
 
 #[cfg(test)]

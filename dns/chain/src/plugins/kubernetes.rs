@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 
 use crate::cluster_names::ClusterNames;
 use crate::metadata::MetadataOffer;
-use crate::names::Zones;
+use crate::names::{OwnedZones, Zones};
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
 use crate::request::{Purpose, Request};
 use crate::search_path::{SearchPathOffer, search_list};
@@ -181,6 +181,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let KubernetesOptions { zone, connection, fallthrough, startup_timeout, ndots } =
         options::read(setup, directive)?;
     let walk = ndots.map(|ndots| SearchWalk::new(ndots, zone.ttl, &setup.context.metrics));
+    setup.offer(Arc::new(OwnedZones::new(&zone.zones, fallthrough.as_ref())));
     let is_verified = zone.pods == PodMode::Verified;
     let is_reverse = |zone: &&Name| zone.to_string().ends_with(".arpa.");
     let zones = |zones: &[Name]| {

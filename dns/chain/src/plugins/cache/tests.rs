@@ -23,6 +23,7 @@ fn cache(lines: &str) -> Cache {
         denial: table(&options.denial),
         options,
         metrics: vec![Arc::new(CacheMetrics::new(&Registry::new(), ["dns://:53", "example.org.", ""]))],
+        in_memory: InMemoryZones::default(),
     }
 }
 
