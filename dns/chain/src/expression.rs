@@ -22,14 +22,14 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use crate::request::{Request, Transport};
-use node::{Evaluation, Node};
+use node::{Evaluation, ExprNode};
 use parser::Parser;
 
 pub use query::QUERY_FUNCTIONS;
 
 /// A parsed expression.
 #[derive(Debug)]
-pub struct Expression(Node);
+pub struct Expression(ExprNode);
 
 /// The value of an expression.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,28 +15,28 @@ const MAX_STEPS: u32 = 100_000;
 
 /// A part of an expression.
 #[derive(Debug)]
-pub(super) enum Node {
+pub(super) enum ExprNode {
     Literal(ExprValue),
-    List(Vec<Node>),
+    List(Vec<ExprNode>),
     Variable(String),
     /// A value of `let`, or `#`, by its place among those around it.
     Local(usize),
-    Call(String, Vec<Node>),
+    Call(String, Vec<ExprNode>),
     /// A function that looks at each value of an array.
-    Predicate(Predicate, Box<[Node; 2]>),
+    Predicate(Predicate, Box<[ExprNode; 2]>),
     /// A local value, and what refers to it.
-    Let(Box<[Node; 2]>),
-    Not(Box<Node>),
-    Negative(Box<Node>),
-    Binary(Operator, Box<[Node; 2]>),
+    Let(Box<[ExprNode; 2]>),
+    Not(Box<ExprNode>),
+    Negative(Box<ExprNode>),
+    Binary(Operator, Box<[ExprNode; 2]>),
     /// A pattern that is known when the expression is read.
-    Matches(Box<Node>, Regex),
+    Matches(Box<ExprNode>, Regex),
     /// `incidr` with a network that is known when the expression is read.
-    InNet(Box<Node>, IpNet),
-    Choice(Box<[Node; 3]>),
-    Index(Box<[Node; 2]>),
+    InNet(Box<ExprNode>, IpNet),
+    Choice(Box<[ExprNode; 3]>),
+    Index(Box<[ExprNode; 2]>),
     /// A part of an array or text, from one index up to before another.
-    Slice(Box<Node>, Option<Box<Node>>, Option<Box<Node>>),
+    Slice(Box<ExprNode>, Option<Box<ExprNode>>, Option<Box<ExprNode>>),
 }
 
 /// The state of an evaluation.
@@ -61,7 +61,7 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-impl Node {
+impl ExprNode {
     pub(super) fn is_constant(&self, scope: &dyn Scope) -> bool {
         let both = |nodes: &[Self]| nodes.iter().all(|node| node.is_constant(scope));
         match self {
@@ -110,7 +110,11 @@ impl Node {
             Self::Predicate(predicate, nodes) => {
                 let [list, condition] = &**nodes;
                 let list = list.evaluate(evaluation)?;
-                predicate.apply(&list, condition, evaluation)?
+                predicate.apply(&list, |value| {
+                    evaluation.with_local(value.clone(), |evaluation| {
+                        condition.evaluate(evaluation).map(Cow::into_owned)
+                    })
+                })?
             }
             Self::Let(nodes) => {
                 let [value, body] = &**nodes;
@@ -169,7 +173,7 @@ impl Node {
 }
 
 impl Evaluation<'_> {
-    fn all(&mut self, nodes: &[Node]) -> Result<Vec<ExprValue>, EvalError> {
+    fn all(&mut self, nodes: &[ExprNode]) -> Result<Vec<ExprValue>, EvalError> {
         nodes.iter().map(|node| node.evaluate(self).map(Cow::into_owned)).collect()
     }
 }

@@ -2,10 +2,10 @@
 
 use regex::Regex;
 
-use super::node::Node;
+use super::node::ExprNode;
 use super::operator::{NOT_STRENGTH, OPERATORS, Operator, SIGN_STRENGTH};
 use super::predicate::{PREDICATES, Predicate};
-use super::tokens::{Token, tokens};
+use super::tokens::{ExprToken, tokens};
 use super::{ExprValue, QUERY_FUNCTIONS, functions, is_reserved};
 
 /// The deepest nesting. A parser that calls itself needs a bound.
@@ -16,7 +16,7 @@ const MAX_OPERATORS: usize = 128;
 const MAX_POSTFIXES: usize = 32;
 
 pub(super) struct Parser<'e> {
-    tokens: Vec<(Token, usize)>,
+    tokens: Vec<(ExprToken, usize)>,
     at: usize,
     depth: usize,
     operators: usize,
@@ -34,13 +34,13 @@ impl<'e> Parser<'e> {
         text: &str,
         variables: &'e [String],
         functions: &'e [&'e str],
-    ) -> Result<Node, String> {
+    ) -> Result<ExprNode, String> {
         let tokens = tokens(text)?;
         let (depth, operators, postfixes) = (0, 0, 0);
         let locals = Vec::new();
         let mut parser = Self { tokens, at: 0, depth, operators, postfixes, variables, functions, locals };
         let node = parser.choice().and_then(|node| match parser.next() {
-            Token::End => Ok(node),
+            ExprToken::End => Ok(node),
             other => Err(format!("unexpected {other}")),
         });
         node.map_err(|what| format!("{what} (column {})", parser.column()))
@@ -52,20 +52,20 @@ impl<'e> Parser<'e> {
         last.map_or(1, |(_, column)| *column)
     }
 
-    fn peek(&self) -> &Token {
-        self.tokens.get(self.at).map_or(&Token::End, |(token, _)| token)
+    fn peek(&self) -> &ExprToken {
+        self.tokens.get(self.at).map_or(&ExprToken::End, |(token, _)| token)
     }
 
-    fn next(&mut self) -> Token {
+    fn next(&mut self) -> ExprToken {
         let token = self.peek().clone();
         self.at += 1;
         token
     }
 
-    fn is(token: &Token, wanted: &str) -> bool {
+    fn is(token: &ExprToken, wanted: &str) -> bool {
         match token {
-            Token::Sign(sign) => *sign == wanted,
-            Token::Word(word) => word == wanted,
+            ExprToken::Sign(sign) => *sign == wanted,
+            ExprToken::Word(word) => word == wanted,
             _ => false,
         }
     }
@@ -96,27 +96,27 @@ impl<'e> Parser<'e> {
         if self.postfixes > most { Err(format!("more than {most} indexes, pipes and let")) } else { Ok(()) }
     }
 
-    fn choice(&mut self) -> Result<Node, String> {
+    fn choice(&mut self) -> Result<ExprNode, String> {
         self.deeper()?;
         let node = if self.skip("let") { self.local()? } else { self.conditional()? };
         self.depth -= 1;
         Ok(node)
     }
 
-    fn conditional(&mut self) -> Result<Node, String> {
+    fn conditional(&mut self) -> Result<ExprNode, String> {
         let condition = self.binary(0)?;
         if !self.skip("?") {
             return Ok(condition);
         }
         let yes = self.choice()?;
         self.expect(":")?;
-        Ok(Node::Choice(Box::new([condition, yes, self.choice()?])))
+        Ok(ExprNode::Choice(Box::new([condition, yes, self.choice()?])))
     }
 
     /// `NAME = VALUE; EXPRESSION`, behind `let`.
-    fn local(&mut self) -> Result<Node, String> {
+    fn local(&mut self) -> Result<ExprNode, String> {
         self.postfix()?;
-        let Token::Word(name) = self.next() else { return Err("let without a name".to_owned()) };
+        let ExprToken::Word(name) = self.next() else { return Err("let without a name".to_owned()) };
         let is_known = self.variables.contains(&name) || self.locals.contains(&name);
         if is_known || is_reserved(&name) || self.functions.contains(&name.as_str()) {
             return Err(format!("{name} is defined already"));
@@ -127,13 +127,13 @@ impl<'e> Parser<'e> {
         self.locals.push(name);
         let body = self.choice()?;
         self.locals.pop();
-        Ok(Node::Let(Box::new([value, body])))
+        Ok(ExprNode::Let(Box::new([value, body])))
     }
 
     /// The operator that comes next, how strongly it binds, whether `not` is before it, and the number of its tokens.
     fn operator(&self) -> Option<(Operator, u8, bool, usize)> {
-        let known = |token: &Token| OPERATORS.iter().find(|(name, ..)| Self::is(token, name));
-        if let Token::Word(word) = self.peek()
+        let known = |token: &ExprToken| OPERATORS.iter().find(|(name, ..)| Self::is(token, name));
+        if let ExprToken::Word(word) = self.peek()
             && word == "not"
         {
             let (next, _) = self.tokens.get(self.at + 1)?;
@@ -144,7 +144,7 @@ impl<'e> Parser<'e> {
     }
 
     /// Operators that bind at least as strongly as `least`.
-    fn binary(&mut self, least: u8) -> Result<Node, String> {
+    fn binary(&mut self, least: u8) -> Result<ExprNode, String> {
         let mut left = self.unary()?;
         while let Some((operator, strength, negated, length)) =
             self.operator().filter(|(_, strength, ..)| *strength >= least)
@@ -161,37 +161,41 @@ impl<'e> Parser<'e> {
             // Powers bind to the right.
             let right = self.binary(if operator == Operator::Power { strength } else { strength + 1 })?;
             left = match (operator, right) {
-                (Operator::Matches, Node::Literal(ExprValue::Text(pattern))) => {
+                (Operator::Matches, ExprNode::Literal(ExprValue::Text(pattern))) => {
                     let pattern = Regex::new(&pattern).map_err(|error| error.to_string())?;
-                    Node::Matches(Box::new(left), pattern)
+                    ExprNode::Matches(Box::new(left), pattern)
                 }
-                (operator, right) => Node::Binary(operator, Box::new([left, right])),
+                (operator, right) => ExprNode::Binary(operator, Box::new([left, right])),
             };
             if negated {
-                left = Node::Not(Box::new(left));
+                left = ExprNode::Not(Box::new(left));
             }
         }
         Ok(left)
     }
 
     /// The function behind `|`, whose first argument is the value before it.
-    fn piped(&mut self, first: Node) -> Result<Node, String> {
+    fn piped(&mut self, first: ExprNode) -> Result<ExprNode, String> {
         self.postfix()?;
-        let Token::Word(name) = self.next() else { return Err("a function is missing behind |".to_owned()) };
+        let ExprToken::Word(name) = self.next() else {
+            return Err("a function is missing behind |".to_owned());
+        };
         self.expect("(")?;
         let call = self.call(name, Some(first))?;
         self.indexes(call)
     }
 
-    fn unary(&mut self) -> Result<Node, String> {
+    fn unary(&mut self) -> Result<ExprNode, String> {
         // Signs repeat without nesting in the text, so they count as nesting here.
         self.deeper()?;
         let node = if self.skip("!") || self.skip("not") {
-            Node::Not(Box::new(self.binary(NOT_STRENGTH)?))
+            ExprNode::Not(Box::new(self.binary(NOT_STRENGTH)?))
         } else if self.skip("-") {
             match self.binary(SIGN_STRENGTH)? {
-                Node::Literal(ExprValue::Int(value)) if value > 0 => Node::Literal(ExprValue::Int(-value)),
-                other => Node::Negative(Box::new(other)),
+                ExprNode::Literal(ExprValue::Int(value)) if value > 0 => {
+                    ExprNode::Literal(ExprValue::Int(-value))
+                }
+                other => ExprNode::Negative(Box::new(other)),
             }
         } else if self.skip("+") {
             self.binary(SIGN_STRENGTH)?
@@ -203,56 +207,56 @@ impl<'e> Parser<'e> {
         Ok(node)
     }
 
-    fn primary(&mut self) -> Result<Node, String> {
+    fn primary(&mut self) -> Result<ExprNode, String> {
         match self.next() {
-            Token::Number(value) => Ok(Node::Literal(value)),
-            Token::Text(text) => Ok(Node::Literal(ExprValue::Text(text))),
-            Token::Word(word) => match word.as_str() {
-                "true" | "false" => Ok(Node::Literal(ExprValue::Bool(word == "true"))),
-                "nil" => Ok(Node::Literal(ExprValue::Nil)),
+            ExprToken::Number(value) => Ok(ExprNode::Literal(value)),
+            ExprToken::Text(text) => Ok(ExprNode::Literal(ExprValue::Text(text))),
+            ExprToken::Word(word) => match word.as_str() {
+                "true" | "false" => Ok(ExprNode::Literal(ExprValue::Bool(word == "true"))),
+                "nil" => Ok(ExprNode::Literal(ExprValue::Nil)),
                 "if" => Err("if is not supported; write CONDITION ? A : B".to_owned()),
                 _ if self.skip("(") => self.call(word, None),
                 _ => self.name(word),
             },
-            Token::Sign("#") => match self.locals.iter().rposition(|name| name == "#") {
-                Some(at) => Ok(Node::Local(at)),
+            ExprToken::Sign("#") => match self.locals.iter().rposition(|name| name == "#") {
+                Some(at) => Ok(ExprNode::Local(at)),
                 None => Err("# is not within a condition on an array".to_owned()),
             },
-            Token::Sign("(") => {
+            ExprToken::Sign("(") => {
                 let node = self.choice()?;
                 self.expect(")")?;
                 Ok(node)
             }
-            Token::Sign("[") => {
+            ExprToken::Sign("[") => {
                 let nodes = self.list("]", Vec::new())?;
-                let literal = |node: &Node| match node {
-                    Node::Literal(value) => Some(value.clone()),
+                let literal = |node: &ExprNode| match node {
+                    ExprNode::Literal(value) => Some(value.clone()),
                     _ => None,
                 };
                 // An array of literals is made once.
                 let values: Option<Vec<ExprValue>> = nodes.iter().map(literal).collect();
-                Ok(values.map_or(Node::List(nodes), |values| Node::Literal(ExprValue::List(values))))
+                Ok(values.map_or(ExprNode::List(nodes), |values| ExprNode::Literal(ExprValue::List(values))))
             }
-            Token::Sign("{") => Err("maps are not supported".to_owned()),
-            Token::Sign(".") => Err("fields are not supported".to_owned()),
-            Token::End => Err("the expression ends too early".to_owned()),
+            ExprToken::Sign("{") => Err("maps are not supported".to_owned()),
+            ExprToken::Sign(".") => Err("fields are not supported".to_owned()),
+            ExprToken::End => Err("the expression ends too early".to_owned()),
             other => Err(format!("unexpected {other}")),
         }
     }
 
-    fn name(&self, word: String) -> Result<Node, String> {
+    fn name(&self, word: String) -> Result<ExprNode, String> {
         if let Some(at) = self.locals.iter().rposition(|name| *name == word) {
-            return Ok(Node::Local(at));
+            return Ok(ExprNode::Local(at));
         }
         if self.variables.contains(&word) {
-            Ok(Node::Variable(word))
+            Ok(ExprNode::Variable(word))
         } else {
             Err(format!("unknown name {word}"))
         }
     }
 
     /// The arguments of a function, behind its opening parenthesis.
-    fn call(&mut self, name: String, first: Option<Node>) -> Result<Node, String> {
+    fn call(&mut self, name: String, first: Option<ExprNode>) -> Result<ExprNode, String> {
         if let Some((_, predicate)) = PREDICATES.iter().find(|(known, _)| *known == name) {
             return self.predicate(*predicate, first);
         }
@@ -270,16 +274,16 @@ impl<'e> Parser<'e> {
             return Err(format!("{name} takes {wanted} arguments"));
         }
         if name == "incidr"
-            && let [_, Node::Literal(ExprValue::Text(net))] = arguments.as_slice()
+            && let [_, ExprNode::Literal(ExprValue::Text(net))] = arguments.as_slice()
             && let Ok(net) = net.parse()
         {
-            return Ok(Node::InNet(Box::new(arguments.swap_remove(0)), net));
+            return Ok(ExprNode::InNet(Box::new(arguments.swap_remove(0)), net));
         }
-        Ok(Node::Call(name, arguments))
+        Ok(ExprNode::Call(name, arguments))
     }
 
     /// `ARRAY, CONDITION)`, where the condition may be in braces. An array before `|` is given.
-    fn predicate(&mut self, predicate: Predicate, first: Option<Node>) -> Result<Node, String> {
+    fn predicate(&mut self, predicate: Predicate, first: Option<ExprNode>) -> Result<ExprNode, String> {
         let list = match first {
             Some(list) => list,
             None => {
@@ -296,11 +300,11 @@ impl<'e> Parser<'e> {
             self.expect("}")?;
         }
         self.expect(")")?;
-        Ok(Node::Predicate(predicate, Box::new([list, condition])))
+        Ok(ExprNode::Predicate(predicate, Box::new([list, condition])))
     }
 
     /// The indexes behind a value.
-    fn indexes(&mut self, mut node: Node) -> Result<Node, String> {
+    fn indexes(&mut self, mut node: ExprNode) -> Result<ExprNode, String> {
         loop {
             if self.skip("?.") || self.skip(".") {
                 return Err("fields are not supported".to_owned());
@@ -313,17 +317,17 @@ impl<'e> Parser<'e> {
             if !self.skip(":") {
                 self.expect("]")?;
                 let at = from.ok_or("an index is missing")?;
-                node = Node::Index(Box::new([node, at]));
+                node = ExprNode::Index(Box::new([node, at]));
                 continue;
             }
             let to = if Self::is(self.peek(), "]") { None } else { Some(self.choice()?) };
             self.expect("]")?;
-            node = Node::Slice(Box::new(node), from.map(Box::new), to.map(Box::new));
+            node = ExprNode::Slice(Box::new(node), from.map(Box::new), to.map(Box::new));
         }
     }
 
     /// Values with commas between them, up to a closing sign, behind those that are there already.
-    fn list(&mut self, close: &str, mut nodes: Vec<Node>) -> Result<Vec<Node>, String> {
+    fn list(&mut self, close: &str, mut nodes: Vec<ExprNode>) -> Result<Vec<ExprNode>, String> {
         let given = nodes.len();
         while !self.skip(close) {
             if nodes.len() > given {

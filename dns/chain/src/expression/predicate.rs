@@ -1,6 +1,5 @@
 //! Functions that look at each value of an array, such as `any(list, # == 1)`.
 
-use super::node::{Evaluation, Node};
 use super::{EvalError, ExprValue};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,18 +33,15 @@ pub(super) fn is_known(name: &str) -> bool {
 }
 
 impl Predicate {
-    /// The value for an array. The condition sees each value as the last local one.
+    /// The value for an array. `condition` gives the value of the condition for one of its values.
     pub(super) fn apply(
         self,
         list: &ExprValue,
-        condition: &Node,
-        evaluation: &mut Evaluation<'_>,
+        mut condition: impl FnMut(&ExprValue) -> Result<ExprValue, EvalError>,
     ) -> Result<ExprValue, EvalError> {
         let (mut kept, mut count) = (Vec::new(), 0_i64);
         for (at, value) in list.list()?.iter().enumerate() {
-            let found = evaluation.with_local(value.clone(), |evaluation| {
-                condition.evaluate(evaluation).map(std::borrow::Cow::into_owned)
-            })?;
+            let found = condition(value)?;
             if self == Self::Map {
                 kept.push(found);
                 continue;

@@ -5,7 +5,7 @@ use std::fmt;
 use super::ExprValue;
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Token {
+pub(super) enum ExprToken {
     Number(ExprValue),
     Text(String),
     Word(String),
@@ -20,7 +20,7 @@ const SIGNS: [&str; 33] = [
 ];
 
 /// The tokens, each with its column, counted from 1. The last one is the end.
-pub(super) fn tokens(text: &str) -> Result<Vec<(Token, usize)>, String> {
+pub(super) fn tokens(text: &str) -> Result<Vec<(ExprToken, usize)>, String> {
     let (mut tokens, mut rest) = (Vec::new(), text.trim_start());
     let mut at = 1 + text.chars().count() - rest.chars().count();
     while let Some(first) = rest.chars().next() {
@@ -28,26 +28,26 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(Token, usize)>, String> {
         let end = |is: &dyn Fn(char) -> bool| rest.find(|ch| !is(ch)).unwrap_or(rest.len());
         let (token, length) = if matches!(first, '"' | '\'' | '`') {
             let found = quoted(rest, first).ok_or_else(|| failed("a quote is not closed".to_owned()))?;
-            (Token::Text(found.0), found.1)
+            (ExprToken::Text(found.0), found.1)
         } else if first.is_ascii_digit() {
             let length = end(&|ch| ch.is_ascii_alphanumeric() || ch == '.' || ch == '_');
             // `1..3` is a range.
             let length = rest[..length].find("..").unwrap_or(length);
-            (Token::Number(number(&rest[..length]).map_err(failed)?), length)
+            (ExprToken::Number(number(&rest[..length]).map_err(failed)?), length)
         } else if first.is_ascii_alphabetic() || first == '_' {
             let length = end(&|ch| ch.is_ascii_alphanumeric() || ch == '_');
-            (Token::Word(rest[..length].to_owned()), length)
+            (ExprToken::Word(rest[..length].to_owned()), length)
         } else {
             let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign));
             let sign = sign.ok_or_else(|| failed(format!("unexpected {first}")))?;
-            (Token::Sign(sign), sign.len())
+            (ExprToken::Sign(sign), sign.len())
         };
         tokens.push((token, at));
         let after = rest[length..].trim_start();
         at += rest[..rest.len() - after.len()].chars().count();
         rest = after;
     }
-    tokens.push((Token::End, at));
+    tokens.push((ExprToken::End, at));
     Ok(tokens)
 }
 
@@ -80,7 +80,7 @@ fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
     }
 }
 
-impl fmt::Display for Token {
+impl fmt::Display for ExprToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(value) => value.fmt(f),
