@@ -13,7 +13,7 @@ use regex::Regex;
 use crate::names::Zones;
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 
-use super::file::{AuthoritativeZones, FileStamp, LoadError, ServedZone, ZoneTable, load};
+use super::file::{AuthoritativeZones, FileStamp, LoadError, LoadedZone, ZoneTable, load};
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
@@ -72,7 +72,7 @@ type AutoZones = HashMap<Name, AutoZone>;
 /// A zone, and the file that it was read from.
 #[derive(Clone)]
 struct AutoZone {
-    served: Arc<ServedZone>,
+    served: Arc<LoadedZone>,
     path: PathBuf,
     stamp: Option<FileStamp>,
     /// The mistake that was reported last.
@@ -84,7 +84,7 @@ impl AutoZone {
     fn read(last: Option<&Self>, path: PathBuf, origin: Name, fallthrough: &Option<Zones>) -> Self {
         let stamp = FileStamp::of(&path);
         let served = last.map(|last| last.served.clone());
-        let served = served.unwrap_or_else(|| Arc::new(ServedZone::new(origin, fallthrough.clone())));
+        let served = served.unwrap_or_else(|| Arc::new(LoadedZone::new(origin, fallthrough.clone())));
         let current = served.data.load();
         let is_alone = current.as_deref().is_some_and(|data| !data.has_includes);
         let last_error = last.and_then(|last| last.error.clone());

@@ -24,7 +24,7 @@ use answer::ZoneOutcome;
 
 pub(super) use load::{FileStamp, LoadError, load};
 pub(super) use reload::WatchedFile;
-pub(super) use zone::{ServedZone, ZoneData, ZoneTable};
+pub(super) use zone::{LoadedZone, ZoneData, ZoneTable};
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
@@ -58,7 +58,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
         PluginOption {
             syntax: "fallthrough [ZONE…]",
             default: "",
-            about: "Names that do not exist go to the next plugin, all or those of the zones.",
+            about: "Names that do not exist go to the next plugin, all or those of the zones. The last such line counts for all directives of the server block, as in CoreDNS.",
         },
         PluginOption { syntax: "upstream", default: "", about: "Accepted without effect." },
     ],
@@ -158,7 +158,7 @@ enum ZoneStep {
     Target(Box<Name>),
 }
 
-impl ServedZone {
+impl LoadedZone {
     /// Answers from the records of the zone, which are those of its file.
     // Hot: 0 allocations.
     fn answer(&self, records: &ZoneData, request: &Request, answer: &mut Answer) -> ZoneStep {
@@ -176,15 +176,19 @@ impl ServedZone {
     }
 }
 
-fn not_loaded(served: &ServedZone) -> Flow {
+fn not_loaded(served: &LoadedZone) -> Flow {
     let why = format!("plugin/file: the file of zone {} is not loaded", served.origin);
     Flow::Fail(QueryFailure::new(rcode::SERVFAIL, why))
 }
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let (mut table, mut files, mut errors) = (ZoneTable::default(), Vec::new(), SetupErrors::new());
+    let fallthrough = match fallthrough(&setup.directives) {
+        Ok(fallthrough) => fallthrough,
+        Err(error) => return Err(vec![error]),
+    };
     for directive in setup.directives.clone() {
-        match file(setup, directive) {
+        match file(setup, directive, &fallthrough) {
             Ok(found) => {
                 for file in found {
                     table.insert(file.served.clone());
@@ -209,11 +213,23 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     Ok(vec![Arc::new(AuthoritativeZones { zones: Arc::new(ArcSwap::from_pointee(table)), linked })])
 }
 
+/// The zones whose names fall through. One `fallthrough`, the last, is that of all directives (coredns, plugin/file/setup.go).
+fn fallthrough(directives: &[&Directive]) -> Result<Option<Zones>, ConfigError> {
+    let lines = directives.iter().flat_map(|directive| &directive.block);
+    let Some(line) = lines.filter(|line| line.name.text == "fallthrough").last() else { return Ok(None) };
+    let zones = Zones::read(&line.args)?;
+    Ok(Some(if zones.is_empty() { Zones::new(["."]) } else { zones }))
+}
+
 /// The zones of a directive, loaded.
-fn file(setup: &mut Setup<'_>, directive: &Directive) -> Result<Vec<WatchedFile>, SetupErrors> {
+fn file(
+    setup: &mut Setup<'_>,
+    directive: &Directive,
+    fallthrough: &Option<Zones>,
+) -> Result<Vec<WatchedFile>, SetupErrors> {
     let single = |error: ConfigError| vec![error];
     let args = directive.args_from(1, "FILE [ZONE…]").map_err(single)?;
-    let (mut reload, mut by_mtime, mut fallthrough) = (Duration::from_secs(60), false, None);
+    let (mut reload, mut by_mtime) = (Duration::from_secs(60), false);
     each_line(directive, |line| {
         match line.name.text.as_str() {
             "reload" => reload = line.arg("DURATION")?.duration()?,
@@ -222,8 +238,7 @@ fn file(setup: &mut Setup<'_>, directive: &Directive) -> Result<Vec<WatchedFile>
                 by_mtime = true;
             }
             "fallthrough" => {
-                let zones = Zones::read(&line.args)?;
-                fallthrough = Some(if zones.is_empty() { Zones::new(["."]) } else { zones });
+                Zones::read(&line.args)?;
             }
             // Was needed before CoreDNS 1.7.
             "upstream" => {}
@@ -235,7 +250,7 @@ fn file(setup: &mut Setup<'_>, directive: &Directive) -> Result<Vec<WatchedFile>
     let zones = Zones::read_or_keys(&args[1..], setup.block)?;
     let mut files = Vec::new();
     for origin in zones.names() {
-        let served = Arc::new(ServedZone::new(*origin, fallthrough.clone()));
+        let served = Arc::new(LoadedZone::new(*origin, fallthrough.clone()));
         match load(&path, origin) {
             Ok(data) => served.data.store(Some(Arc::new(data))),
             Err(LoadError::Missing(why)) if !reload.is_zero() => {
@@ -273,7 +288,7 @@ mod tests {
         for (fallthrough, wanted, code) in
             [(Some(Zones::new(["."])), Flow::Next, rcode::NOERROR), (None, Flow::Done, rcode::NXDOMAIN)]
         {
-            let served = Arc::new(ServedZone::new(origin, fallthrough));
+            let served = Arc::new(LoadedZone::new(origin, fallthrough));
             let read = |text: &str| {
                 std::fs::write(&path, text).unwrap();
                 served.data.store(load(&path, &origin).ok().map(Arc::new));

@@ -197,10 +197,12 @@ impl<'a> ReplyBuilder<'a> {
         }
     }
 
-    /// Answers with the records of the queried type. Behind an alias a name without them is no denial, as in CoreDNS.
+    /// Answers with the records of the queried type. Behind an alias a name without them is no denial, as in CoreDNS, unless NS
+    /// is asked for.
     fn answer_node(&mut self, node: &NameRecords, name: &Name, is_target: bool) {
         let Some(set) = node.set(self.query.qtype) else {
-            return if is_target { self.push_apex_servers() } else { self.deny() };
+            let is_denied = !is_target || self.query.qtype == rtype::NS;
+            return if is_denied { self.deny() } else { self.push_apex_servers() };
         };
         self.push_signed(Section::Answer, name, node, set);
         let is_apex_ns = set.rtype == rtype::NS && name.wire() == self.zone.origin.wire();

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::load::{FileStamp, load};
-use super::zone::{ServedZone, ZoneData};
+use super::zone::{LoadedZone, ZoneData};
 
 /// A zone and its file.
 pub(in crate::plugins) struct WatchedFile {
     pub path: PathBuf,
-    pub served: Arc<ServedZone>,
+    pub served: Arc<LoadedZone>,
     /// How often it is read; zero for never.
     pub reload: Duration,
     /// Whether its modification time decides, and not the SOA serial.
@@ -86,7 +86,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
         let write = |text: &str| std::fs::write(&path, text).unwrap();
-        let served = Arc::new(ServedZone::new("example.org.".parse().unwrap(), None));
+        let served = Arc::new(LoadedZone::new("example.org.".parse().unwrap(), None));
         let file = WatchedFile {
             path: path.clone(),
             served: served.clone(),

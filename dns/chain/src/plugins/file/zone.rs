@@ -155,13 +155,13 @@ pub(super) fn target(rtype: u16, rdata: &[u8]) -> Option<Name> {
 }
 
 /// A zone as it is served. Its records are replaced when the file has changed.
-pub(in crate::plugins) struct ServedZone {
+pub(in crate::plugins) struct LoadedZone {
     pub origin: Name,
     pub data: ArcSwapOption<ZoneData>,
     fallthrough: Option<Zones>,
 }
 
-impl ServedZone {
+impl LoadedZone {
     pub(in crate::plugins) fn new(origin: Name, fallthrough: Option<Zones>) -> Self {
         Self { origin, data: ArcSwapOption::empty(), fallthrough }
     }
@@ -173,17 +173,17 @@ impl ServedZone {
 
 /// The zones of a plugin.
 #[derive(Clone, Default)]
-pub(in crate::plugins) struct ZoneTable(HashMap<Box<[u8]>, std::sync::Arc<ServedZone>, RandomState>);
+pub(in crate::plugins) struct ZoneTable(HashMap<Box<[u8]>, std::sync::Arc<LoadedZone>, RandomState>);
 
 impl ZoneTable {
     /// Adds a zone, in place of one with the same name.
-    pub(in crate::plugins) fn insert(&mut self, zone: std::sync::Arc<ServedZone>) {
+    pub(in crate::plugins) fn insert(&mut self, zone: std::sync::Arc<LoadedZone>) {
         self.0.insert(zone.origin.wire().into(), zone);
     }
 
     /// The longest zone that contains the name of the query.
     // Hot: 0 allocations.
-    pub(in crate::plugins) fn find(&self, query: &Query) -> Option<&std::sync::Arc<ServedZone>> {
+    pub(in crate::plugins) fn find(&self, query: &Query) -> Option<&std::sync::Arc<LoadedZone>> {
         let name = query.lower();
         let starts = query.offsets().iter().map(|offset| usize::from(*offset)).chain([name.len() - 1]);
         starts.into_iter().find_map(|start| self.0.get(&name[start..]))
