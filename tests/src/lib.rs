@@ -4,6 +4,7 @@
 
 pub mod wait;
 
+pub mod differential;
 pub mod dns;
 pub mod http;
 pub mod namespace;

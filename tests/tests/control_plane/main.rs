@@ -6,6 +6,7 @@
 mod manifests;
 
 mod access;
+mod beside_coredns;
 mod chart;
 mod check;
 mod dns_changes;
@@ -52,6 +53,7 @@ const CASES: &[Case<Stage>] = cases![
     dns_records::external_names_follow_addresses_and_load_balancers,
     etcd::records_of_skydns_are_answered_and_followed,
     etcd::a_member_with_tls_and_users_is_asked_and_may_be_away,
+    beside_coredns::generated_queries_have_the_answers_of_coredns,
     dns_changes::a_service_is_created_changed_and_deleted,
     dns_changes::a_pod_that_is_no_longer_ready_leaves_its_service,
     dns_changes::a_change_of_endpoints_is_timed,
@@ -166,6 +168,7 @@ fn main() -> ExitCode {
 fn open() -> Result<Stage, String> {
     let cluster = programs::cluster()?;
     let portolan = programs::portolan()?;
+    programs::coredns()?;
     programs::h2spec()?;
     programs::helm()?;
     programs::definitions()?;
