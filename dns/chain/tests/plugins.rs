@@ -633,6 +633,25 @@ async fn autopath_asks_the_cache_for_each_name_of_the_search_list() {
     }
 }
 
+/// The cache does not look for names that `kubernetes` has in memory, unless another plugin may have answered before it.
+#[tokio::test]
+async fn a_template_before_the_cluster_is_cached() {
+    let template = "template IN A a.cluster.local {\nanswer \"{{ .Name }} 60 IN A 192.0.2.1\"\n}\n";
+    for (lines, hits) in [(template, 1), ("", 0)] {
+        let served = routes(&format!(".:53 {{\ncache\n{lines}kubernetes cluster.local\n}}")).await.unwrap();
+        for _ in 0..2 {
+            served.ask(&Question::new("a.cluster.local.", "A")).await;
+        }
+        let text = served.metrics.text();
+        let count = |name: &str| -> u64 {
+            let lines =
+                text.lines().filter(|line| line.starts_with(&format!("coredns_cache_{name}_total{{")));
+            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+        };
+        assert_eq!((count("requests"), count("misses"), count("hits")), (2, 2 - hits, hits), "{lines}");
+    }
+}
+
 /// A zone that refuses to answer is passed over; one that fails ends the search, since the name may exist there.
 #[tokio::test]
 async fn autopath_counts_all_answers_and_goes_on_behind_a_refusal() {
