@@ -215,8 +215,8 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
 
 /// The zones whose names fall through. One `fallthrough`, the last, is that of all directives (coredns, plugin/file/setup.go).
 fn fallthrough(directives: &[&Directive]) -> Result<Option<Zones>, ConfigError> {
-    let lines = directives.iter().flat_map(|directive| &directive.block);
-    let Some(line) = lines.filter(|line| line.name.text == "fallthrough").last() else { return Ok(None) };
+    let mut lines = directives.iter().flat_map(|directive| &directive.block);
+    let Some(line) = lines.rfind(|line| line.name.text == "fallthrough") else { return Ok(None) };
     let zones = Zones::read(&line.args)?;
     Ok(Some(if zones.is_empty() { Zones::new(["."]) } else { zones }))
 }

@@ -11,15 +11,22 @@ const STORE_NOTHING: [&str; 3] = ["header", "minimal", "hosts"];
 /// The zones that `kubernetes` has in memory as a whole.
 #[derive(Default)]
 pub(super) struct InMemoryZones {
-    /// The offers, and the plugins of the server block in order.
-    source: Option<(Wanted<OwnedZones>, Arc<OnceLock<Vec<&'static str>>>)>,
+    source: Option<ZoneSource>,
     found: OnceLock<Zones>,
+}
+
+/// What the zones are found by.
+struct ZoneSource {
+    wanted: Wanted<OwnedZones>,
+    /// The plugins of the server block in order.
+    linked: Arc<OnceLock<Vec<&'static str>>>,
 }
 
 impl InMemoryZones {
     /// The zones of a server block.
     pub(super) fn new(setup: &mut Setup<'_>) -> Self {
-        Self { source: Some((setup.want(), setup.linked.clone())), found: OnceLock::new() }
+        let source = ZoneSource { wanted: setup.want(), linked: setup.linked.clone() };
+        Self { source: Some(source), found: OnceLock::new() }
     }
 
     /// The zones, which are known once the whole server block has been set up.
@@ -27,7 +34,7 @@ impl InMemoryZones {
     pub(super) fn get(&self) -> &Zones {
         self.found.get_or_init(|| {
             let mut zones = Zones::default();
-            let Some((wanted, linked)) = &self.source else { return zones };
+            let Some(ZoneSource { wanted, linked }) = &self.source else { return zones };
             let names = linked.get().map(Vec::as_slice).unwrap_or_default();
             let between = names.iter().skip_while(|name| **name != super::ENTRY.name).skip(1);
             let mut between = between.take_while(|name| **name != crate::plugins::kubernetes::ENTRY.name);

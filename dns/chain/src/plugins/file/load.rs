@@ -75,7 +75,7 @@ impl FileStamp {
         let metadata = std::fs::metadata(path).ok()?;
         let modified = metadata.modified().ok()?;
         let is_settled = modified.elapsed().is_ok_and(|age| age > COARSEST_TIME);
-        is_settled.then(|| Self { modified, length: metadata.len() })
+        is_settled.then_some(Self { modified, length: metadata.len() })
     }
 }
 

@@ -30,8 +30,11 @@ pub(super) enum RecordFailure {
 /// exist, since finding a counter by its labels takes a lock.
 pub(super) struct MatchCounters {
     zones: usize,
-    cells: Box<[OnceLock<Box<[OnceLock<Counter>]>>]>,
+    cells: Box<[OnceLock<ByType>]>,
 }
+
+/// The counters of the common types.
+type ByType = Box<[OnceLock<Counter>]>;
 
 impl MatchCounters {
     pub(super) fn new(keys: usize, zones: usize) -> Self {
