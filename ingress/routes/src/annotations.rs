@@ -48,7 +48,7 @@ use std::sync::Arc;
 
 use cluster::{Ingress, Key, PathType, ServiceBackend, Snapshot};
 
-pub(crate) use self::ingress_filter::left_out;
+pub(crate) use self::ingress_filter::{are_paths_strict, left_out};
 pub use self::reader::SettingReader;
 pub(crate) use self::reader::{ReaderFindings, Reference};
 pub use self::unsupported::{OBSOLETE, UNSUPPORTED};

@@ -60,7 +60,7 @@ pub const FLAG_GROUPS: &[FlagGroup] = &[
         flag("disable-svc-external-name", Bool, "false", "Do not serve Services of type ExternalName", Honoured),
         flag("enable-topology-aware-routing", Bool, "false", "Prefer endpoints of the own zone", differs(False, "endpoints of all zones are used")),
         flag("enable-annotation-validation", Bool, "true", "Validate annotation values; always on", NotNeeded),
-        flag("deep-inspect", Bool, "true", "Reject values that inject nginx directives; there is no nginx configuration to inject into", NotNeeded),
+        flag("deep-inspect", Bool, "true", "Reject hosts and paths that inject nginx directives; always on in the admission webhook", NotNeeded),
         flag("sync-period", Time, "0s", "Interval of full resyncs; not needed to see changes", NotNeeded),
         flag("sync-rate-limit", Text, "0.3", "Rate of configuration updates; changes are applied at once", NotNeeded),
         flag("dynamic-configuration-retries", Number, "15", "Retries of the Lua configuration update", NotNeeded),

@@ -1,4 +1,4 @@
-//! Ingresses that are not served because of their annotations.
+//! Ingresses that are not served because of their annotations, or not admitted because of their paths.
 
 use cluster::Ingress;
 
@@ -22,16 +22,26 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             values: "words separated by commas",
             doc: "an Ingress is left out if the value of an annotation contains one of these words",
         },
+        FamilyKey {
+            name: STRICT_PATHS,
+            values: "true, false; default true",
+            doc: "the admission webhook refuses paths of the types Exact and Prefix that have other characters than letters, digits and `._-/`; if \
+                  false, it warns of them",
+        },
     ],
     phases: &[Phase::Server],
     syntax: "annotations-risk-level: Medium\n\
-             annotation-value-word-blocklist: load_module,lua_package",
+             annotation-value-word-blocklist: load_module,lua_package\n\
+             strict-validate-path-type: 'false'",
     read_keys,
     ..AnnotationFamily::NONE
 };
 
 /// The key with a [`RiskLevel`].
 pub(super) const RISK_LEVEL: &str = "annotations-risk-level";
+
+/// The key about characters of paths.
+const STRICT_PATHS: &str = "strict-validate-path-type";
 
 /// The highest allowed rating of annotations.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -62,6 +72,13 @@ struct IngressFilter {
     level: RiskLevel,
     /// Compared exactly as written between the commas, including spaces.
     words: Vec<String>,
+    /// [`STRICT_PATHS`].
+    strict_paths: bool,
+}
+
+/// Whether the admission webhook refuses special characters in paths that are no patterns.
+pub(crate) fn are_paths_strict(values: &FamilyValues) -> bool {
+    values.get::<IngressFilter>().is_none_or(|filter| filter.strict_paths)
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
@@ -72,7 +89,8 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let level = level.unwrap_or(if has_level { RiskLevel::Low } else { RiskLevel::default() });
     let words = reader.text("annotation-value-word-blocklist").unwrap_or_default().split(',');
     let words = words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
-    values.set(IngressFilter { level, words });
+    let strict_paths = reader.flag(STRICT_PATHS).unwrap_or(true);
+    values.set(IngressFilter { level, words, strict_paths });
 }
 
 /// The annotation because of which an Ingress is left out, without its prefix, and the reason.
@@ -81,7 +99,7 @@ pub(crate) fn left_out<'i>(
     ingress: &'i Ingress,
     prefix: &'i str,
 ) -> Option<(&'i str, String)> {
-    let IngressFilter { level, words } = values.get()?;
+    let IngressFilter { level, words, .. } = values.get()?;
     let annotations = ingress.annotations.iter();
     let mut annotations = annotations
         .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.strip_prefix('/')?, value.as_str())));

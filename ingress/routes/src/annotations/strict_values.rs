@@ -46,6 +46,9 @@ const STRICT: &[&str] = &[
 const OBJECTS: &[&str] =
     &["auth-tls-secret", "proxy-ssl-secret", "custom-headers", "default-backend", "fastcgi-params-configmap"];
 
+/// Those of them whose values may have any character, such as regular expressions.
+const PATTERNS: &[&str] = &["auth-realm", "auth-tls-match-cn"];
+
 /// Annotations that ingress-nginx rates Critical: raw nginx text.
 pub(crate) const CRITICAL: &[&str] =
     &["auth-snippet", "configuration-snippet", "modsecurity-snippet", "server-snippet", "stream-snippet"];
@@ -83,6 +86,8 @@ pub(crate) fn refused_value(
             continue;
         } else if value.contains(['\r', '\n']) {
             "one line"
+        } else if !PATTERNS.contains(&name) && value.contains([';', '"', '`']) {
+            "text without ; \" or `"
         } else if OBJECTS.contains(&name) && reader.object_key(value).is_none() {
             "the name of an object, or namespace/name"
         } else if name == "auth-url" && !value.bytes().all(is_of_url) {
@@ -112,7 +117,7 @@ mod tests {
                 || UNSUPPORTED.iter().any(|known| known.name == *name)
                 || OBSOLETE.contains(name)
         };
-        let lists = STRICT.iter().chain(OBJECTS).chain(CRITICAL).chain(DEPRECATED);
+        let lists = STRICT.iter().chain(OBJECTS).chain(PATTERNS).chain(CRITICAL).chain(DEPRECATED);
         let unknown: Vec<_> = lists.filter(|name| !is_known(name)).collect();
         assert_eq!(unknown, [&""; 0]);
         assert!(OBJECTS.iter().all(|name| STRICT.contains(name)));

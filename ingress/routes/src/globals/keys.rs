@@ -94,7 +94,6 @@ pub fn keys() -> impl Iterator<Item = ConfigMapKey> {
 pub(super) const KEYS: &[ConfigMapKey] = &[
     // Security and governance.
     served(differs("allow-snippet-annotations", False, "an Ingress with a snippet annotation other than auth-snippet is closed all the same")),
-    not_needed("strict-validate-path-type", "there is no nginx configuration text that a path could break out of"),
     // Headers and client address.
     not_needed("forwarded-for-proxy-protocol-header", "it names a header that only nginx itself reads"),
     // Redirects, paths, defaults of annotations.

@@ -83,9 +83,8 @@ impl RouteTable {
         let setting = |name: &str| settings.and_then(|settings| settings.get(name)).map(str::trim);
         let flag = |name: &str| setting(name).and_then(parse_bool);
         let paths = wrong_paths(ingress);
-        match flag("strict-validate-path-type") {
-            Some(false) => {}
-            _ => verdict.refusals.extend(paths.iter().cloned()),
+        if annotations::are_paths_strict(self.globals.values()) {
+            verdict.refusals.extend(paths.iter().cloned());
         }
         verdict.warnings.extend(paths);
         if options.disable_catch_all && ingress.default_backend.is_some() {

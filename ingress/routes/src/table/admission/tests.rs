@@ -103,6 +103,8 @@ fn values_and_annotations_that_ingress_nginx_refuses_are_refused_with_what_was_w
         ("auth-tls-secret: \"a b\\n;\"", "auth-tls-secret: "),
         ("upstream-vhost: 'a;b'", "upstream-vhost: \"a;b\" should be"),
         ("permanent-redirect: \"http://a\\nreturn 200\"", "permanent-redirect: "),
+        ("connection-proxy-header: 'a;}'", "connection-proxy-header: \"a;}\" should be"),
+        ("rewrite-target: '/x;return 200'", "rewrite-target: "),
         ("server-alias: 'a b'", "server-alias: \"a b\""),
         ("auth-url: 'http://a.example/ x'", "auth-url: "),
     ] {
