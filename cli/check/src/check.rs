@@ -34,7 +34,9 @@ pub fn check(
     let mut foreign = Vec::new();
     for controller in &controllers {
         let (objects, others) = ingresses(&mut input, controller, &mut judged);
-        report.notes.push(note(controller));
+        if !controller.name.is_empty() || input.cache.snapshot().count(Kind::Ingress) > 0 {
+            report.notes.push(note(controller));
+        }
         report.objects.extend(objects);
         foreign = others;
     }
