@@ -72,7 +72,7 @@ fn a_request_on_a_kept_connection_allocates_little() {
         // The compiled format writes four lines for each request: if it were not used, this would time out.
         world.log((COUNTED + 100) * if format.is_some() { 4 } else { 1 });
         // Some more are made now and then: the time as text, lines of the log that are written.
-        assert!(count < ALLOCATIONS * COUNTED + COUNTED / 2, "{count} for {COUNTED} requests, {format:?}");
+        assert!(count < ALLOCATIONS * COUNTED + OTHERS, "{count} for {COUNTED} requests, {format:?}");
     }
 }
 
@@ -80,6 +80,9 @@ fn a_request_on_a_kept_connection_allocates_little() {
 const FORMAT: &str = r#"{"a":"$remote_addr","u":"$remote_user","t":"$time_iso8601","r":"$request","uri":"$uri","q":"$args",
     "s":$status,"b":$body_bytes_sent,"h":"$http_user_agent","c":"$cookie_a","x":"$proxy_add_x_forwarded_for","n":"$namespace",
     "up":"$upstream_addr $upstream_status $upstream_header_time","tls":"$ssl_protocol","id":"$req_id"}"#;
+
+/// Those that are made now and then.
+const OTHERS: usize = 60;
 
 /// For the state of the request to the endpoint and the record for the log, and what the `http` crate needs.
 const ALLOCATIONS: usize = 2;

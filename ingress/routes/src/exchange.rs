@@ -3,6 +3,7 @@
 mod identity;
 mod request_id;
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use ingress_wire::head::Head;
 use ingress_wire::known_header::KnownHeader;
 use ingress_wire::request::{Method, ParsedRequest};
 use ingress_wire::request_head::encoded_target;
+use percent_encoding::{CONTROLS, percent_encode};
 
 use self::identity::ClientIdentity;
 pub use self::identity::ProxiedConnection;
@@ -117,8 +119,8 @@ impl Exchange {
             let encoded = encoded_target(request.target());
             let target = encoded.as_deref().unwrap_or_else(|| text(request.target()));
             let normal = match normalise(split_target(target).0) {
-                Ok(std::borrow::Cow::Borrowed(_)) => None,
-                Ok(std::borrow::Cow::Owned(path)) => Some(path.into()),
+                Ok(Cow::Borrowed(_)) => None,
+                Ok(Cow::Owned(path)) => Some(path.into()),
                 Err(bad) => return Err(BadRequest::BadPath(bad)),
             };
             Ok((CompactString::from(authority), host_len, encoded.map(String::into_boxed_str), normal))
@@ -212,6 +214,29 @@ impl Exchange {
         self.request.head().get_named(name.as_str().as_bytes())
     }
 
+    /// The value of a request header as nginx's `$http_name`: several fields are one list (RFC 9110 §5.3), and cookies are joined as
+    /// HTTP/2 splits them (RFC 9113 §8.2.3). Bytes that are not visible ASCII are percent-encoded, so that different values stay
+    /// different: the value may be a key. Allocates only for several fields or such bytes.
+    pub fn joined_header(&self, name: &http::HeaderName) -> Option<Cow<'_, str>> {
+        let mut values = self.request.head().get_named(name.as_str().as_bytes());
+        let first = readable(values.next()?);
+        let separator = if name == http::header::COOKIE { "; " } else { ", " };
+        Some(values.fold(first, |mut all, value| {
+            let text = all.to_mut();
+            text.push_str(separator);
+            text.push_str(&readable(value));
+            all
+        }))
+    }
+
+    /// The value of a cookie as nginx's `$cookie_name`, which ignores the case of the name. Bytes are encoded as in
+    /// [`Exchange::joined_header`].
+    pub(crate) fn cookie_text(&self, name: &str) -> Option<Cow<'_, str>> {
+        let found =
+            cookie_pairs(self.request.head()).find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
+        found.map(|(_, value)| readable(value))
+    }
+
     /// Value of a cookie, the first where there are several.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         cookies(self.request.head()).find(|(key, _)| *key == name).map(|(_, value)| value)
@@ -227,8 +252,22 @@ impl Exchange {
 /// Names and values of all cookies of a request (RFC 6265 §5.4). HTTP/2 may split them over several headers. A cookie
 /// that is not UTF-8 does not hide the others of its header.
 fn cookies(head: &Head) -> impl Iterator<Item = (&str, &str)> {
+    let utf8 = |text| std::str::from_utf8(text).ok();
+    cookie_pairs(head).filter_map(move |(name, value)| Some((utf8(name)?, utf8(value)?)))
+}
+
+fn cookie_pairs(head: &Head) -> impl Iterator<Item = (&[u8], &[u8])> {
     let pairs = head.get_all(KnownHeader::Cookie).flat_map(|value| value.split(|byte| *byte == b';'));
-    pairs.filter_map(|pair| std::str::from_utf8(pair.trim_ascii()).ok()?.split_once('='))
+    pairs.filter_map(|pair| {
+        let pair = pair.trim_ascii();
+        let equals = memchr::memchr(b'=', pair)?;
+        Some((&pair[..equals], &pair[equals + 1..]))
+    })
+}
+
+/// A value as text, with bytes that are not visible ASCII percent-encoded.
+fn readable(value: &[u8]) -> Cow<'_, str> {
+    visible(value).map_or_else(|| percent_encode(value, CONTROLS).to_string().into(), Cow::Borrowed)
 }
 
 /// A part of a head that can only be ASCII.
@@ -285,6 +324,14 @@ pub(crate) mod tests {
         let parsed = request.parse(&mut BytesMut::from(&text[..]), &HeadLimits::default());
         assert_eq!(parsed, Ok(true), "{target}");
         request
+    }
+
+    /// A GET of `http://shop.example/` with headers that are bytes.
+    pub(crate) fn with_bytes(headers: &[(&str, &[u8])]) -> Exchange {
+        let all: Vec<_> =
+            [("host", &b"shop.example"[..])].into_iter().chain(headers.iter().copied()).collect();
+        Exchange::new(parsed("GET", "/", &all), SocketAddr::from(([192, 0, 2, 7], 4711)), RequestScheme::Http)
+            .expect("a request")
     }
 
     /// A GET of a URL over HTTP/1.1, with headers.

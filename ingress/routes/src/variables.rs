@@ -159,8 +159,8 @@ impl RequestVariable {
             Self::ClientCertificate(variable) => {
                 return exchange.client_certificate.as_ref()?.variable(*variable, exchange.began);
             }
-            Self::Header(name) => exchange.header(name),
-            Self::Cookie(name) => exchange.cookie_ignoring_case(name),
+            Self::Header(name) => return exchange.joined_header(name),
+            Self::Cookie(name) => return exchange.cookie_text(name),
         };
         text.map(Cow::Borrowed)
     }
@@ -176,6 +176,29 @@ mod tests {
     use super::*;
     use crate::exchange::RequestId;
     use crate::exchange::tests::get;
+
+    /// Variables are keys of caches and limits: a value that is not text, or a second field, must not make it empty.
+    #[test]
+    fn no_value_of_a_client_is_lost() {
+        let exchange = crate::exchange::tests::with_bytes(&[
+            ("authorization", b""),
+            ("authorization", b"Bearer x"),
+            ("cookie", b"a=\xc3\xa9; b=\xff"),
+            ("cookie", b"c=3"),
+            ("x-key", b"caf\xe9"),
+        ]);
+        for (name, value) in [
+            ("http_authorization", ", Bearer x"),
+            ("http_cookie", "a=%C3%A9; b=%FF; c=3"),
+            ("http_x_key", "caf%E9"),
+            ("cookie_a", "%C3%A9"),
+            ("cookie_b", "%FF"),
+            ("cookie_C", "3"),
+        ] {
+            let variable = RequestVariable::parse(name).expect(name);
+            assert_eq!(variable.value(&exchange), value, "{name}");
+        }
+    }
 
     #[test]
     fn variables_have_the_values_of_nginx() {

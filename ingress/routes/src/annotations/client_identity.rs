@@ -91,7 +91,8 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
         forwarded_headers: reader.flag("use-forwarded-headers").unwrap_or(defaults.forwarded_headers),
         real_ip: reader.flag("enable-real-ip").unwrap_or(defaults.real_ip),
         forwarded_for: reader
-            .value("forwarded-for-header", "a header name", Effect::DefaultUsed, name)
+            // The default is a header that every client can send.
+            .value("forwarded-for-header", "a header name", Effect::Closed, name)
             .unwrap_or(defaults.forwarded_for),
         full_forwarded_for: reader.flag("compute-full-forwarded-for").unwrap_or(defaults.full_forwarded_for),
         trusted,

@@ -8,7 +8,7 @@ use crate::exchange::Exchange;
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::access::{AccessOutcome, AccessRule, Services};
-use crate::plan::filter::DirectResponse;
+use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
 
@@ -50,7 +50,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "these clients get 403 on every host",
         },
     ],
-    phases: &[Phase::Access],
+    phases: &[Phase::Rewrite, Phase::Access],
     syntax: "allowlist-source-range: 10.0.0.0/8, 2001:db8::/32\n\
              whitelist-source-range: 10.0.0.0/8\n\
              denylist-source-range: 10.1.2.3",
@@ -108,8 +108,7 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     let own = settings.values.get::<OwnLists>().unwrap_or(&none.0);
     let global = rule.globals.get::<GlobalLists>().unwrap_or(&none.1);
     if !global.blocked.is_empty() {
-        let networks = global.blocked.clone();
-        plan.access.rules.push(Box::new(SourceRange { denied: networks, allowed: Networks::default() }));
+        plan.rewrite.push(Box::new(BlockedNetworks(global.blocked.clone())));
     }
     // The page for unknown hosts belongs to no Ingress, and the lists do not apply to it.
     if rule.ingress.is_none() {
@@ -121,6 +120,20 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     };
     if !(range.denied.is_empty() && range.allowed.is_empty()) {
         plan.access.rules.push(Box::new(range));
+    }
+}
+
+/// `block-cidrs`, after redirects and before everything else: no rule of an Ingress, such as `satisfy: any`, lets such a client pass.
+#[derive(Debug)]
+struct BlockedNetworks(Networks);
+
+impl RequestFilter for BlockedNetworks {
+    fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
+        let client = exchange.client_ip();
+        match self.0.iter().any(|network| network.contains(&client)) {
+            true => FilterOutcome::Respond(DirectResponse::status(StatusCode::FORBIDDEN)),
+            false => FilterOutcome::Continue,
+        }
     }
 }
 
@@ -224,6 +237,16 @@ spec: {rules: [{host: empty.example, paths: [[/, Prefix, web]]}]}
             set(&mut world, key, value);
             assert_eq!(answers(&world), wanted, "{key}: {value}");
         }
+    }
+
+    #[test]
+    fn a_blocked_network_is_not_let_in_by_a_password() {
+        let ingress = "metadata: {name: any, annotations: {satisfy: any, allowlist-source-range: 192.0.2.0/24}}\n\
+                       spec: {rules: [{host: any.example, paths: [[/, Prefix, web]]}]}";
+        let mut world = TestCluster::configured(ingress);
+        assert_eq!(world.get("any.example/"), "web");
+        world.configure(&[("block-cidrs", "192.0.2.7")]);
+        assert_eq!(world.get("any.example/"), "403");
     }
 
     #[test]
