@@ -224,9 +224,9 @@ pub fn command() -> Command {
                     clap::Arg::new("page")
                         .required(true)
                         .value_name("PAGE")
-                        .value_parser(["plugins", "annotations", "configmap", "ingress-flags", "metrics", "chart-values", "rbac"])
+                        .value_parser(["plugins", "annotations", "configmap", "snippets", "ingress-flags", "metrics", "chart-values", "rbac"])
                         .hide_possible_values(true)
-                        .help("plugins, annotations, configmap, ingress-flags, metrics, chart-values or rbac"),
+                        .help("plugins, annotations, configmap, snippets, ingress-flags, metrics, chart-values or rbac"),
                 )
                 .args(["dns", "ingress"].map(|part| {
                     clap::Arg::new(part)

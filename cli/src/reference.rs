@@ -4,6 +4,7 @@
 mod chart_values;
 mod metrics;
 mod rbac;
+mod snippets;
 
 use ingress_routes::annotations::{FAMILIES, UNSUPPORTED};
 use ingress_routes::globals::KeySupport;
@@ -23,6 +24,7 @@ const PAGES: &[Page] = &[
     ("plugins", plugins),
     ("annotations", annotations),
     ("configmap", config_map),
+    ("snippets", snippets::page),
     ("ingress-flags", ingress_flags),
     ("metrics", metrics::page),
     ("chart-values", chart_values::page),

@@ -49,7 +49,7 @@ pub fn explain(request: &ExplainedRequest, views: &IngressViews<'_>) -> Tree {
     exchange.request_id = RequestId::of(Some(&exchange.request), || 0);
     let found = views.table.find_for(&exchange);
     let covers = |host: &str| views.certs.covers(exchange.host(), host);
-    let found =
+    let mut found =
         if found.alias_of().is_some_and(|host| !covers(host)) { found.without_certificate() } else { found };
     let route = found.route().clone();
     if !route.plan.heads.makes_request_ids {
@@ -65,8 +65,10 @@ pub fn explain(request: &ExplainedRequest, views: &IngressViews<'_>) -> Tree {
     }
     let before = exchange.target.clone();
     if let FilterOutcome::Respond(response) = found.rewrite(&mut exchange) {
-        return tree.with(direct("rewrite phase", &response, &route));
+        return tree.with(direct("rewrite phase", &response, found.route()));
     }
+    // A snippet may have changed the path, and with it the rule.
+    let route = found.route().clone();
     if exchange.target != before
         && let Some(target) = &exchange.target
     {

@@ -36,6 +36,8 @@ mod response_head;
 mod response_rate;
 mod rewrite;
 mod server;
+mod snippet_settings;
+mod snippets;
 mod source_range;
 mod strict_values;
 mod subrequest_fields;
@@ -161,6 +163,8 @@ pub struct Rule<'r> {
     pub patterns: &'r PatternCache,
     /// What limits have counted.
     pub zones: &'r LimitZones,
+    /// The `server-snippet` of the host.
+    pub host_snippet: Option<&'r HostSnippet>,
     /// The port that every redirect to https has.
     pub port_in_redirects: Option<u16>,
     /// `--http-port`, for redirects.
@@ -170,7 +174,8 @@ pub struct Rule<'r> {
 }
 
 /// Order is behaviour: the filters of a route run from top to bottom. As in ingress-nginx the answer to a CORS preflight
-/// request takes precedence over a redirect annotation, that over a rewrite, and a rewrite over the redirect to https. Headers
+/// request takes precedence over the directives of snippets, these over a redirect annotation, that over a rewrite, and a rewrite over
+/// the redirect to https. Headers
 /// of endpoints are hidden and changed before others are set. Address lists, passwords and external authentication decide in this
 /// order; the last, and `mirror`, need the timeouts of `proxy`.
 pub const FAMILIES: &[AnnotationFamily] = &[
@@ -182,6 +187,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     hsts::FAMILY,
     custom_headers::FAMILY,
     cors::FAMILY,
+    snippets::FAMILY,
     app_root::FAMILY,
     host_names::FAMILY,
     auth_tls::FAMILY,
@@ -212,9 +218,15 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     compression::FAMILY,
 ];
 
-/// Reads the annotations of an Ingress that begin with a prefix, and the objects that they name.
-pub(crate) fn read(ingress: &Ingress, prefix: &str, cluster: &Snapshot) -> (Settings, ReaderFindings) {
-    let mut reader = SettingReader::of_ingress(ingress, prefix, cluster);
+/// Reads the annotations of an Ingress that begin with a prefix, and the objects that they name. `globals` are the values of the
+/// ConfigMap.
+pub(crate) fn read(
+    ingress: &Ingress,
+    prefix: &str,
+    cluster: &Snapshot,
+    globals: &FamilyValues,
+) -> (Settings, ReaderFindings) {
+    let mut reader = SettingReader::of_ingress(ingress, prefix, cluster, globals);
     let mut settings = Settings::default();
     for family in FAMILIES {
         (family.read)(&mut reader, &mut settings);
@@ -253,6 +265,7 @@ pub(crate) use self::authentication::foreign_error;
 pub(crate) use self::host_names::{HostNames, counterpart, counterpart_plan};
 pub(crate) use self::load_balance::{LoadBalance, balancing};
 pub(crate) use self::rewrite::RewriteSettings;
+pub use self::snippet_settings::HostSnippet;
 pub(crate) use self::strict_values::{CRITICAL, DEPRECATED, refused_value};
 pub(crate) use self::tls::HostConnections;
 pub(crate) use self::unsupported::OptedOut;

@@ -22,7 +22,7 @@ pub use self::request_id::RequestId;
 use crate::client_certificate::ClientCertificate;
 use crate::family_values::FamilyValues;
 use crate::limits::ConnectionPermit;
-use crate::path::{BadPath, normalise};
+use crate::path::{BadPath, encode, normalise};
 use crate::pattern::StepBudget;
 
 /// Scheme of the client's connection.
@@ -79,6 +79,10 @@ pub struct Exchange {
     /// Path and query for the upstream, if a filter rewrote them. Otherwise the request target is passed on byte for
     /// byte, as in nginx.
     pub target: Option<String>,
+    /// A snippet has changed the path, and the rule of the new one is to be searched.
+    pub new_uri: bool,
+    /// A snippet has ended the directives of nginx's rewrite module, to which redirect annotations and `rewrite-target` belong.
+    pub rewrite_ended: bool,
     /// The host has a certificate entry, which any `tls` section of its Ingresses gives; set when the route is found.
     pub certificate: bool,
     /// What is known about the certificate of the client, if the host has rules about it (`auth-tls-*`).
@@ -99,6 +103,8 @@ pub struct Exchange {
     /// The target, if it has bytes that must be encoded before it is a text.
     encoded: Option<Box<str>>,
     normal: Option<Box<str>>,
+    /// The query after a rewrite of a snippet; empty for none.
+    rewritten_query: Option<Box<str>>,
 }
 
 impl Exchange {
@@ -139,6 +145,8 @@ impl Exchange {
             began: Duration::ZERO,
             request_id: RequestId::None,
             target: None,
+            new_uri: false,
+            rewrite_ended: false,
             certificate: false,
             client_certificate: None,
             step_budget: Cell::default(),
@@ -151,6 +159,7 @@ impl Exchange {
             lowered,
             encoded,
             normal,
+            rewritten_query: None,
         })
     }
 
@@ -191,7 +200,34 @@ impl Exchange {
 
     /// The query, without its question mark.
     pub fn query(&self) -> Option<&str> {
-        split_target(self.request_target()).1
+        match &self.rewritten_query {
+            Some(query) => Some(&**query).filter(|query| !query.is_empty()),
+            None => split_target(self.request_target()).1,
+        }
+    }
+
+    /// Makes the path that snippets have made normal, so that it is found as that of a request is; false if it has no normal form.
+    pub(crate) fn normalise_rewritten(&mut self) -> bool {
+        let normal = match normalise(&encode(self.path())) {
+            Ok(normal) if normal == self.path() => return true,
+            Ok(normal) => normal.into_owned(),
+            Err(_) => return false,
+        };
+        let query = self.query().map(str::to_owned);
+        self.rewrite_uri(normal, query);
+        true
+    }
+
+    /// Replaces path and query, as nginx's `rewrite` does: the endpoint gets them, and later directives see them. The path is not
+    /// encoded, the query is.
+    pub(crate) fn rewrite_uri(&mut self, path: String, query: Option<String>) {
+        let encoded = encode(&path);
+        self.target = Some(match &query {
+            Some(query) => format!("{encoded}?{query}"),
+            None => encoded.into_owned(),
+        });
+        self.normal = Some(path.into());
+        self.rewritten_query = Some(query.unwrap_or_default().into());
     }
 
     /// Value of a request header, the first where there are several, if it is text.

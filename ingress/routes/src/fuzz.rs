@@ -1,4 +1,4 @@
-//! Entry points of the fuzz targets: any text as annotation values, any text as paths. They check invariants of the
+//! Entry points of the fuzz targets: any text as annotation values, as paths, as a snippet. They check invariants of the
 //! result.
 
 use std::net::SocketAddr;
@@ -6,15 +6,18 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use cluster::{
-    Backend, Cache, Event, Ingress, IngressPath, IngressRule, Key, Object, PathType, PortRef, ServiceBackend,
+    Backend, Cache, ConfigMap, Event, Ingress, IngressPath, IngressRule, Key, Kind, Object, PathType,
+    PortRef, ServiceBackend,
 };
 use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::HeadLimits;
 
 use crate::exchange::{Exchange, RequestScheme};
+use crate::family_values::FamilyValues;
 use crate::options::RouteOptions;
 use crate::path::{encode, normalise};
 use crate::plan::filter::FilterOutcome;
+use crate::snippet::{Context, KnownNames, SnippetFinding, compile};
 use crate::table::{RouteIndex, RouteTable};
 
 const PREFIX: &str = "nginx.ingress.kubernetes.io";
@@ -33,7 +36,8 @@ pub fn annotation_values(data: &str) {
     annotations.sort_unstable();
     annotations.dedup_by(|(one, _), (other, _)| one == other);
     let ingress = ingress(annotations, &[("/a(/|$)(.*)", PathType::ImplementationSpecific)]);
-    let (settings, findings) = crate::annotations::read(&ingress, PREFIX, &cluster::Snapshot::default());
+    let (settings, findings) =
+        crate::annotations::read(&ingress, PREFIX, &cluster::Snapshot::default(), &FamilyValues::default());
     for problem in &findings.problems {
         assert!(problem.field.starts_with(PREFIX) || problem.field.is_empty(), "{problem}");
     }
@@ -76,13 +80,43 @@ pub fn path_matching(data: &str) {
     serve(&table(ingress(annotations, &rules)), target);
 }
 
+/// A snippet, for a server and for a location, which then serves a request.
+///
+/// # Panics
+/// When a position is not in the text, when a syntax error does not name what follows it, or when reading or serving panics.
+pub fn snippet(data: &str) {
+    let (own, nothing) = (data.trim(), KnownNames::default());
+    for context in [Context::Http, Context::Server, Context::Location, Context::Auth] {
+        let (_, findings) = compile(own, context, &nothing);
+        for SnippetFinding { at, .. } in findings {
+            let line = own.split('\n').nth(at.line as usize - 1).expect("a line of the text");
+            assert!(at.column >= 1 && at.column as usize <= line.chars().count() + 1, "{at}: {line:?}");
+        }
+    }
+    let annotations = ["configuration-snippet", "server-snippet"];
+    let annotations = annotations.map(|name| (format!("{PREFIX}/{name}").into(), own.to_owned()));
+    let allowed = [("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
+    let data = allowed.map(|(name, value)| (name.into(), value.to_owned()));
+    let key = Key::new("default", "controller");
+    let config_map = ConfigMap { key: key.clone(), data: data.into() };
+    let ingress = ingress(annotations.into(), &[("/a", PathType::Prefix)]);
+    let mut cache = Cache::default();
+    let objects = [Object::ConfigMap(Arc::new(config_map)), Object::Ingress(Arc::new(ingress))];
+    cache.apply(objects.map(Event::Apply), 1);
+    cache.apply(Kind::ALL.map(Event::Synced), 1);
+    let options =
+        RouteOptions { watch_ingress_without_class: true, config_map: Some(key), ..RouteOptions::default() };
+    let table = cache.project(RouteIndex::new(options)).load_full();
+    serve(&table, "/a/b%0ac?d=e");
+}
+
 fn serve(table: &RouteTable, target: &str) -> Option<FilterOutcome> {
     let mut request = Box::<ParsedRequest>::default();
     let text = format!("GET {target} HTTP/1.1\r\nhost: a.example\r\n\r\n");
     let is_whole = request.parse(&mut BytesMut::from(text.as_str()), &HeadLimits::default()).ok()?;
     let peer = SocketAddr::from(([192, 0, 2, 1], 1));
     let mut exchange = Exchange::new(is_whole.then_some(request)?, peer, RequestScheme::Http).ok()?;
-    let found = table.find_for(&exchange);
+    let mut found = table.find_for(&exchange);
     let outcome = found.rewrite(&mut exchange);
     if let Some(target) = &exchange.target {
         assert!(target.starts_with('/'), "{target:?}");

@@ -41,6 +41,8 @@ mod certificate;
 pub mod upstream_tls;
 pub mod plan;
 
+pub mod snippet;
+
 pub mod annotations;
 pub mod globals;
 pub mod table;

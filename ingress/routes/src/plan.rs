@@ -36,6 +36,8 @@ use crate::settings::ProxySettings;
 /// How the requests of a rule are handled. Everything in it was decided when the route was built; a request only reads it.
 #[derive(Debug, Default)]
 pub struct Plan {
+    /// What the host does before the rule of a path is chosen. All routes of a host have the same.
+    pub server_rewrite: Vec<Box<dyn RequestFilter>>,
     /// Redirects and rewrites. A filter may answer the request.
     pub rewrite: Vec<Box<dyn RequestFilter>>,
     /// Limits on rates and connections.

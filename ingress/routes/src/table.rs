@@ -88,15 +88,21 @@ impl RouteTable {
     ///
     /// A known host never falls back to a wildcard or to rules without a host. Hot: no allocation.
     pub fn find(&self, host: &str, path: &str) -> RouteMatch<'_> {
-        self.find_with(host, path, None)
+        self.find_with(host, path, None, StepBudget::default())
     }
 
     /// The route of a request. Routes whose conditions it meets come before others of their path. Hot: no allocation without such routes.
     pub fn find_for(&self, exchange: &Exchange) -> RouteMatch<'_> {
-        self.find_with(exchange.host(), exchange.path(), Some(exchange))
+        self.find_with(exchange.host(), exchange.path(), Some(exchange), StepBudget::default())
     }
 
-    fn find_with(&self, host: &str, path: &str, request: Option<&Exchange>) -> RouteMatch<'_> {
+    fn find_with(
+        &self,
+        host: &str,
+        path: &str,
+        request: Option<&Exchange>,
+        mut step_budget: StepBudget,
+    ) -> RouteMatch<'_> {
         let name = host;
         let found = self.host_of(name);
         // The wildcard's certificate also covers a host that has rules but no certificate.
@@ -107,12 +113,12 @@ impl RouteTable {
         let certificate = found.as_ref().is_some_and(certificate);
         let (host, extra_name) =
             found.map_or((&self.catch_all, None), |found| (found.host, found.extra_name));
-        let mut step_budget = StepBudget::default();
         let path_match = match (extra_name, &host.counterpart) {
             (Some((NameKind::Counterpart, _)), Some(redirect)) => PathMatch::Route(redirect),
             _ => host.find(path, request, &mut step_budget),
         };
         RouteMatch {
+            table: self,
             filters: self.globals.filters(),
             host,
             path_match,

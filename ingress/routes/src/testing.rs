@@ -132,7 +132,7 @@ impl TestCluster {
     pub(crate) fn answer(&self, exchange: &mut Exchange, number: u32) -> String {
         let table = self.table.load();
         exchange.identify(&table.server().identity, None);
-        let found = table.find_for(exchange);
+        let mut found = table.find_for(exchange);
         let respond = |response: &DirectResponse| {
             let location = response.location().map(|location| location.to_str().expect("text"));
             [Some(response.status.as_str()), location].into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -213,7 +213,7 @@ pub(crate) fn edited_response(
 /// The fields that the filters of a route add to a request, as `Name: value`.
 pub(crate) fn edited_request(cluster: &TestCluster, exchange: &mut Exchange) -> Vec<String> {
     let table = cluster.table.load();
-    let found = table.find(exchange.host(), exchange.path());
+    let mut found = table.find(exchange.host(), exchange.path());
     assert_eq!(found.rewrite(exchange), FilterOutcome::Continue);
     let mut edits = HeadEdits::default();
     found.route().plan.edit_request_head(exchange, &mut edits);

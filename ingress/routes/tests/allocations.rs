@@ -110,7 +110,7 @@ fn a_plain_request_finds_its_endpoint_without_an_allocation() {
     );
     let mut exchange = exchange.expect("a good request");
     assert_eq!(allocations(|| table.find_for(&exchange).route()), 0, "the route of a request");
-    let found = table.find_for(&exchange);
+    let mut found = table.find_for(&exchange);
     assert_eq!(
         allocations(|| assert_eq!(found.rewrite(&mut exchange), FilterOutcome::Continue)),
         0,

@@ -75,7 +75,7 @@ pub(crate) fn a_guard_in_the_config_map_closes_and_opens_routes_live(stage: &mut
     api.apply(&config_map("globals", "{bind-address: ''}"));
     EDGE.expect(SOON, "http://globals.test/ = 200 a\n http://other.test/ = 404");
 
-    api.apply(&config_map("globals", "{http-snippet: deny all;}"));
+    api.apply(&config_map("globals", "{http-snippet: auth_basic x;}"));
     EDGE.expect(SOON, "http://globals.test/ = 503");
     api.delete("ConfigMap", "globals", "controller");
     EDGE.expect(SOON, "http://globals.test/ = 200 a");

@@ -173,6 +173,9 @@ impl<H: RequestHandler> Connection<'_, H> {
             return AfterRequest::End;
         };
         let Http1Head { bytes, framing, after } = head;
+        if bytes.is_empty() {
+            return AfterRequest::End;
+        }
         state.wait_for_client();
         let mut sending = SendResponse::new(bytes, body, framing, client.entry.buffers.clone());
         let sent = std::future::poll_fn(|cx| sending.poll(cx, stream, state)).await;

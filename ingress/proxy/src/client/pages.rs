@@ -10,6 +10,9 @@ use ingress_wire::request_head::HeadError;
 /// The status that nginx logs when the client has closed the connection before the response.
 pub(crate) const CLIENT_CLOSED: u16 = 499;
 
+/// The status with which nginx closes a connection without a response.
+pub(crate) const NO_RESPONSE: u16 = 444;
+
 /// The error page of a status.
 pub(crate) fn body(status: StatusCode) -> Bytes {
     page(&title(status))

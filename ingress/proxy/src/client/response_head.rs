@@ -80,6 +80,12 @@ pub(crate) enum WrittenHead {
 }
 
 impl WrittenHead {
+    /// No head: the connection of an HTTP/1 client ends without a response.
+    pub(crate) fn none() -> Self {
+        let (bytes, framing, after) = (Bytes::new(), BodyFraming::None, AfterResponse::Close);
+        Self::Http1(Http1Head { bytes, framing, after })
+    }
+
     /// The values of all fields of a name, in order.
     pub(crate) fn values<'h>(&'h self, name: &'h HeaderName) -> impl Iterator<Item = Bytes> + 'h {
         let (http1, http2) = match self {
@@ -172,6 +178,12 @@ impl ResponseFields<'_, '_> {
         }
         for edit in self.edits.iter().filter(|edit| !matches!(edit, HeadEdit::Append(..))) {
             writer.remove_named(edit.name().as_bytes());
+        }
+        for prefix in self.edits.prefixes() {
+            let fields = self.endpoint.into_iter().flat_map(|endpoint| endpoint.head().fields());
+            fields
+                .filter(|field| prefix.has_name(field.name))
+                .for_each(|field| writer.remove_named(field.name));
         }
         for (name, value) in self.edits.added().filter(|(name, _)| may_be_added(name.as_bytes())) {
             writer.append(name.as_bytes(), &[value]);

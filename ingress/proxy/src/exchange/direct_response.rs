@@ -13,7 +13,7 @@ use crate::client::pages;
 use crate::client::request::ClientResponse;
 use crate::client::request_guard::RequestGuard;
 use crate::client::response_body::ResponseBody;
-use crate::client::response_head::ResponseFields;
+use crate::client::response_head::{ResponseFields, WrittenHead};
 
 /// A response made by the proxy itself. Response filters apply to it as to any other.
 pub(crate) fn page(
@@ -28,6 +28,9 @@ pub(crate) fn page(
         (None, _) => (pages::body(status), pages::CONTENT_TYPE),
     };
     guard.status = status.as_u16();
+    if guard.status == pages::NO_RESPONSE && client.is_http1() {
+        return ClientResponse { head: WrittenHead::none(), body: ResponseBody::nothing(guard) };
+    }
     if let Some(timer) = &*client.stream_timer.borrow() {
         let worker = &client.worker;
         worker.clock.wait_for_client(timer, worker.settings().connections.client_send_timeout);

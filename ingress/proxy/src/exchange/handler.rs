@@ -91,7 +91,8 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         } else {
             found
         };
-        let route = found.route().clone();
+        let mut found = found;
+        let route = found.route();
         if !route.plan.heads.makes_request_ids {
             guard.request_id.drop_own();
         }
@@ -106,12 +107,13 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
             && exchange.path() == worker.options.health_check_path
         {
             guard.silent = true;
-            (route, FilterOutcome::Respond(DirectResponse::status(StatusCode::OK)))
+            (route.clone(), FilterOutcome::Respond(DirectResponse::status(StatusCode::OK)))
         } else {
             // nginx checks certificates before it chooses a host.
             let refusal = client_certificate::check(client, &found, &mut exchange);
             let outcome = refusal.map_or_else(|| found.rewrite(&mut exchange), FilterOutcome::Respond);
-            (route, outcome)
+            // A snippet may have changed the path, and with it the route.
+            (found.route().clone(), outcome)
         }
     };
     guard.client = client.text_of(exchange.client_ip());

@@ -23,6 +23,7 @@ mod order;
 mod retries;
 mod settings;
 mod smuggling;
+mod snippets;
 mod stopping;
 mod upgrades;
 mod views;

@@ -3,6 +3,7 @@
 
 use cluster::Key;
 
+use super::snippet_settings::location_levels;
 use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
@@ -74,8 +75,10 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     values.set(AuthKeys { exempt: exempt.unwrap_or_else(|| vec![ACME.to_owned()]), cross_namespace });
 }
 
-fn plan(settings: &Settings, _: &Rule<'_>, plan: &mut Plan) {
-    plan.access.any = settings.values.get::<SatisfyAny>().is_some();
+fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
+    let own = settings.values.get::<SatisfyAny>().is_some();
+    plan.access.any =
+        own || location_levels(settings, rule).find_map(|level| level.satisfy_any) == Some(true);
 }
 
 /// Whether requests of a rule need no authentication (`no-auth-locations`).

@@ -1,7 +1,6 @@
 //! External authentication: another server decides about each request.
 
 mod cache_duration;
-mod snippet;
 mod values;
 
 mod settings;
@@ -16,15 +15,13 @@ use self::rule::{AuthCookies, AuthHeaders, ExternalAuthRule, SignInPage};
 use self::settings::{ExternalAuth, GLOBAL, OWN, keep_alive, read_auth};
 use self::values::refused_host;
 use super::authentication::{is_exempt, namespace_error};
-use super::ingress_filter::{RISK_LEVEL, RiskLevel};
 use super::template::Template;
-use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
+use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings, snippet_settings};
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::access::SignIn;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
-use crate::unsupported::parse_bool;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "external auth",
@@ -103,8 +100,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         Annotation {
             name: "auth-snippet",
             values: "directives proxy_set_header",
-            doc: "Further headers of the request to the server. Needs the keys allow-snippet-annotations `true` and \
-                  annotations-risk-level `Critical`; without them, and with any other directive, the routes answer 503.",
+            doc: "Further headers of the request to the server; see [Snippets](snippets.md).",
         },
         Annotation {
             name: "enable-global-auth",
@@ -161,7 +157,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: "global-auth-snippet",
             values: "directives proxy_set_header",
-            doc: "further headers of the request to the server of global-auth-url; with any other directive every request gets 503",
+            doc: "further headers of the request to the server of global-auth-url; see [Snippets](snippets.md)",
         },
     ],
     phases: &[Phase::Access, Phase::UpstreamRequest, Phase::ResponseHead],
@@ -201,18 +197,7 @@ struct GlobalAuth(Arc<ExternalAuth>);
 #[derive(Debug, PartialEq)]
 struct WithoutGlobalAuth;
 
-/// `auth-snippet` is set.
-#[derive(Debug, PartialEq)]
-struct WithSnippet;
-
-/// The ConfigMap allows annotations with directives of nginx.
-#[derive(Debug, PartialEq)]
-struct SnippetsAllowed;
-
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
-    if reader.text(OWN.snippet).is_some() {
-        settings.values.set(WithSnippet);
-    }
     if reader.flag("enable-global-auth") == Some(false) {
         settings.values.set(WithoutGlobalAuth);
     }
@@ -229,11 +214,6 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
-    let are_allowed = reader.text("allow-snippet-annotations").and_then(parse_bool) == Some(true);
-    let level = reader.text(RISK_LEVEL).and_then(RiskLevel::parse);
-    if are_allowed && level == Some(RiskLevel::Critical) {
-        values.set(SnippetsAllowed);
-    }
     if let Some(mut auth) = read_auth(reader, &GLOBAL) {
         // A host with a variable may be one that the author of an Ingress has chosen.
         let url = reader.text(GLOBAL.url).unwrap_or_default();
@@ -243,12 +223,6 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
 }
 
 fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
-    if settings.values.get::<WithSnippet>().is_some() && rule.globals.get::<SnippetsAllowed>().is_none() {
-        let what =
-            "needs allow-snippet-annotations \"true\" and annotations-risk-level Critical in the ConfigMap";
-        plan.closed = Some((OWN.snippet, what.to_owned()));
-        return;
-    }
     let own = settings.values.get::<OwnAuth>();
     if let Some(foreign) = own.and_then(|own| own.foreign.as_ref())
         && let Some(what) = namespace_error(rule, "ConfigMap", foreign)
@@ -256,7 +230,13 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
         plan.closed = Some(("auth-proxy-set-headers", what));
         return;
     }
-    let takes_part = rule.ingress.is_some() && settings.values.get::<WithoutGlobalAuth>().is_none();
+    let is_off = snippet_settings::turns_authentication_off(settings);
+    if own.is_some() && is_off {
+        plan.closed = Some((OWN.url, "contradicts auth_request off of configuration-snippet".to_owned()));
+        return;
+    }
+    let takes_part =
+        rule.ingress.is_some() && settings.values.get::<WithoutGlobalAuth>().is_none() && !is_off;
     let global = || rule.globals.get::<GlobalAuth>().filter(|_| takes_part).map(|global| &global.0);
     let Some(auth) = own.map(|own| &own.auth).or_else(global) else { return };
     if is_exempt(rule) {

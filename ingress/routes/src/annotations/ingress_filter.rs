@@ -2,7 +2,7 @@
 
 use cluster::Ingress;
 
-use super::{AnnotationFamily, FamilyKey, SettingReader};
+use super::{AnnotationFamily, CRITICAL, FamilyKey, SettingReader};
 use crate::family_values::FamilyValues;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
@@ -14,8 +14,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: RISK_LEVEL,
             values: "Low, Medium, High, Critical; default High",
-            doc: "an Ingress with an annotation that ingress-nginx rates as riskier is left out; High and Critical leave none out, \
-                  because annotations with nginx text close their routes",
+            doc: "an Ingress with an annotation that ingress-nginx rates as riskier is left out; only snippets are rated Critical",
         },
         FamilyKey {
             name: "annotation-value-word-blocklist",
@@ -67,7 +66,7 @@ impl RiskLevel {
 }
 
 /// The keys of the ConfigMap.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct IngressFilter {
     level: RiskLevel,
     /// Compared exactly as written between the commas, including spaces.
@@ -99,9 +98,11 @@ pub(crate) fn left_out<'i>(
     ingress: &'i Ingress,
     prefix: &'i str,
 ) -> Option<(&'i str, String)> {
-    let IngressFilter { level, words, .. } = values.get()?;
+    let default = IngressFilter::default();
+    let IngressFilter { level, words, .. } = values.get().unwrap_or(&default);
     let annotations = ingress.annotations.iter();
     let mut annotations = annotations
+        .filter(|(_, value)| !value.trim().is_empty())
         .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.strip_prefix('/')?, value.as_str())));
     annotations.find_map(|(name, value)| {
         if is_riskier(name, *level) {
@@ -114,9 +115,10 @@ pub(crate) fn left_out<'i>(
 
 fn is_riskier(name: &str, level: RiskLevel) -> bool {
     match level {
-        RiskLevel::Low => MEDIUM_RISK.contains(&name) || HIGH_RISK.contains(&name),
-        RiskLevel::Medium => HIGH_RISK.contains(&name),
-        RiskLevel::High | RiskLevel::Critical => false,
+        RiskLevel::Low => [MEDIUM_RISK, HIGH_RISK, CRITICAL].iter().any(|names| names.contains(&name)),
+        RiskLevel::Medium => HIGH_RISK.contains(&name) || CRITICAL.contains(&name),
+        RiskLevel::High => CRITICAL.contains(&name),
+        RiskLevel::Critical => false,
     }
 }
 
@@ -170,7 +172,7 @@ const MEDIUM_RISK: &[&str] = &[
     "opentelemetry-operation-name",
 ];
 
-/// Annotations that ingress-nginx rates High or Critical.
+/// Annotations that ingress-nginx rates High.
 const HIGH_RISK: &[&str] = &[
     "upstream-hash-by",
     "mirror-target",
@@ -180,13 +182,8 @@ const HIGH_RISK: &[&str] = &[
     "proxy-ssl-name",
     "auth-url",
     "auth-signin",
-    "auth-snippet",
     "server-alias",
     "modsecurity-transaction-id",
-    "modsecurity-snippet",
-    "configuration-snippet",
-    "server-snippet",
-    "stream-snippet",
 ];
 
 #[cfg(test)]
@@ -204,26 +201,33 @@ spec: {rules: [{host: medium.example, paths: [[/x, Prefix, web]]}]}
 ---
 metadata: {name: high, annotations: {auth-url: 'http://bad_host.example/'}}
 spec: {rules: [{host: high.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: critical, annotations: {auth-snippet: 'proxy_set_header X-A b;'}}
+spec: {rules: [{host: critical.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: empty, annotations: {server-snippet: ' '}}
+spec: {rules: [{host: empty.example, paths: [[/, Prefix, web]]}]}
 ";
 
     #[test]
     fn ingresses_with_risky_annotations_or_blocked_words_are_left_out() {
         let (level, list) = ("annotations-risk-level", "annotation-value-word-blocklist");
-        let all = ["plain", "medium", "high"];
+        let all = ["plain", "medium", "high", "critical", "empty"];
+        let high = &["plain", "medium", "high", "empty"][..];
         let mut cluster = TestCluster::configured(INGRESSES);
         for (key, value, served) in [
-            (level, "", &all[..]),
-            (level, "Critical", &all),
-            (level, "High", &all),
+            (level, "", high),
+            (level, "Critical", &all[..]),
+            (level, "High", high),
             (level, "critical", &all),
-            (level, "medium", &["plain", "medium"]),
-            (level, "Low", &["plain"]),
-            (level, "None", &["plain"]),
-            (list, "", &all),
-            (list, "other,", &all),
-            (list, "bad_", &["plain"]),
-            (list, "zz, bad_word", &all),
-            (list, "zz,bad_word", &["plain", "high"]),
+            (level, "medium", &["plain", "medium", "empty"]),
+            (level, "Low", &["plain", "empty"]),
+            (level, "None", &["plain", "empty"]),
+            (list, "", high),
+            (list, "other,", high),
+            (list, "bad_", &["plain", "empty"]),
+            (list, "zz, bad_word", high),
+            (list, "zz,bad_word", &["plain", "high", "empty"]),
         ] {
             cluster.configure(&[(key, value)]);
             let host = |name: &str| format!("{name}.example/x");
@@ -239,7 +243,7 @@ spec: {rules: [{host: high.example, paths: [[/, Prefix, web]]}]}
     fn risky_annotations_are_known_ones() {
         let honoured = FAMILIES.iter().flat_map(|family| family.annotations).map(|known| known.name);
         let known: Vec<_> = honoured.chain(UNSUPPORTED.iter().map(|known| known.name)).collect();
-        assert_eq!((MEDIUM_RISK.len(), HIGH_RISK.len()), (46, 15));
-        assert!(MEDIUM_RISK.iter().chain(HIGH_RISK).all(|name| known.contains(name)));
+        assert_eq!((MEDIUM_RISK.len(), HIGH_RISK.len(), CRITICAL.len()), (46, 10, 5));
+        assert!(MEDIUM_RISK.iter().chain(HIGH_RISK).chain(CRITICAL).all(|name| known.contains(name)));
     }
 }

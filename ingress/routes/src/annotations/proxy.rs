@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use http::Version;
 
+use super::snippet_settings::location_levels;
 use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
 use crate::settings::{NextUpstream, ProxySettings, RetryCondition, parse_size};
+use crate::snippet::ProxyDirectives;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "proxy",
@@ -176,16 +178,18 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
 
 fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     let Some(defaults) = rule.globals.get::<Arc<ProxySettings>>() else { return };
-    let Some(values) = settings.values.get::<ProxyValues>() else {
-        // Shared by all these routes.
-        plan.proxy = defaults.clone();
-        return;
-    };
-    let mut own = values.over(defaults);
-    if rule.globals.get::<RetriesAll>().is_some() {
-        own.next_upstream = own.next_upstream.with(RetryCondition::NonIdempotent);
+    // Routes without values of their own share the defaults.
+    plan.proxy = defaults.clone();
+    if let Some(values) = settings.values.get::<ProxyValues>() {
+        plan.proxy = Arc::new(values.over(defaults));
     }
-    plan.proxy = Arc::new(own);
+    for level in location_levels(settings, rule).filter(|level| level.proxy != ProxyDirectives::default()) {
+        plan.proxy = Arc::new(level.proxy.over(&plan.proxy));
+    }
+    if rule.globals.get::<RetriesAll>().is_some() && !Arc::ptr_eq(&plan.proxy, defaults) {
+        let next_upstream = plan.proxy.next_upstream.with(RetryCondition::NonIdempotent);
+        plan.proxy = Arc::new(ProxySettings { next_upstream, ..(*plan.proxy).clone() });
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use http::HeaderName;
 use http::header::SET_COOKIE;
 
 use super::replacement::{ReplacedPart, Replacement, RuleReplacement};
+use super::snippet_settings::location_levels;
 use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
 use crate::family_values::FamilyValues;
@@ -12,6 +13,7 @@ use crate::plan::filter::{ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
+use crate::snippet::{CookieDirective, FindingSeverity, SnippetFinding};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "cookies of endpoints",
@@ -108,18 +110,40 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
         let CookieSetting(replacement) = own.and_then(pick).or_else(|| global.and_then(pick))?;
         Some(replacement.as_ref()?.of_rule(rule))
     };
-    let domain = setting(|cookies| cookies.domain.as_ref());
-    let path = setting(|cookies| cookies.path.as_ref());
-    if domain.is_some() || path.is_some() {
-        plan.response_head.push(Box::new(CookieRewrite { domain, path }));
+    let mut rewrite = CookieRewrite { domain: Vec::new(), path: Vec::new() };
+    for directive in location_levels(settings, rule).flat_map(|level| &level.cookies) {
+        let Some(replacement) = replacement(directive) else { continue };
+        let replacements = if directive.is_domain { &mut rewrite.domain } else { &mut rewrite.path };
+        replacements.push(replacement.of_rule(rule));
     }
+    rewrite.domain.extend(setting(|cookies| cookies.domain.as_ref()));
+    rewrite.path.extend(setting(|cookies| cookies.path.as_ref()));
+    if !rewrite.domain.is_empty() || !rewrite.path.is_empty() {
+        plan.response_head.push(Box::new(rewrite));
+    }
+}
+
+/// The directives of a snippet that cannot be applied.
+pub(super) fn check(directives: &[CookieDirective]) -> impl Iterator<Item = SnippetFinding> {
+    let invalid = directives.iter().filter(|directive| replacement(directive).is_none());
+    invalid.map(|CookieDirective { is_domain, from, to, at }| {
+        let name = if *is_domain { "proxy_cookie_domain" } else { "proxy_cookie_path" };
+        let what = format!("{name} {from:?} {to:?} should be two texts with known variables, the first possibly a regular expression after ~");
+        SnippetFinding { at: *at, what, severity: FindingSeverity::LeftOut }
+    })
+}
+
+fn replacement(directive: &CookieDirective) -> Option<Replacement> {
+    let part = if directive.is_domain { ReplacedPart::Domain } else { ReplacedPart::Start };
+    Replacement::parse(part, &directive.from, &directive.to)
 }
 
 /// Rewrites `Set-Cookie` of endpoints.
 #[derive(Debug)]
 struct CookieRewrite {
-    domain: Option<RuleReplacement>,
-    path: Option<RuleReplacement>,
+    /// The first one that applies changes the attribute.
+    domain: Vec<RuleReplacement>,
+    path: Vec<RuleReplacement>,
 }
 
 impl CookieRewrite {
@@ -145,12 +169,14 @@ impl CookieRewrite {
     /// The name of an attribute as written and its new value.
     fn new_value<'a>(&self, attribute: &'a str, exchange: &Exchange) -> Option<(&'a str, String)> {
         let (name, value) = attribute.split_once('=')?;
-        let replacement = match name.trim() {
-            known if known.eq_ignore_ascii_case("domain") => self.domain.as_ref(),
-            known if known.eq_ignore_ascii_case("path") => self.path.as_ref(),
-            _ => None,
+        let replacements = match name.trim() {
+            known if known.eq_ignore_ascii_case("domain") => &self.domain,
+            known if known.eq_ignore_ascii_case("path") => &self.path,
+            _ => return None,
         };
-        Some((name, replacement?.apply(value.trim(), exchange)?))
+        let value = value.trim();
+        let changed = replacements.iter().find_map(|replacement| replacement.apply(value, exchange))?;
+        Some((name, changed))
     }
 }
 
@@ -256,8 +282,8 @@ mod tests {
                 && problems[0].contains("proxy-cookie-domain: \"one\" should be off, or two texts"),
             "{problems:?}"
         );
-        let cookie =
-            CookieRewrite { domain: None, path: None }.rewrite(b"a=\xff; Path=/", &get("a.example/", &[]));
+        let cookie = CookieRewrite { domain: Vec::new(), path: Vec::new() }
+            .rewrite(b"a=\xff; Path=/", &get("a.example/", &[]));
         assert_eq!(cookie, None);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cluster::{ConfigMap, Ingress, IngressRule, Key, Kind, Secret, Snapshot};
 
+use crate::family_values::{FamilyValue, FamilyValues};
 use crate::problem::{BadValue, Effect, RoutingProblem};
 use crate::unsupported::parse_bool;
 
@@ -32,6 +33,8 @@ pub struct SettingReader<'i> {
     prefix: &'i str,
     rules: &'i [IngressRule],
     cluster: &'i Snapshot,
+    /// Of the ConfigMap, for annotations.
+    globals: Option<&'i FamilyValues>,
     references: Vec<Reference>,
     /// Names without the prefix, and values.
     values: Vec<(&'i str, &'i str)>,
@@ -43,11 +46,17 @@ pub struct SettingReader<'i> {
 }
 
 impl<'i> SettingReader<'i> {
-    pub(super) fn of_ingress(ingress: &'i Ingress, prefix: &'i str, cluster: &'i Snapshot) -> Self {
+    pub(super) fn of_ingress(
+        ingress: &'i Ingress,
+        prefix: &'i str,
+        cluster: &'i Snapshot,
+        globals: &'i FamilyValues,
+    ) -> Self {
         let short = |name: &'i str| name.strip_prefix(prefix)?.strip_prefix('/');
         let values = ingress.annotations.iter();
         let values = values.filter_map(|(name, value)| Some((short(name)?, value.trim())));
-        Self::new((Kind::Ingress, &ingress.key), prefix, &ingress.rules, cluster, values)
+        let reader = Self::new((Kind::Ingress, &ingress.key), prefix, &ingress.rules, cluster, values);
+        Self { globals: Some(globals), ..reader }
     }
 
     pub(crate) fn of_config_map(config_map: &'i ConfigMap, cluster: &'i Snapshot) -> Self {
@@ -70,12 +79,23 @@ impl<'i> SettingReader<'i> {
             prefix,
             rules,
             cluster,
+            globals: None,
             references,
             values,
             denied: None,
             problems,
             invalid: Vec::new(),
         }
+    }
+
+    /// The object.
+    pub fn object(&self) -> &'i Key {
+        self.key
+    }
+
+    /// What a family has read from the ConfigMap. A change of it reads all annotations again.
+    pub fn global<T: FamilyValue>(&self) -> Option<&'i T> {
+        self.globals?.get()
     }
 
     /// The namespace of the object, in which names of other objects are looked up.

@@ -142,6 +142,9 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
 
 impl RequestFilter for Redirect {
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
+        if exchange.rewrite_ended {
+            return FilterOutcome::Continue;
+        }
         let origin = if self.to.starts_with('/') { self.origin.of(exchange) } else { String::new() };
         FilterOutcome::Respond(DirectResponse::redirect(self.status, format!("{origin}{}", self.to)))
     }

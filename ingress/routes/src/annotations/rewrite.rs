@@ -241,6 +241,9 @@ impl Rewrite {
 impl RequestFilter for Rewrite {
     /// As in nginx, the path of the rule is matched again, this time unanchored, to find its groups.
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
+        if exchange.rewrite_ended {
+            return FilterOutcome::Continue;
+        }
         match self.target(exchange) {
             Ok(None) => FilterOutcome::Continue,
             Ok(Some(target)) if self.redirects => {
@@ -248,6 +251,8 @@ impl RequestFilter for Rewrite {
             }
             Ok(target) => {
                 exchange.target = target;
+                // In nginx this rewrite has the flag `break`.
+                exchange.new_uri = false;
                 FilterOutcome::Continue
             }
             Err(StepLimitExceeded) => {

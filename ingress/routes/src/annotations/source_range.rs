@@ -103,6 +103,25 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     }
 }
 
+/// Which lists of addresses a location has.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct HasLists {
+    pub(super) allowed: bool,
+    pub(super) denied: bool,
+}
+
+/// Which lists the location of a rule has.
+pub(super) fn has_lists(settings: &Settings, rule: &Rule<'_>) -> HasLists {
+    let (own, global) = (settings.values.get::<OwnLists>(), rule.globals.get::<GlobalLists>());
+    let has = |own: Option<&Networks>, global: Option<&Networks>| {
+        rule.ingress.is_some() && own.or(global).is_some_and(|list| !list.is_empty())
+    };
+    HasLists {
+        allowed: has(own.and_then(|own| own.allowed.as_ref()), global.map(|global| &global.allowed)),
+        denied: has(own.and_then(|own| own.denied.as_ref()), global.map(|global| &global.denied)),
+    }
+}
+
 fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     let none = (OwnLists::default(), GlobalLists::default());
     let own = settings.values.get::<OwnLists>().unwrap_or(&none.0);

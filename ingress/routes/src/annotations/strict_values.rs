@@ -1,6 +1,7 @@
 //! Values that ingress-nginx's admission webhook refuses. Other invalid values only lose their effect, and are admitted with a warning.
 
 use super::reader::{ReaderFindings, SettingReader};
+use crate::family_values::FamilyValues;
 use crate::problem::RoutingProblem;
 use cluster::{Ingress, Snapshot};
 
@@ -73,7 +74,8 @@ pub(crate) fn refused_value(
     cluster: &Snapshot,
 ) -> Vec<(String, String)> {
     let mut refused = Vec::new();
-    let reader = SettingReader::of_ingress(ingress, prefix, cluster);
+    let globals = FamilyValues::default();
+    let reader = SettingReader::of_ingress(ingress, prefix, cluster, &globals);
     for (name, value) in reader.values() {
         if !STRICT.contains(&name) {
             continue;

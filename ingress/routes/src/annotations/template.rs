@@ -186,6 +186,7 @@ mod tests {
             kind: PathType::Prefix,
             patterns: &patterns,
             zones: &crate::limits::LimitZones::default(),
+            host_snippet: None,
             port_in_redirects: None,
             http_port: 80,
             https_port: 443,

@@ -13,7 +13,9 @@ fn read_lines(lines: &str) -> (Settings, Vec<RoutingProblem>) {
     let indented: String = lines.lines().map(|line| format!("    {line}\n")).collect();
     let text = format!("metadata:\n  name: x\n  annotations:\n{indented}");
     let ingress = manifests(&text).pop().expect("one manifest");
-    let (settings, findings) = read(&ingress, PREFIX, named_objects().snapshot());
+    let globals = FAMILIES.iter().find(|family| family.name == "snippets").expect("it has the key");
+    let globals = read_key_lines(globals, NEEDED_KEYS).0;
+    let (settings, findings) = read(&ingress, PREFIX, named_objects().snapshot(), &globals);
     (settings, findings.problems)
 }
 
@@ -121,6 +123,7 @@ fn phases_of_example(family: &AnnotationFamily) -> Vec<Phase> {
         default_backend: None,
         patterns: &patterns,
         zones: &zones,
+        host_snippet: settings.values.get::<HostSnippet>(),
         port_in_redirects: None,
         http_port: 80,
         https_port: 443,
@@ -137,7 +140,7 @@ fn phases_of_example(family: &AnnotationFamily) -> Vec<Phase> {
         || has_pages;
     let changes_responses = !plan.response_head.is_empty() || heads != plan.heads;
     [
-        (Phase::Server, settings.values.get::<AppRoot>().is_some()),
+        (Phase::Server, settings.values.get::<AppRoot>().is_some() || !plan.server_rewrite.is_empty()),
         (Phase::Rewrite, !plan.rewrite.is_empty()),
         (Phase::Limits, !plan.limits.is_empty()),
         (Phase::Access, !plan.access.rules.is_empty() || plan.access.any),
@@ -192,7 +195,7 @@ fn a_family_names_its_phases() {
 #[test]
 fn the_reference_table_is_covered() {
     let honoured: usize = FAMILIES.iter().map(|family| family.annotations.len()).sum();
-    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (121, 138), "annotations of ingress-nginx 1.15");
+    assert_eq!((honoured, honoured + UNSUPPORTED.len()), (123, 138), "annotations of ingress-nginx 1.15");
 }
 
 #[test]
@@ -247,7 +250,10 @@ fn invalid_values_are_reported_with_their_effect() {
         ("ssl-ciphers: AES256-SHA", Effect::DefaultUsed),
         ("ssl-ciphers: ALL:AES256-SHA", Effect::Differs),
         ("server-alias: 'a b'", Effect::LeftOut),
-        ("configuration-snippet: 'deny all;'", Effect::Closed),
+        ("configuration-snippet: 'deny x;'", Effect::Closed),
+        ("configuration-snippet: 'x;'", Effect::LeftOut),
+        ("configuration-snippet: 'proxy_buffering on;'", Effect::Cosmetic),
+        ("server-snippet: 'auth_basic x;'", Effect::Closed),
         ("limit-rps: many", Effect::Closed),
         ("limit-connections: 1.5", Effect::Closed),
         ("limit-burst-multiplier: x", Effect::DefaultUsed),

@@ -6,14 +6,13 @@ use crate::problem::Effect;
 use crate::unsupported::NeutralValues::{False, OnlyEmpty, Words};
 use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, parse_bool, unknown_name};
 
-const RAW_TEXT: &str = "an access rule in it would not be applied";
 const NO_FIREWALL: &str = "the web application firewall would not check requests";
 const STREAMED: &str = "responses are streamed: no more is read from the endpoint than the client takes";
 const NO_TRACES: &str = "no traces are sent";
 
 /// The annotations of ingress-nginx 1.15 that are not supported yet, in the order of its documentation.
 ///
-/// Annotations that control access (the firewall, and raw nginx text, which may contain access rules) close the routes of their Ingress.
+/// Annotations that control access (the firewall) close the routes of their Ingress.
 /// With all others the routes are served.
 #[rustfmt::skip]
 pub const UNSUPPORTED: &[UnsupportedSetting] = &[
@@ -34,8 +33,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     closed("enable-owasp-core-rules", False, NO_FIREWALL),
     cosmetic("modsecurity-transaction-id", OnlyEmpty, "it only names requests in the log of the firewall, which does not exist here"),
     closed("modsecurity-snippet", OnlyEmpty, NO_FIREWALL),
-    closed("configuration-snippet", OnlyEmpty, RAW_TEXT),
-    closed("server-snippet", OnlyEmpty, RAW_TEXT),
     differs("stream-snippet", OnlyEmpty, "TCP and UDP services are not served"),
 ];
 

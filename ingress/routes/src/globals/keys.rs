@@ -1,7 +1,7 @@
 //! The keys of ingress-nginx's ConfigMap, each with its support here.
 //!
-//! An unsupported key closes routes if it protects them. These keys do: keys that control access (the firewall, and raw nginx text, which
-//! may contain access rules) and the listening addresses (`bind-address`). All others are only reported.
+//! An unsupported key closes routes if it protects them. These keys do: keys that control access (the firewall) and the listening
+//! addresses (`bind-address`). All others are only reported.
 
 use crate::annotations::FAMILIES;
 use crate::unsupported::NeutralValues::{self, False, NotPositive, OnlyEmpty, True, Words};
@@ -76,7 +76,6 @@ const fn guarded(
 const NOT_READ: &str = "ingress-nginx reads it without effect";
 const NGINX_TABLE: &str = "it sizes a table of nginx";
 const NO_TEXT: &str = "there is no nginx configuration text";
-const RAW_TEXT: &str = "an access rule in it would not be applied";
 const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
 const NO_STREAMS: &str = "TCP and UDP services are not served";
 const NO_TRACES: &str = "no traces are sent";
@@ -93,7 +92,6 @@ pub fn keys() -> impl Iterator<Item = ConfigMapKey> {
 #[rustfmt::skip]
 pub(super) const KEYS: &[ConfigMapKey] = &[
     // Security and governance.
-    served(differs("allow-snippet-annotations", False, "an Ingress with a snippet annotation other than auth-snippet is closed all the same")),
     // Headers and client address.
     not_needed("forwarded-for-proxy-protocol-header", "it names a header that only nginx itself reads"),
     // Redirects, paths, defaults of annotations.
@@ -181,10 +179,7 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(cosmetic("enable-owasp-modsecurity-crs", False, WITH_FIREWALL)),
     served(cosmetic("modsecurity-snippet", OnlyEmpty, WITH_FIREWALL)),
     served(differs("main-snippet", OnlyEmpty, NO_TEXT)),
-    guarded("http-snippet", OnlyEmpty, RAW_TEXT, &EVERYTHING),
-    guarded("server-snippet", OnlyEmpty, RAW_TEXT, &EVERYTHING),
     served(differs("stream-snippet", OnlyEmpty, NO_STREAMS)),
-    guarded("location-snippet", OnlyEmpty, RAW_TEXT, &EVERYTHING),
 ];
 
 /// Whether ingress-nginx no longer reads a key that manifests still have.

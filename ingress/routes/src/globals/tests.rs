@@ -81,9 +81,9 @@ fn a_protecting_key_closes_exactly_the_routes_that_it_would_protect() {
         (&[("block-referers", "~*(,~[")], everything),
         (&[("proxy-set-headers", "ingress/headers")], everything),
         (&[("bind-address", "127.0.0.1")], everything),
-        (&[("http-snippet", "deny all;")], everything),
-        (&[("server-snippet", "deny all;")], everything),
-        (&[("location-snippet", "deny all;")], everything),
+        (&[("http-snippet", "auth_basic x;")], everything),
+        (&[("server-snippet", "auth_basic x;")], everything),
+        (&[("location-snippet", "auth_basic x;")], everything),
         (&[("whitelist-source-range", "not an address")], everything),
         (&[("enable-modsecurity", "true")], closed(&[0, 1, 2, 4, 5, 6, 7])),
         (&[("global-auth-url", "auth.example")], everything),
@@ -174,7 +174,7 @@ fn unsupported_keys_are_reported_with_their_consequence() {
     let own = cluster.problems();
     cluster.apply([config_map(&[
         ("main-snippet", "x;"),
-        ("server-snippet", "y;"),
+        ("server-snippet", "auth_y;"),
         ("enable-syslog", "true"),
         ("proxy-body-sise", "0"),
         ("ssl-protocols", "TLSv1 TLSv1.2"),
@@ -187,8 +187,7 @@ fn unsupported_keys_are_reported_with_their_consequence() {
             "ConfigMap ingress/controller: enable-syslog \"true\" is not honoured: logs do not go to syslog",
             "ConfigMap ingress/controller: main-snippet \"x;\" is not honoured: there is no nginx configuration text",
             "ConfigMap ingress/controller: proxy-body-sise: is not known; did you mean proxy-body-size?",
-            "ConfigMap ingress/controller: server-snippet \"y;\" is not honoured: an access rule in it would not be applied; every \
-             request gets 503",
+            "ConfigMap ingress/controller: server-snippet: line 1, column 1: auth_y is not a known directive",
             "ConfigMap ingress/controller: ssl-protocols: TLSv1: obsolete (RFC 8996) and not offered; the other versions are",
         ]
     );

@@ -25,18 +25,29 @@ pub enum HeadEdit<'r> {
     Append(&'r str, Cow<'r, [u8]>),
     /// Removes all fields of the name.
     Remove(&'r str),
+    /// Removes all fields whose name begins with this.
+    RemovePrefix(&'r str),
 }
 
 impl HeadEdit<'_> {
-    /// The name of the field.
+    /// The name of the field, or its beginning.
     pub fn name(&self) -> &str {
         match self {
-            Self::Set(name, _) | Self::Append(name, _) | Self::Remove(name) => name,
+            Self::Set(name, _) | Self::Append(name, _) | Self::Remove(name) | Self::RemovePrefix(name) => {
+                name
+            }
         }
     }
 
-    fn has_name(&self, name: &[u8]) -> bool {
-        self.name().as_bytes().eq_ignore_ascii_case(name)
+    /// Whether it concerns fields of a name.
+    pub fn has_name(&self, name: &[u8]) -> bool {
+        let own = self.name().as_bytes();
+        match self {
+            Self::RemovePrefix(_) => {
+                name.get(..own.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(own))
+            }
+            _ => own.eq_ignore_ascii_case(name),
+        }
     }
 }
 
@@ -63,6 +74,11 @@ impl<'r> HeadEdits<'r> {
         self.edits.push(HeadEdit::Remove(name));
     }
 
+    /// Removes all fields whose name begins with this, in any letter case.
+    pub fn remove_prefix(&mut self, prefix: &'r str) {
+        self.edits.push(HeadEdit::RemovePrefix(prefix));
+    }
+
     fn note_replaced(&mut self, name: &str) {
         if let Some(known) = KnownHeader::of(name.as_bytes()) {
             self.replaced.insert(known);
@@ -83,18 +99,23 @@ impl<'r> HeadEdits<'r> {
     pub fn replaced_names(&self) -> impl Iterator<Item = &'r str> {
         self.edits.iter().filter_map(|edit| match edit {
             HeadEdit::Set(name, _) | HeadEdit::Remove(name) => Some(*name),
-            HeadEdit::Append(..) => None,
+            HeadEdit::Append(..) | HeadEdit::RemovePrefix(_) => None,
         })
     }
 
     /// Whether the fields of a name are removed or replaced.
     pub fn replace(&self, name: &[u8]) -> bool {
+        let is_replaced = |edit: &HeadEdit<'_>| !matches!(edit, HeadEdit::Append(..)) && edit.has_name(name);
         match KnownHeader::of(name) {
-            Some(known) => self.replaced.has(known),
-            None => {
-                self.edits.iter().any(|edit| !matches!(edit, HeadEdit::Append(..)) && edit.has_name(name))
-            }
+            Some(known) if self.replaced.has(known) => true,
+            Some(_) => self.prefixes().any(|_| true) && self.edits.iter().any(is_replaced),
+            None => self.edits.iter().any(is_replaced),
         }
+    }
+
+    /// The beginnings of names whose fields are removed.
+    pub fn prefixes(&self) -> impl Iterator<Item = &HeadEdit<'r>> {
+        self.edits.iter().filter(|edit| matches!(edit, HeadEdit::RemovePrefix(_)))
     }
 
     /// The fields that are added in the end: name and value, in order.
@@ -120,6 +141,13 @@ impl<'r> HeadEdits<'r> {
     /// Applies the changes to parsed fields. A name or value that cannot be in a head changes nothing.
     pub fn apply(&self, headers: &mut HeaderMap) {
         for edit in &self.edits {
+            if let HeadEdit::RemovePrefix(_) = edit {
+                let names = headers.keys().filter(|name| edit.has_name(name.as_str().as_bytes()));
+                for name in names.cloned().collect::<Vec<_>>() {
+                    headers.remove(name);
+                }
+                continue;
+            }
             let Ok(name) = HeaderName::from_bytes(edit.name().as_bytes()) else { continue };
             match edit {
                 HeadEdit::Set(_, value) if !value.is_empty() => {
@@ -127,7 +155,7 @@ impl<'r> HeadEdits<'r> {
                         headers.insert(name, value);
                     }
                 }
-                HeadEdit::Set(..) | HeadEdit::Remove(_) => {
+                HeadEdit::Set(..) | HeadEdit::Remove(_) | HeadEdit::RemovePrefix(_) => {
                     headers.remove(name);
                 }
                 HeadEdit::Append(_, value) => {
@@ -163,7 +191,12 @@ mod tests {
         assert!(edits.replace(b"x-b") && !edits.replace(b"x-d"));
         assert_eq!(edits.replaced_names().collect::<Vec<_>>(), ["X-A", "X-B", "x-c"]);
         assert_eq!((edits.value(b"x-A"), edits.value(b"x-c")), (Some(&b"5"[..]), None));
+        edits.remove_prefix("x-hidden-");
+        headers.append("X-Hidden-A", HeaderValue::from_static("1"));
+        headers.append("x-hidden", HeaderValue::from_static("2"));
+        assert!(edits.replace(b"X-hidden-b") && !edits.replace(b"x-hidden"));
         edits.apply(&mut headers);
+        assert_eq!(headers.remove("x-hidden").unwrap(), "2");
         let fields: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(fields, [("x-a", &b"4"[..]), ("x-a", b"5")]);
     }

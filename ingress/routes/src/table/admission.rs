@@ -54,7 +54,12 @@ pub struct AdmissionVerdict {
 impl RouteTable {
     /// The Secrets and ConfigMaps that the verdict on an Ingress depends on.
     pub fn admission_references(&self, ingress: &Ingress, options: &RouteOptions) -> Vec<(Kind, Key)> {
-        let (_, findings) = annotations::read(ingress, &options.annotations_prefix, &Snapshot::default());
+        let (_, findings) = annotations::read(
+            ingress,
+            &options.annotations_prefix,
+            &Snapshot::default(),
+            self.globals.values(),
+        );
         let mut references: Vec<Reference> = findings.references.into();
         references.extend(options.config_map.clone().map(|key| (Kind::ConfigMap, key)));
         references
@@ -117,9 +122,12 @@ impl RouteTable {
             }
         }
         if let Some((name, what)) = annotations::left_out(self.globals.values(), ingress, prefix) {
-            verdict.refusals.push(format!("{prefix}/{name}: {what}"));
+            let field = format!("{prefix}/{name}: ");
+            if !verdict.refusals.iter().any(|refusal| refusal.starts_with(&field)) {
+                verdict.refusals.push(format!("{field}{what}"));
+            }
         }
-        let (_, findings) = annotations::read(ingress, prefix, named);
+        let (_, findings) = annotations::read(ingress, prefix, named, self.globals.values());
         let refused = annotations::refused_value(ingress, prefix, &findings, named);
         verdict.refusals.extend(refused.iter().map(|(field, what)| format!("{field}: {what}")));
         let parsed = Arc::new(ParsedIngress::new(ingress.clone(), options, &self.globals, named));

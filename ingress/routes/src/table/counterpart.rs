@@ -20,6 +20,7 @@ pub(super) fn counterpart_route(host: &CompactString, context: &BuildContext<'_>
         default_backend: None,
         patterns: context.patterns,
         zones: context.zones,
+        host_snippet: None,
         port_in_redirects: None,
         http_port: options.http_port,
         https_port: options.https_port,

@@ -14,7 +14,7 @@ use foldhash::fast::RandomState;
 use super::counterpart::counterpart_route;
 use super::extra_names::NameKind;
 use super::ingress_list::IngressList;
-use super::location::{BuildContext, Location, LocationBuilder, RulePaths};
+use super::location::{BuildContext, HostIngresses, Location, LocationBuilder, RulePaths};
 use super::parsed_ingress::{ParsedIngress, RulePath};
 use super::path_match::{self, PathMatch};
 use super::regex_locations::{RegexLocation, RegexLocations};
@@ -22,7 +22,7 @@ use super::regex_locations::{RegexLocation, RegexLocations};
 use super::request_conditions::ConditionalRoutes;
 use super::route::Route;
 use super::server_tls::HostTls;
-use crate::annotations::{AppRoot, HostNames, counterpart};
+use crate::annotations::{AppRoot, HostNames, HostSnippet, counterpart};
 use crate::exchange::Exchange;
 use crate::pattern::StepBudget;
 use crate::precedence::{CATCH_ALL, host_name};
@@ -79,6 +79,12 @@ impl Host {
             return None;
         }
         let first_ingress = members.first(|traits| traits.makes_hosts);
+        let snippet = members.first(|traits| traits.server_snippet);
+        if let Some(last) = last
+            && host_snippet(last.members.first(|traits| traits.server_snippet)) != host_snippet(snippet)
+        {
+            touched.extend(last.locations.iter().map(|location| location.path.clone()));
+        }
         if last.is_none() || first.map(Arc::as_ptr) != first_ingress.map(Arc::as_ptr) {
             touched.push("/".into());
         }
@@ -89,7 +95,12 @@ impl Host {
         let (locations, regex_locations) = rebuild(
             last,
             key,
-            &LocationUpdate { paths: touched, changed, rule_paths, first_ingress },
+            &LocationUpdate {
+                paths: touched,
+                changed,
+                rule_paths,
+                of_host: HostIngresses { first: first_ingress, snippet },
+            },
             context,
         );
         let app_root = members.first(|traits| traits.app_root);
@@ -212,7 +223,12 @@ struct LocationUpdate<'t> {
     changed: HashSet<&'t Key, RandomState>,
     /// The new rule paths.
     rule_paths: Vec<RulePath>,
-    first_ingress: Option<&'t Arc<ParsedIngress>>,
+    of_host: HostIngresses<'t>,
+}
+
+/// The `server-snippet` of an Ingress.
+fn host_snippet(parsed: Option<&Arc<ParsedIngress>>) -> Option<&HostSnippet> {
+    parsed?.settings.values.get()
 }
 
 /// The locations of a host and, if they are regular expressions, the patterns in the order in which they are tried.
@@ -231,7 +247,7 @@ fn rebuild(
     let regex = builders.iter().any(LocationBuilder::is_regex)
         || regex_locations.is_some() && untouched().any(|location| location.regex);
     if regex != regex_locations.is_some() {
-        builders.extend(untouched().map(|location| LocationBuilder::again(location, update.first_ingress)));
+        builders.extend(untouched().map(|location| LocationBuilder::again(location, update.of_host)));
     }
     let name = host_name(key);
     let added: Vec<_> = builders.into_iter().map(|builder| builder.location(&name, regex, context)).collect();
@@ -282,7 +298,7 @@ fn builders<'t>(
             let mut rule_paths: RulePaths = added.remove(&(path.as_str(), kind)).unwrap_or_default();
             rule_paths.extend(unchanged);
             rule_paths.sort_by(RulePath::precedence);
-            let builder = LocationBuilder::new(path.clone(), kind, rule_paths, update.first_ingress);
+            let builder = LocationBuilder::new(path.clone(), kind, rule_paths, update.of_host);
             if builder.root || !builder.rule_paths.is_empty() {
                 builders.push(builder);
             } else {

@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::parsed_ingress::ParsedIngress;
-use crate::annotations::{AffinitySettings, AppRoot, AuthTls, HostConnections, HostNames, LoadBalance};
+use crate::annotations::{
+    AffinitySettings, AppRoot, AuthTls, HostConnections, HostNames, HostSnippet, LoadBalance,
+};
 use crate::precedence::precedence;
 use crate::sorted_list::{Ordered, SortedList};
 
@@ -34,6 +36,8 @@ pub(super) struct IngressTraits {
     pub(super) from_to_www: bool,
     /// It is not a canary, and has annotations about TLS.
     pub(super) tls_settings: bool,
+    /// `makes_hosts`, and it has a `server-snippet`.
+    pub(super) server_snippet: bool,
     /// It is not a canary, and has an affinity.
     pub(super) affinity: bool,
     /// It has an annotation about balancing.
@@ -96,6 +100,7 @@ impl Member {
             from_to_www: names.is_some_and(|names| names.from_to_www),
             tls_settings: primary
                 && (values.get::<AuthTls>().is_some() || values.get::<HostConnections>().is_some()),
+            server_snippet: makes_hosts && values.get::<HostSnippet>().is_some(),
             affinity: primary && values.get::<AffinitySettings>().is_some_and(|it| it.cookie.is_some()),
             balances: values.get::<LoadBalance>().is_some(),
         };

@@ -12,7 +12,7 @@ use super::request_conditions::ConditionalRoutes;
 use super::route::{Route, StepLimitMark};
 use super::upstream_users::ServiceBalance;
 use crate::affinity::{Affinity, RuleAffinity};
-use crate::annotations::{self, AffinitySettings, LoadBalance, RewriteSettings, Rule, Settings};
+use crate::annotations::{self, AffinitySettings, HostSnippet, LoadBalance, RewriteSettings, Rule, Settings};
 use crate::exchange::Exchange;
 use crate::globals::Globals;
 use crate::limits::LimitZones;
@@ -62,8 +62,16 @@ pub(super) struct LocationBuilder<'h> {
     pub(super) rule_paths: RulePaths,
     /// It is `/` (Prefix), which every host has, even if no rule has it.
     pub(super) root: bool,
-    /// The first Ingress of the host: its annotations and default backend apply to a root that no rule has.
-    pub(super) first_ingress: Option<&'h Arc<ParsedIngress>>,
+    pub(super) of_host: HostIngresses<'h>,
+}
+
+/// The Ingresses of a host whose annotations apply to rules of others.
+#[derive(Clone, Copy, Default)]
+pub(super) struct HostIngresses<'h> {
+    /// The first one: its annotations and default backend apply to a root that no rule has.
+    pub(super) first: Option<&'h Arc<ParsedIngress>>,
+    /// The first one with a `server-snippet`.
+    pub(super) snippet: Option<&'h Arc<ParsedIngress>>,
 }
 
 /// The Ingress that owns a location.
@@ -100,18 +108,18 @@ impl Ordered for Location {
 
 impl<'h> LocationBuilder<'h> {
     /// Builds a location again from the same rules.
-    pub(super) fn again(location: &Location, first_ingress: Option<&'h Arc<ParsedIngress>>) -> Self {
-        Self::new(location.path.clone(), location.kind, location.rule_paths.clone(), first_ingress)
+    pub(super) fn again(location: &Location, of_host: HostIngresses<'h>) -> Self {
+        Self::new(location.path.clone(), location.kind, location.rule_paths.clone(), of_host)
     }
 
     pub(super) fn new(
         path: CompactString,
         kind: PathType,
         rule_paths: RulePaths,
-        first_ingress: Option<&'h Arc<ParsedIngress>>,
+        of_host: HostIngresses<'h>,
     ) -> Self {
         let root = path == "/" && kind == PathType::Prefix;
-        Self { path, kind, rule_paths, root, first_ingress: first_ingress.filter(|_| root) }
+        Self { path, kind, rule_paths, root, of_host }
     }
 
     /// Whether the owner makes all paths of the host regular expressions.
@@ -161,13 +169,15 @@ impl<'h> LocationBuilder<'h> {
             });
         }
         self.root.then(|| LocationOwner {
-            owner: self.first_ingress,
+            owner: self.of_host.first,
             settings: self
-                .first_ingress
+                .of_host
+                .first
                 .map(|first_ingress| Cow::Borrowed(&first_ingress.settings))
                 .unwrap_or_default(),
             backend: self
-                .first_ingress
+                .of_host
+                .first
                 .and_then(|first_ingress| service(first_ingress.ingress.default_backend.as_ref())),
             implicit: true,
         })
@@ -216,6 +226,7 @@ impl<'h> LocationBuilder<'h> {
             default_backend: context.options.default_backend_service.as_ref(),
             patterns: context.patterns,
             zones: context.zones,
+            host_snippet: self.of_host.snippet.and_then(|parsed| parsed.settings.values.get::<HostSnippet>()),
             port_in_redirects: context.options.port_in_redirects,
             http_port: context.options.http_port,
             https_port: context.options.https_port,

@@ -33,7 +33,8 @@ impl ParsedIngress {
         globals: &Globals,
         cluster: &Snapshot,
     ) -> Self {
-        let (settings, findings) = annotations::read(&ingress, &options.annotations_prefix, cluster);
+        let (settings, findings) =
+            annotations::read(&ingress, &options.annotations_prefix, cluster, globals.values());
         let (mut problems, references) = (findings.problems, findings.references);
         if let Some(Backend::Resource(resource)) = &ingress.default_backend {
             let what = format!("a resource backend ({resource}) cannot be served, only Services can");

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cluster::CompactString;
 use http::StatusCode;
 
+use super::RouteTable;
 use super::extra_names::NameKind;
 use super::host::Host;
 use super::path_match::PathMatch;
@@ -19,6 +20,7 @@ use crate::plan::redirect_origin::RedirectOrigin;
 /// The location that a request matches.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteMatch<'t> {
+    pub(super) table: &'t RouteTable,
     pub(super) filters: &'t ServerFilters,
     pub(super) host: &'t Host,
     pub(super) path_match: PathMatch<'t>,
@@ -37,12 +39,13 @@ impl<'t> RouteMatch<'t> {
         }
     }
 
-    /// Does the rewrite phase, in nginx's order: the filters of all hosts (blocklists), `app-root` of the host, the 413 of a body that is announced as
-    /// too long, the redirect to a missing slash, the 503 of a closed route, the filters of the route. After
-    /// [`FilterOutcome::Continue`] the phases of the route's [`Plan`] follow.
+    /// Does the rewrite phase, in nginx's order: the filters of all hosts (blocklists), the snippets and `app-root` of the host, the 413 of a
+    /// body that is announced as too long, the redirect to a missing slash, the 503 of a closed route, the filters of the route. After
+    /// [`FilterOutcome::Continue`] the phases of the route's [`Plan`] follow. If a snippet changes the path, the match is that of the new
+    /// one afterwards.
     ///
     /// [`Plan`]: crate::plan::Plan
-    pub fn rewrite(&self, exchange: &mut Exchange) -> FilterOutcome {
+    pub fn rewrite(&mut self, exchange: &mut Exchange) -> FilterOutcome {
         exchange.certificate = self.certificate;
         exchange.step_budget.set(self.step_budget);
         let outcome = self.rewrite_phase(exchange);
@@ -53,22 +56,70 @@ impl<'t> RouteMatch<'t> {
         outcome
     }
 
-    fn rewrite_phase(&self, exchange: &mut Exchange) -> FilterOutcome {
+    fn rewrite_phase(&mut self, exchange: &mut Exchange) -> FilterOutcome {
+        if let outcome @ FilterOutcome::Respond(_) = self.server_phase(exchange) {
+            return outcome;
+        }
+        let mut searches = 0;
+        loop {
+            if exchange.new_uri {
+                searches += 1;
+                if searches > MAX_SEARCHES || !self.find_again(exchange) {
+                    return FilterOutcome::Respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR));
+                }
+            }
+            let outcome = self.location_phase(exchange);
+            if outcome != FilterOutcome::Continue || !exchange.new_uri {
+                return outcome;
+            }
+        }
+    }
+
+    /// Searches the route of the path that a snippet has made; false if it is not a valid path.
+    fn find_again(&mut self, exchange: &mut Exchange) -> bool {
+        exchange.new_uri = false;
+        exchange.rewrite_ended = false;
+        if !exchange.normalise_rewritten() {
+            return false;
+        }
+        let (host, path, budget) = (exchange.host(), exchange.path(), exchange.step_budget.get());
+        let found = self.table.find_with(host, path, Some(exchange), budget);
+        exchange.step_budget.set(found.step_budget);
+        *self = RouteMatch { certificate: self.certificate, ..found };
+        true
+    }
+
+    /// What belongs to the host and comes before the location.
+    fn server_phase(&self, exchange: &mut Exchange) -> FilterOutcome {
         if let outcome @ FilterOutcome::Respond(_) = self.filters.request(exchange) {
             return outcome;
         }
-        if let (Some((NameKind::Counterpart, _)), PathMatch::Route(route)) =
-            (self.extra_name, &self.path_match)
-        {
-            return route.rewrite(exchange);
+        if self.is_counterpart() {
+            return FilterOutcome::Continue;
         }
         if self.host.server_tls.is_closed {
             return FilterOutcome::Respond(DirectResponse::status(StatusCode::FORBIDDEN));
         }
-        if let Some(app_root) = &self.host.app_root
-            && let outcome @ FilterOutcome::Respond(_) = app_root.request(exchange)
-        {
-            return outcome;
+        for filter in &self.host.root.plan.server_rewrite {
+            if let outcome @ FilterOutcome::Respond(_) = filter.request(exchange) {
+                return outcome;
+            }
+        }
+        exchange.rewrite_ended = false;
+        if let Some(app_root) = &self.host.app_root {
+            return app_root.request(exchange);
+        }
+        FilterOutcome::Continue
+    }
+
+    /// The host was found under the name of its counterpart, with or without `www.`.
+    fn is_counterpart(&self) -> bool {
+        matches!(self.extra_name, Some((NameKind::Counterpart, _)))
+    }
+
+    fn location_phase(&self, exchange: &mut Exchange) -> FilterOutcome {
+        if let (true, PathMatch::Route(route)) = (self.is_counterpart(), &self.path_match) {
+            return route.rewrite(exchange);
         }
         let status = |status| FilterOutcome::Respond(DirectResponse::status(status));
         match self.path_match {
@@ -83,6 +134,9 @@ impl<'t> RouteMatch<'t> {
         }
     }
 }
+
+/// How often the route of a request is searched again, as in nginx.
+const MAX_SEARCHES: usize = 10;
 
 /// nginx's redirect to the same path with a slash.
 fn with_slash(exchange: &Exchange, origin: RedirectOrigin) -> DirectResponse {

@@ -84,7 +84,7 @@ spec: {rules: [{paths: [[/, Prefix, rest]]}], tls: [{secret: some}]}
 fn protecting_annotations_that_are_not_supported_close_their_routes() {
     let world = TestCluster::new(
         "
-metadata: {name: guarded, annotations: {configuration-snippet: 'deny all;', stream-snippet: x, permanent-redirect: /x}}
+metadata: {name: guarded, annotations: {enable-modsecurity: 'true', permanent-redirect: /x}}
 spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
 ---
 metadata: {name: open, annotations: {enable-modsecurity: 'false', limit-rps: '0', session-cookie-hash: sha1, proxy-body-sise: 8m}}
@@ -112,9 +112,8 @@ spec: {rules: [{host: d.example, paths: [[/, Prefix, web]]}]}
              from 300 to 308; its default is used",
             "Ingress default/cosmetic: nginx.ingress.kubernetes.io/ssl-redirect: \"maybe\" should be true or false; its \
              default is used",
-            "Ingress default/guarded: configuration-snippet \"deny all;\" is not honoured: an access rule in it would not be applied; \
+            "Ingress default/guarded: enable-modsecurity \"true\" is not honoured: the web application firewall would not check requests; \
              the routes answer 503",
-            "Ingress default/guarded: stream-snippet \"x\" is not honoured: TCP and UDP services are not served",
             "Ingress default/open: nginx.ingress.kubernetes.io/proxy-body-sise: is not known; did you mean \
              proxy-body-size?",
         ]

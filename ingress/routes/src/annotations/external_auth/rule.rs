@@ -10,6 +10,7 @@ use ingress_wire::head::NameClass;
 use super::settings::ExternalAuth;
 use crate::annotations::Rule;
 use crate::annotations::client_identity::FullForwardedFor;
+use crate::annotations::snippet_settings::route_names;
 use crate::annotations::subrequest_fields::{self, list, of_client};
 use crate::annotations::template::RuleText;
 use crate::exchange::Exchange;
@@ -21,6 +22,7 @@ use crate::plan::head_edits::HeadEdits;
 use crate::plan::subrequest::{Subrequest, SubrequestResponse};
 use crate::plan::subrequest_cache::{CacheRule, Validity};
 use crate::settings::KeepAlive;
+use crate::snippet::{Program, RouteNames, SnippetState, TextValues};
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -31,6 +33,8 @@ pub(super) struct ExternalAuthRule {
     method: Option<Method>,
     request_redirect: Option<RuleText>,
     set_headers: Vec<(HeaderName, RuleText)>,
+    /// `auth-snippet` and the variables of its route, if there is one.
+    snippet: Option<(Arc<Program>, RouteNames)>,
     cache: Option<RuleCache>,
     timeout: Duration,
     keep_alive: Option<KeepAlive>,
@@ -66,6 +70,7 @@ impl ExternalAuthRule {
             method: auth.method.clone(),
             request_redirect: auth.request_redirect.as_ref().map(|text| text.of_rule(rule, None)),
             set_headers: headers.collect(),
+            snippet: (!auth.snippet.is_empty()).then(|| (auth.snippet.clone(), route_names(rule))),
             cache,
             keep_alive: auth.keep_alive,
             allow_local: auth.allow_local,
@@ -111,6 +116,14 @@ impl ExternalAuthRule {
         }
         for (name, value) in &self.set_headers {
             subrequest_fields::set(&mut headers, name.clone(), &value.bytes(exchange));
+        }
+        if let Some((snippet, names)) = &self.snippet {
+            let values = TextValues { exchange, names, state: SnippetState::of(exchange) };
+            for (name, value) in snippet.level.upstream_headers(&values) {
+                if let Ok(name) = HeaderName::try_from(name) {
+                    subrequest_fields::set(&mut headers, name, &value);
+                }
+            }
         }
         let cache = self.cache.as_ref().map(|cache| CacheRule {
             key: format!("{}{}", cache.prefix, cache.key.value(exchange)),

@@ -6,14 +6,15 @@ use std::time::Duration;
 use http::Method;
 
 use super::cache_duration::{DEFAULT_DURATIONS, parse_durations};
-use super::snippet::header_lines;
 use super::values::{header_names, method, param, sign_in, url};
 use crate::annotations::SettingReader;
 use crate::annotations::custom_headers;
+use crate::annotations::snippet_settings;
 use crate::annotations::template::Template;
 use crate::plan::subrequest_cache::Validity;
 use crate::problem::Effect;
 use crate::settings::KeepAlive;
+use crate::snippet::{Context, KnownNames, Program, compile};
 
 /// The names of the annotations, or of the keys.
 pub(super) struct SettingNames {
@@ -70,6 +71,7 @@ pub(super) struct ExternalAuth {
     pub(super) response_headers: Arc<[String]>,
     pub(super) request_redirect: Option<Template>,
     pub(super) set_headers: Vec<(String, Template)>,
+    pub(super) snippet: Arc<Program>,
     pub(super) always_set_cookie: bool,
     pub(super) cache: Option<CacheSettings>,
     pub(super) keep_alive: Option<KeepAlive>,
@@ -121,13 +123,16 @@ pub(super) fn read_auth(reader: &mut SettingReader<'_>, names: &SettingNames) ->
     let template = |value: &str| Template::parse(value, None);
     let wanted = "text; a name after $ must be a known variable";
     let request_redirect = reader.value(names.request_redirect, wanted, Effect::DefaultUsed, template);
-    let mut set_headers = match names.set_headers.filter(|name| reader.text(name).is_some()) {
+    let set_headers = match names.set_headers.filter(|name| reader.text(name).is_some()) {
         None => Vec::new(),
         Some(name) => custom_headers::templates(reader, name, Effect::Closed),
     };
-    if reader.text(names.snippet).is_some() {
-        set_headers.extend(header_lines(reader, names.snippet)?);
-    }
+    let snippet = match names.set_headers {
+        Some(_) => snippet_settings::allowed(reader, names.snippet),
+        None => reader.text(names.snippet),
+    };
+    let (snippet, findings) = compile(snippet.unwrap_or_default(), Context::Auth, &KnownNames::default());
+    snippet_settings::report(reader, names.snippet, &findings);
     let cache_key = reader.value(names.cache_key, wanted, Effect::DefaultUsed, template);
     let wanted = "statuses and a time such as 200 202 10m";
     let validity = reader.value(names.cache_duration, wanted, Effect::DefaultUsed, parse_durations);
@@ -143,6 +148,7 @@ pub(super) fn read_auth(reader: &mut SettingReader<'_>, names: &SettingNames) ->
         response_headers: headers.into(),
         request_redirect,
         set_headers,
+        snippet: Arc::new(snippet),
         always_set_cookie: reader.flag(names.always_set_cookie).unwrap_or(false),
         cache,
         keep_alive: None,

@@ -347,19 +347,25 @@ metadata: {name: free}
 spec: {rules: [{host: b.example, paths: [[/, Prefix, web]]}]}";
     let mut cluster = TestCluster::configured(ingress);
     let keys = [("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
-    for keys in [&keys[..0], &keys[..1], &keys[1..], &[keys[0], ("annotations-risk-level", "High")]] {
+    let high = [keys[0], ("annotations-risk-level", "High")];
+    for (keys, answer) in
+        [(&keys[..0], "404"), (&keys[..1], "404"), (&keys[1..], "fetch http://auth.example/"), (&high, "404")]
+    {
         cluster.configure(keys);
         assert_eq!(
             (cluster.get("a.example/"), cluster.get("b.example/")),
-            ("503".into(), "web".into()),
+            (answer.into(), "web".into()),
             "{keys:?}"
         );
         let problems = cluster.problems();
         assert!(
-            problems.iter().any(|it| it.contains("default/web") && it.contains("auth-snippet: needs")),
+            problems.iter().any(|it| it.contains("default/web") && it.contains("auth-snippet")),
             "{problems:?}"
         );
     }
+    cluster.configure(&keys[1..]);
+    let sent = text(&asked(&cluster, &mut get("a.example:81/", &[])));
+    assert!(!sent.iter().any(|line| line.starts_with("x-forwarded-host")), "it is ignored: {sent:?}");
     cluster.configure(&[keys[0], ("annotations-risk-level", "critical")]);
     assert_eq!(cluster.get("a.example/"), "fetch http://auth.example/", "the letter case does not matter");
     cluster.configure(&keys);
