@@ -85,6 +85,23 @@ async fn siit_and_dns64_do_not_call_each_other() {
 }
 
 #[tokio::test]
+async fn a_query_that_no_plugin_answers_is_not_translated() {
+    for lines in ["siit", "dns64 {\nallow_ipv4\n}", "dns64 {\nallow_ipv4\ntranslate_all\n}"] {
+        let text = format!(".:53 {{\n{lines}\n{NEXT}\n}}");
+        let served = routes(&text).await.unwrap_or_else(|errors| panic!("{text}\n{errors}"));
+        check(
+            &served,
+            &[
+                ("broken.test.", "AAAA", "SERVFAIL", &[], &[]),
+                ("gone.test.", "AAAA", "SERVFAIL", &[], &[]),
+                ("nothing.test.", "A", "SERVFAIL", &[], &[]),
+            ],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_lookup_without_a_reply_is_a_failure() {
     let text = format!(".:53 {{\nacl embedded.test {{\ndrop type AAAA\n}}\nsiit\n{NEXT}\n}}");
     let served = routes(&text).await.unwrap_or_else(|errors| panic!("{text}\n{errors}"));

@@ -67,8 +67,9 @@ impl Plugin for Dns64 {
             && query.qclass == class::IN
             && (self.allow_ipv4 || request.client.ip().to_canonical().is_ipv6());
         let reply = &answer.reply;
-        // Another failure is like an answer without records (RFC 6147 §5.1.2 and §5.1.3).
-        if !is_asked || answer.dropped || reply.rcode == rcode::NXDOMAIN {
+        // Another code of a reply is like an answer without records (RFC 6147 §5.1.2 and §5.1.3). As in CoreDNS a query that no
+        // plugin answered is none.
+        if !is_asked || answer.dropped || answer.failure.is_some() || reply.rcode == rcode::NXDOMAIN {
             return After::Pass;
         }
         let has_addresses = reply.section(Section::Answer).any(|record| record.rtype == rtype::AAAA);
@@ -97,7 +98,6 @@ impl Plugin for Dns64 {
             self.translate(&found.reply, &query, most, &mut made);
             self.translated[request.key.min(self.translated.len() - 1)].inc();
             answer.reply = made;
-            answer.failure = None;
             answer.from_memory = false;
         })
     }
