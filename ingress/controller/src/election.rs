@@ -243,6 +243,16 @@ mod tests {
         assert!(ended < Duration::from_secs(24) && start.elapsed() < Duration::from_secs(48), "{ended:?}");
     }
 
+    #[test]
+    fn an_api_server_that_is_away_is_reported_once_and_not_here() {
+        let reports = Reports::new(&Registry::new());
+        let report = ProblemReport::new(&reports, "Lease", "edge/leader");
+        for status in [0, 429, 503] {
+            report.failed(&ClusterRequestError { status, message: "GET /".into() }, "nothing is written");
+            assert_eq!(reports.current(), []);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_forbidden_lease_is_a_problem_and_nobody_leads() {
         let api = FakeApi::default();

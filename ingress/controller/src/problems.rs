@@ -20,8 +20,13 @@ impl ProblemReport {
         Self { reports: reports.clone(), kind, key: key.into() }
     }
 
-    /// Reports a failed request with its consequence. A role that does not allow it is named with what it needs.
+    /// Reports a failed request with its consequence. A role that does not allow it is named with what it needs. An API server that cannot be
+    /// reached, or fails, is reported by the source of the cluster.
     pub(crate) fn failed(&self, error: &ClusterRequestError, consequence: &str) {
+        if matches!(error.status, 0 | 429 | 500..) {
+            tracing::debug!("{error}; {consequence}");
+            return;
+        }
         let hint = if error.status == 403 { " (see `portolan reference rbac`)" } else { "" };
         self.problem(format!("{error}{hint}; {consequence}"));
     }

@@ -50,6 +50,11 @@ impl StatusLoop<'_> {
                             next = Instant::now() + interval;
                             continue;
                         }
+                        Err(PublishError::Api(error)) => {
+                            self.report.failed(&error, "the addresses for the status of Ingresses are not known");
+                            next = Instant::now() + StatusOptions::MIN_INTERVAL;
+                            continue;
+                        }
                         Err(error) => {
                             self.report.problem(format!("the addresses for the status of Ingresses are not known: {error}"));
                             next = Instant::now() + StatusOptions::MIN_INTERVAL;
