@@ -2,7 +2,6 @@
 
 pub(crate) mod client_table;
 pub(crate) mod encoder_memory;
-pub(crate) mod mirror_limit;
 pub(crate) mod passthrough_limit;
 mod generations;
 pub(crate) mod password_verifier;

@@ -8,6 +8,7 @@ pub(crate) mod request_traits;
 pub(crate) mod timer;
 pub(crate) mod trailers;
 
+pub(crate) mod mirror_limit;
 pub(crate) mod body_copy;
 pub(crate) mod request_body;
 

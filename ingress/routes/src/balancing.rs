@@ -13,7 +13,7 @@ pub enum Balancing {
     /// They take turns.
     #[default]
     RoundRobin,
-    /// The faster of two random ones (see [`EwmaScores`](crate::upstream::EwmaScores)).
+    /// The faster of two random ones, by moving averages of their response times.
     Ewma,
     /// A hash of the request decides.
     Hash(Box<HashBy>),

@@ -8,9 +8,9 @@ use ingress_routes::plan::subrequest::Subrequest;
 
 use crate::exchange::proxy_request::ProxyRequest;
 use crate::exchange::subrequest;
-use crate::state::mirror_limit::{CopySlot, MAX_BODY};
 use crate::state::worker::Worker;
 use crate::upstream::body_copy::BodyCopy;
+use crate::upstream::mirror_limit::{CopySlot, MAX_BODY};
 use crate::upstream::request_head::BodyLength;
 
 impl ProxyRequest<'_> {

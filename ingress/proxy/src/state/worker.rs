@@ -26,13 +26,13 @@ use crate::observe::metrics::{ConnectionMetrics, LimitMetrics, ProxyMetrics, Req
 use crate::observe::upstream_log::UpstreamLog;
 use crate::options::ProxyOptions;
 use crate::state::client_table::ClientTable;
-use crate::state::mirror_limit::MirrorLimit;
 use crate::state::passthrough_limit::PassthroughLimit;
 use crate::state::shared::SharedState;
 use crate::upstream::connection::{ConnectionKey, UpstreamConnection};
 use crate::upstream::http2_connection::Http2Connection;
 use crate::upstream::http2_pool::Http2Pool;
 use crate::upstream::limit::UpstreamLimit;
+use crate::upstream::mirror_limit::MirrorLimit;
 use crate::upstream::pool::ConnectionPool;
 use crate::upstream::resolve::Resolver;
 use crate::upstream::subrequest_pool::SubrequestPool;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::state::mirror_limit::CopySlot;
+use crate::upstream::mirror_limit::CopySlot;
 
 /// A copy that is not complete. Dropping it gives it up.
 #[derive(Debug)]
