@@ -213,6 +213,15 @@ fn equal(known: &[u8], name: &[u8]) -> bool {
         return known_words.iter().zip(name_words).all(|(known, name)| equal_word(*known, *name))
             && equal_word(*known_end, *name_end);
     }
+    if let (Some(known_start), Some(name_start)) = (known.first_chunk::<4>(), name.first_chunk::<4>())
+        && let (Some(known_end), Some(name_end)) = (known.last_chunk::<4>(), name.last_chunk::<4>())
+    {
+        let pair = |start: &[u8; 4], end: &[u8; 4]| {
+            u64::from(u32::from_le_bytes(*start)) << 32 | u64::from(u32::from_le_bytes(*end))
+        };
+        let (known, name) = (pair(known_start, known_end), pair(name_start, name_end));
+        return equal_word(known.to_le_bytes(), name.to_le_bytes());
+    }
     known.iter().zip(name).all(|(known, name)| *known == *name | (*known & 0x40) >> 1)
 }
 

@@ -199,7 +199,7 @@ impl<H: RequestHandler> Connection<'_, H> {
         let body =
             page.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |end| page.len() - end - 4);
         let (head, body) = ((page.len() - body) as u64, body as u64);
-        self.worker.finish(self.refused(line, status, (head, body)), self.client.logged());
+        self.worker.finish(&mut self.refused(line, status, (head, body)), self.client.logged());
         let _ = tokio::time::timeout(CLOSING_TIMEOUT, write_last(&mut &**self.stream, &page)).await;
     }
 

@@ -11,7 +11,7 @@ use crate::state::worker::Worker;
 
 /// Keeps a request open. Dropping it ends the request: it is logged and counted.
 pub(crate) struct RequestGuard {
-    record: Option<Box<AccessRecord>>,
+    record: Box<AccessRecord>,
     client: Rc<ClientConnection>,
     pub(crate) traits: ResponseTraits,
     /// It began after the time that the client had to react to GOAWAY.
@@ -19,12 +19,16 @@ pub(crate) struct RequestGuard {
 }
 
 impl RequestGuard {
-    pub(crate) fn new(record: AccessRecord, client: Rc<ClientConnection>, traits: ResponseTraits) -> Self {
+    pub(crate) fn new(
+        record: Box<AccessRecord>,
+        client: Rc<ClientConnection>,
+        traits: ResponseTraits,
+    ) -> Self {
         if client.entry.open_requests() == 0 {
             client.worker.connections.writing.inc();
         }
         let late = client.entry.begin_request();
-        Self { record: Some(Box::new(record)), client, traits, late }
+        Self { record, client, traits, late }
     }
 
     pub(crate) fn worker(&self) -> &Rc<Worker> {
@@ -46,19 +50,19 @@ impl Deref for RequestGuard {
     type Target = AccessRecord;
 
     fn deref(&self) -> &AccessRecord {
-        self.record.as_ref().expect("only dropping takes it")
+        &self.record
     }
 }
 
 impl DerefMut for RequestGuard {
     fn deref_mut(&mut self) -> &mut AccessRecord {
-        self.record.as_mut().expect("only dropping takes it")
+        &mut self.record
     }
 }
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        let Some(mut record) = self.record.take() else { return };
+        let record = &mut *self.record;
         let ClientConnection { worker, entry, http1, .. } = &*self.client;
         entry.end_request(self.late, worker.clock.now());
         if entry.open_requests() == 0 {
@@ -67,6 +71,6 @@ impl Drop for RequestGuard {
         if let Some(http1) = http1 {
             record.body_bytes = http1.stream.body_bytes();
         }
-        worker.finish(*record, self.client.logged());
+        worker.finish(record, self.client.logged());
     }
 }

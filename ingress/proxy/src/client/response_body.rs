@@ -22,7 +22,7 @@ type PolledFrame = Poll<Option<Result<Frame<Bytes>, UpstreamError>>>;
 enum ResponseBodySource {
     Nothing,
     Page(Bytes),
-    Endpoint(Box<UpstreamRequest>),
+    Endpoint(UpstreamRequest),
     /// After 101 (Switching Protocols) another protocol follows.
     Switched(Box<StreamRequest>),
 }
@@ -40,7 +40,7 @@ pub(crate) struct ResponseBody {
     /// Compresses the endpoint's body. `None` after its end, too.
     encoder: Option<Box<BodyEncoder>>,
     /// The trailers of a compressed body, which follow its last piece.
-    trailers: Option<Frame<Bytes>>,
+    trailers: Option<Box<Frame<Bytes>>>,
 }
 
 /// How much of a body is compressed at most before other tasks run.
@@ -53,8 +53,8 @@ impl ResponseBody {
     }
 
     /// No body after 101; another protocol follows on the connections of client and endpoint.
-    pub(crate) fn switched(request: StreamRequest, guard: RequestGuard) -> Self {
-        Self::of(ResponseBodySource::Switched(Box::new(request)), guard)
+    pub(crate) fn switched(request: Box<StreamRequest>, guard: RequestGuard) -> Self {
+        Self::of(ResponseBodySource::Switched(request), guard)
     }
 
     /// A page that the proxy made.
@@ -70,7 +70,7 @@ impl ResponseBody {
     ) -> Self {
         let rate = guard.route.as_ref().and_then(|route| route.plan.response_rate);
         let limiter = rate.map(|rate| Box::new(RateLimiter::new(rate)));
-        let mut body = Self::of(ResponseBodySource::Endpoint(Box::new(request)), guard);
+        let mut body = Self::of(ResponseBodySource::Endpoint(request), guard);
         body.limiter = limiter;
         body.encoder = encoder;
         body
@@ -137,7 +137,7 @@ impl ResponseBody {
     /// The next piece of the endpoint's body.
     fn poll_endpoint(&mut self, cx: &mut Context<'_>, most: usize) -> PolledFrame {
         if let Some(trailers) = self.trailers.take() {
-            return Poll::Ready(Some(Ok(trailers)));
+            return Poll::Ready(Some(Ok(*trailers)));
         }
         let ResponseBodySource::Endpoint(request) = &mut self.content else { return Poll::Ready(None) };
         let frame = std::task::ready!(request.poll_frame(cx, most));
@@ -185,7 +185,7 @@ impl ResponseBody {
                 },
             };
             if request.is_over() {
-                self.trailers = trailers;
+                self.trailers = trailers.map(Box::new);
                 return Poll::Ready(Some(Ok(Frame::data(encoder.finish(&piece)))));
             }
             let output = encoder.write(&piece);
@@ -223,7 +223,7 @@ impl ResponseBody {
         if !guard.is_http1() {
             guard.body_bytes = request.body().received();
         }
-        let UpstreamRequest::Stream(request) = *request else { return };
+        let UpstreamRequest::Stream(request) = request else { return };
         if let Some(errors) = request.application_errors() {
             let errors = format_args!("the application reports: {errors}");
             guard.worker().upstream_log.failed(guard.upstream_name(), &request.name(), &errors);
@@ -234,9 +234,9 @@ impl ResponseBody {
     }
 
     /// After 101, the connection to the endpoint.
-    pub(super) fn take_switched(&mut self) -> Option<StreamRequest> {
+    pub(super) fn take_switched(&mut self) -> Option<Box<StreamRequest>> {
         match std::mem::replace(&mut self.content, ResponseBodySource::Nothing) {
-            ResponseBodySource::Switched(request) => Some(*request),
+            ResponseBodySource::Switched(request) => Some(request),
             other => {
                 self.content = other;
                 None

@@ -39,7 +39,7 @@ impl<'a> ProxyRequest<'a> {
         choice: &SelectedTarget<'_>,
     ) -> Result<EndpointResponse, AttemptsFailed> {
         let (worker, route) = (&self.client.worker, self.route);
-        let mut head = None;
+        let (mut head, mut buffer) = (None, worker.head_buffer());
         let mut tried = SmallVec::<[SocketAddr; 3]>::new();
         // Attempts that do not count because the endpoint had closed the kept connection.
         let mut stale = 0;
@@ -97,7 +97,7 @@ impl<'a> ProxyRequest<'a> {
             let is_reused = connection.is_reused();
             let body = self.body.take().expect("put back before the next attempt");
             let timer = self.timer();
-            let bytes: &Bytes = head.get_or_insert_with(|| self.head(is_external));
+            let bytes: &Bytes = head.get_or_insert_with(|| self.head(is_external, &mut buffer));
             let buffers = &self.client.entry.buffers;
             let mut request = connection.request(bytes.clone(), body, traits, timer, buffers);
             let result = std::future::poll_fn(|cx| request.poll_head(cx, &mut response)).await;
@@ -117,6 +117,7 @@ impl<'a> ProxyRequest<'a> {
                         next = self.pick(choice, &tried).await;
                     }
                     if next.is_none() {
+                        worker.recycle_head_buffer(buffer, head);
                         return Ok(EndpointResponse { request, head: response, endpoint: pick });
                     }
                     if let Some(attempt) = self.guard.attempts.last_mut() {

@@ -31,9 +31,9 @@ pub(super) enum AttemptProtocol {
 /// A connection for one attempt.
 pub(super) enum AttemptConnection {
     /// For this request alone.
-    Stream(UpstreamConnection),
+    Stream(Box<UpstreamConnection>),
     /// The same, to a FastCGI application.
-    FastCgi(UpstreamConnection),
+    FastCgi(Box<UpstreamConnection>),
     /// A place on a connection of HTTP/2.
     Http2(StreamSlot),
 }

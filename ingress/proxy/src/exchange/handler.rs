@@ -42,7 +42,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     client.requests.set(client.requests.get() + 1);
     let ClientRequest { head, body } = request;
     let given = head.as_deref().ok();
-    let record = AccessRecord {
+    let record = Box::new(AccessRecord {
         started: worker.clock.instant(),
         client: client.peer_ip.clone(),
         line: match &head {
@@ -62,7 +62,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         sent_head: 0,
         sent: 0,
         silent: false,
-    };
+    });
     let traits = given.map_or(ResponseTraits::HTTP2, ResponseTraits::of);
     let mut guard = RequestGuard::new(record, client.clone(), traits);
     let head = match head {
@@ -72,7 +72,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         }
     };
     let length = body_length(&head);
-    let mut exchange = match Exchange::new(head, client.peer, client.scheme) {
+    let exchange = match Exchange::new(head, client.peer, client.scheme) {
         Ok(exchange) => exchange,
         Err((error, head)) => {
             tracing::debug!(%error, client = %client.peer_ip, "a request target or host is invalid");
@@ -80,11 +80,14 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
             return page(client, guard, &DirectResponse::status(StatusCode::BAD_REQUEST));
         }
     };
+    // Moved into the record at once, and not again: it is large.
+    let record = &mut *guard;
+    let exchange = record.exchange.insert(exchange);
     let (route, outcome) = {
         let table = worker.views.table.load();
         worker.follow(&table);
         exchange.identify(&table.server().identity, client.proxied);
-        let found = table.find_for(&exchange);
+        let found = table.find_for(exchange);
         let covers = |host: &str| worker.views.certs.load().covers(exchange.host(), host);
         let found = if found.alias_of().is_some_and(|host| !covers(host)) {
             found.without_certificate()
@@ -94,10 +97,10 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         let mut found = found;
         let route = found.route();
         if !route.plan.heads.makes_request_ids {
-            guard.request_id.drop_own();
+            record.request_id.drop_own();
         }
-        exchange.request_id = guard.request_id.clone();
-        exchange.began = worker.clock.unix_time(guard.started);
+        exchange.request_id = record.request_id.clone();
+        exchange.began = worker.clock.unix_time(record.started);
         // On the catch-all host the proxy answers the health check path, unless an Ingress has it as an exact path: a load
         // balancer's health checks must not depend on a default backend.
         let exact = route.ingress.is_some() && route.kind == PathType::Exact;
@@ -106,19 +109,18 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
             && client.scheme == RequestScheme::Http
             && exchange.path() == worker.options.health_check_path
         {
-            guard.silent = true;
+            record.silent = true;
             (route.clone(), FilterOutcome::Respond(DirectResponse::status(StatusCode::OK)))
         } else {
             // nginx checks certificates before it chooses a host.
-            let refusal = client_certificate::check(client, &found, &mut exchange);
-            let outcome = refusal.map_or_else(|| found.rewrite(&mut exchange), FilterOutcome::Respond);
+            let refusal = client_certificate::check(client, &found, exchange);
+            let outcome = refusal.map_or_else(|| found.rewrite(exchange), FilterOutcome::Respond);
             // A snippet may have changed the path, and with it the route.
             (found.route().clone(), outcome)
         }
     };
-    guard.client = client.text_of(exchange.client_ip());
-    guard.route = Some(route.clone());
-    guard.exchange = Some(exchange);
+    record.client = client.text_of(exchange.client_ip());
+    record.route = Some(route.clone());
     let body = request_body(body, length, &route.plan.proxy, &client.entry.buffers);
     let mut request = ProxyRequest::new(client, &route, guard, body, length);
     if let FilterOutcome::Respond(response) = outcome {

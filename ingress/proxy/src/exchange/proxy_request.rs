@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{StatusCode, Version};
 use ingress_routes::access_log::ResponseSide;
 use ingress_routes::plan::compression::CodingRule;
@@ -125,8 +125,8 @@ impl<'a> ProxyRequest<'a> {
         }
     }
 
-    /// The head for every endpoint. `is_external`: the upstream is an ExternalName Service.
-    pub(super) fn head(&self, is_external: bool) -> Bytes {
+    /// The head for every endpoint, written to the empty `buffer`. `is_external`: the upstream is an ExternalName Service.
+    pub(super) fn head(&self, is_external: bool, buffer: &mut BytesMut) -> Bytes {
         let Self { client, route, guard, length, .. } = self;
         let exchange = guard.exchange.as_ref().expect("set before the first attempt");
         let given = &exchange.request;
@@ -175,9 +175,8 @@ impl<'a> ProxyRequest<'a> {
             is_http10: route.plan.proxy.http_version == Version::HTTP_10
                 && self.protocol() == AttemptProtocol::Http1,
         };
-        let mut send_buffer = client.worker.send_buffer.borrow_mut();
-        forward.write(given, &edits, &mut client.worker.head_writer.borrow_mut(), &mut send_buffer);
-        let head = request_head::take(&mut send_buffer);
+        forward.write(given, &edits, &mut client.worker.head_writer.borrow_mut(), buffer);
+        let head = request_head::take(buffer);
         match self.upstream_options().and_then(|options| options.fastcgi.as_ref()) {
             None => head,
             Some(options) => self.fastcgi_head(options, exchange, &head),

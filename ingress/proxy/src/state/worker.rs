@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ingress_routes::{EwmaScores, Exchange, Pool, PoolKey, ProxySettings, RouteTable, ServerSettings};
 use ingress_wire::head_writer::HeadWriter;
 use ingress_wire::request::ParsedRequest;
@@ -71,9 +71,12 @@ pub(crate) struct Worker {
     /// The scores of endpoints with `load-balance: ewma`.
     pub(super) scores: RefCell<HashMap<PoolKey, EwmaScores, foldhash::fast::RandomState>>,
     pub(super) started: Instant,
-    /// The buffers in which heads for endpoints and for clients are written. Each reuses its memory once the head before has been sent.
+    /// The buffer in which heads of requests of HTTP/2 are written.
     pub(crate) send_buffer: RefCell<BytesMut>,
+    /// The buffer in which heads for clients are written. It reuses its memory once the head before has been sent.
     pub(crate) response_buffer: RefCell<BytesMut>,
+    /// Buffers for heads for endpoints. Such a head is kept until the endpoint answers, so each request has a buffer of its own.
+    head_buffers: RefCell<Vec<BytesMut>>,
     pub(crate) head_writer: RefCell<HeadWriter>,
     /// Heads for reuse.
     #[expect(clippy::vec_box, reason = "a request takes the box over without copying the head")]
@@ -91,6 +94,8 @@ pub(crate) struct Worker {
 const TICKS_PER_SWEEP: u32 = 10;
 /// How many heads are kept for reuse, of 1 KiB each.
 const SPARE_HEADS: usize = 64;
+/// The length in bytes of a head for an endpoint whose buffer is kept for reuse.
+const SPARE_HEAD_LENGTH: usize = 4096;
 
 /// How many connections of clients and to endpoints a worker may have.
 fn connection_limits(options: &ProxyOptions, settings: &ServerSettings) -> (usize, usize) {
@@ -142,6 +147,7 @@ impl Worker {
             started: Instant::now(),
             send_buffer: RefCell::default(),
             response_buffer: RefCell::default(),
+            head_buffers: RefCell::default(),
             head_writer: RefCell::default(),
             requests: RefCell::default(),
             responses: RefCell::default(),
@@ -307,10 +313,23 @@ impl Worker {
         }
     }
 
+    /// An empty buffer for the head of a request to an endpoint, with memory from an earlier request if possible.
+    pub(crate) fn head_buffer(&self) -> BytesMut {
+        self.head_buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Keeps a buffer for another head, and drops the head in it. While that is still being sent, its memory is not used again.
+    pub(crate) fn recycle_head_buffer(&self, buffer: BytesMut, head: Option<Bytes>) {
+        let mut buffers = self.head_buffers.borrow_mut();
+        if buffers.len() < SPARE_HEADS && head.is_none_or(|head| head.len() <= SPARE_HEAD_LENGTH) {
+            buffers.push(buffer);
+        }
+    }
+
     /// Logs and counts a request that has ended.
-    pub(crate) fn finish(&self, mut record: AccessRecord, connection: LoggedConnection<'_>) {
+    pub(crate) fn finish(&self, record: &mut AccessRecord, connection: LoggedConnection<'_>) {
         let elapsed = self.clock.instant().saturating_duration_since(record.started);
-        self.measure(&record);
+        self.measure(record);
         if !record.silent {
             self.connections.requests.inc();
             if let Some(of) = record.of() {
@@ -324,8 +343,7 @@ impl Worker {
                         let forwarded_port =
                             record.exchange.as_ref().and_then(|exchange| self.forwarded_port(exchange));
                         let clock = &self.clock;
-                        LogLine { record: &record, connection, forwarded_port, clock, elapsed }
-                            .write(format, out);
+                        LogLine { record, connection, forwarded_port, clock, elapsed }.write(format, out);
                     }
                 });
             }

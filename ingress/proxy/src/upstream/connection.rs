@@ -42,14 +42,15 @@ pub(crate) struct UpstreamConnection {
 }
 
 impl UpstreamConnection {
+    /// A new connection. Boxed, so that it is not copied from the pool to each request and back.
     pub(crate) fn new(
         stream: UpstreamStream,
         key: ConnectionKey,
         pool: Option<PoolKey>,
         name: Rc<str>,
         now: u64,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             stream,
             key,
             pool,
@@ -60,7 +61,7 @@ impl UpstreamConnection {
             served: 0,
             slot: None,
             read_buffer: BytesMut::new(),
-        }
+        })
     }
 
     /// Whether the endpoint has neither sent anything nor closed the connection while it was idle.

@@ -13,7 +13,8 @@ use crate::upstream::limit::UpstreamSlot;
 #[derive(Debug)]
 pub(crate) struct ConnectionPool {
     rules: Cell<KeepAlive>,
-    by_key: RefCell<HashMap<ConnectionKey, Vec<UpstreamConnection>, foldhash::fast::RandomState>>,
+    #[expect(clippy::vec_box, reason = "a request takes the box over without copying the connection")]
+    by_key: RefCell<HashMap<ConnectionKey, Vec<Box<UpstreamConnection>>, foldhash::fast::RandomState>>,
     count: Cell<usize>,
     /// The next number for a connection that becomes idle; the numbers give their order.
     sequence: Cell<u64>,
@@ -34,7 +35,7 @@ impl ConnectionPool {
     }
 
     /// Takes an idle connection; skips those on which the endpoint has sent something or closed. Hot: one look-up, no system call.
-    pub(crate) fn take(&self, key: &ConnectionKey) -> Option<UpstreamConnection> {
+    pub(crate) fn take(&self, key: &ConnectionKey) -> Option<Box<UpstreamConnection>> {
         let mut by_key = self.by_key.borrow_mut();
         let waiting = by_key.get_mut(key)?;
         while let Some(mut connection) = waiting.pop() {
@@ -48,7 +49,7 @@ impl ConnectionPool {
 
     /// Keeps a connection for reuse unless it has reached one of its limits. When the pool is full, those that have been idle
     /// longest are closed, whatever their address, as with nginx's `keepalive`.
-    pub(crate) fn put(&self, mut connection: UpstreamConnection, now: u64) {
+    pub(crate) fn put(&self, mut connection: Box<UpstreamConnection>, now: u64) {
         if connection.slot.as_ref().is_some_and(UpstreamSlot::is_wanted) {
             return;
         }
@@ -138,7 +139,7 @@ mod tests {
     }
 
     /// A connection and the endpoint's side of it.
-    async fn pair() -> (UpstreamConnection, TcpStream) {
+    async fn pair() -> (Box<UpstreamConnection>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let near = TcpStream::connect(address).await.unwrap();

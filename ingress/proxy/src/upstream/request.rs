@@ -13,13 +13,9 @@ use crate::upstream::request_body::RequestBody;
 use crate::upstream::stream_request::StreamRequest;
 
 /// A request to an endpoint, and its response.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the usual one, and a response's body boxes it"
-)]
 pub(crate) enum UpstreamRequest {
     /// It has a connection for itself.
-    Stream(StreamRequest),
+    Stream(Box<StreamRequest>),
     /// It shares a connection.
     Http2(Box<Http2Request>),
 }
@@ -50,7 +46,7 @@ impl UpstreamRequest {
     }
 
     /// Ends the request without its response. Returns the request's body, and the connection if it may be kept.
-    pub(crate) fn discard(self, cx: &mut Context<'_>) -> (RequestBody, Option<UpstreamConnection>) {
+    pub(crate) fn discard(self, cx: &mut Context<'_>) -> (RequestBody, Option<Box<UpstreamConnection>>) {
         match self {
             Self::Stream(request) => request.discard(cx),
             Self::Http2(request) => (request.body, None),

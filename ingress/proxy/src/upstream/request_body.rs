@@ -98,14 +98,20 @@ pub(crate) enum BodyEncoding {
 
 /// A request's body, with its limit, and its beginning for a retry.
 pub(crate) struct RequestBody {
+    /// `None` if there is no body, as the head says: nothing is sent after it. Boxed, because most requests have none.
+    content: Option<Box<BodyContent>>,
+    /// The request must not be retried, or too much was sent to keep it.
+    is_forgotten: bool,
+}
+
+/// A body that a client sends.
+struct BodyContent {
     body: Option<RequestBodySource>,
-    /// There is no body, as the head says: nothing is sent after it.
-    is_none: bool,
     encoding: BodyEncoding,
     /// How many more bytes are allowed; `u64::MAX` for no limit.
     limit: u64,
-    /// What has been sent to an endpoint; `None` if that is too much to keep, or if the request must not be retried.
-    kept: Option<KeptBody>,
+    /// What has been sent to an endpoint; nothing once the body is forgotten.
+    kept: KeptBody,
     /// How much is kept.
     keeps: usize,
     /// How many bytes have been received.
@@ -142,45 +148,114 @@ impl From<BodyFault> for UpstreamError {
 impl RequestBody {
     /// No body.
     pub(crate) fn none() -> Self {
-        Self {
-            body: None,
-            is_none: true,
-            encoding: BodyEncoding::Plain,
-            limit: 0,
-            kept: Some(KeptBody::default()),
-            keeps: KEPT_BYTES,
-            received: 0,
-            replay: None,
-            over: true,
-            fault: None,
-            trailers: None,
-            hold: None,
-            copy: None,
-        }
+        Self { content: None, is_forgotten: false }
     }
 
     /// A body of at most `limit` bytes, sent in chunks where its length is not known.
     pub(crate) fn new(body: RequestBodySource, chunked: bool, limit: u64, hold: Option<BufferHold>) -> Self {
-        let encoding = if chunked { BodyEncoding::Chunked } else { BodyEncoding::Plain };
-        Self { body: Some(body), is_none: false, encoding, limit, over: false, hold, ..Self::none() }
+        let content = BodyContent {
+            body: Some(body),
+            encoding: if chunked { BodyEncoding::Chunked } else { BodyEncoding::Plain },
+            limit,
+            kept: KeptBody::default(),
+            keeps: KEPT_BYTES,
+            received: 0,
+            replay: None,
+            over: false,
+            fault: None,
+            trailers: None,
+            hold,
+            copy: None,
+        };
+        Self { content: Some(Box::new(content)), is_forgotten: false }
     }
 
     /// Keeps so many bytes for a retry, within limits.
-    pub(crate) fn keeping(self, bytes: u64) -> Self {
-        let keeps = usize::try_from(bytes).unwrap_or(KEPT_MOST).clamp(KEPT_BYTES, KEPT_MOST);
-        Self { keeps, ..self }
+    pub(crate) fn keeping(mut self, bytes: u64) -> Self {
+        if let Some(content) = &mut self.content {
+            content.keeps = usize::try_from(bytes).unwrap_or(KEPT_MOST).clamp(KEPT_BYTES, KEPT_MOST);
+        }
+        self
     }
 
     /// The same body, of which a copy is made.
-    pub(crate) fn copied(self, copy: BodyCopy) -> Self {
-        Self { copy: Some(Box::new(copy)), ..self }
+    pub(crate) fn copied(mut self, copy: BodyCopy) -> Self {
+        if let Some(content) = &mut self.content {
+            content.copy = Some(Box::new(copy));
+        }
+        self
     }
 
     /// The same body, sent in another way.
-    pub(crate) fn encoded(self, encoding: BodyEncoding) -> Self {
-        Self { encoding, ..self }
+    pub(crate) fn encoded(mut self, encoding: BodyEncoding) -> Self {
+        if let Some(content) = &mut self.content {
+            content.encoding = encoding;
+        }
+        self
     }
 
+    /// The client's trailers, once the body is over, as far as they are forwarded.
+    pub(super) fn trailers(&self) -> Option<HeaderMap> {
+        let trailers = self.content.as_ref()?.trailers.as_ref()?;
+        let mut passed = HeaderMap::with_capacity(trailers.len());
+        for (name, value) in &**trailers {
+            if request_head::passes(name.as_str().as_bytes()) {
+                passed.append(name, value.clone());
+            }
+        }
+        (!passed.is_empty()).then_some(passed)
+    }
+
+    /// Whether [`Self::restart`] is possible.
+    pub(crate) fn is_kept(&self) -> bool {
+        !self.is_forgotten
+    }
+
+    /// How many bytes of the body have been received.
+    pub(crate) fn received(&self) -> u64 {
+        self.content.as_ref().map_or(0, |content| content.received)
+    }
+
+    /// Whether the whole body has been put into the send buffer.
+    pub(crate) fn is_over(&self) -> bool {
+        self.content.as_ref().is_none_or(|content| content.over)
+    }
+
+    /// Starts from the beginning for another endpoint; `None` if the beginning was not kept.
+    pub(crate) fn restart(mut self) -> Option<Self> {
+        if self.is_forgotten {
+            return None;
+        }
+        if let Some(content) = &mut self.content {
+            content.kept.close_tail();
+            content.replay = Some(0);
+            content.over = false;
+        }
+        Some(self)
+    }
+
+    /// Puts the next piece into the send buffer. Ready when there is one, or when the body has ended. After an error every
+    /// further call fails, too.
+    pub(crate) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        send_buffer: &mut SendBuffer,
+    ) -> Result<Poll<()>, UpstreamError> {
+        let Some(content) = &mut self.content else { return Ok(Poll::Ready(())) };
+        content.poll_fill(cx, send_buffer, &mut self.is_forgotten)
+    }
+
+    /// Drops what is kept, and keeps nothing more: the request must not be retried.
+    pub(crate) fn forget(&mut self) {
+        if !std::mem::replace(&mut self.is_forgotten, true)
+            && let Some(content) = &mut self.content
+        {
+            content.forget();
+        }
+    }
+}
+
+impl BodyContent {
     /// Puts a piece into the send buffer.
     fn put(&self, data: Bytes, send_buffer: &mut SendBuffer) {
         match self.encoding {
@@ -194,48 +269,11 @@ impl RequestBody {
         }
     }
 
-    /// The client's trailers, once the body is over, as far as they are forwarded.
-    pub(super) fn trailers(&self) -> Option<HeaderMap> {
-        let trailers = self.trailers.as_ref()?;
-        let mut passed = HeaderMap::with_capacity(trailers.len());
-        for (name, value) in &**trailers {
-            if request_head::passes(name.as_str().as_bytes()) {
-                passed.append(name, value.clone());
-            }
-        }
-        (!passed.is_empty()).then_some(passed)
-    }
-
-    /// Whether [`Self::restart`] is possible.
-    pub(crate) fn is_kept(&self) -> bool {
-        self.kept.is_some()
-    }
-
-    /// How many bytes of the body have been received.
-    pub(crate) fn received(&self) -> u64 {
-        self.received
-    }
-
-    /// Whether the whole body has been put into the send buffer.
-    pub(crate) fn is_over(&self) -> bool {
-        self.over
-    }
-
-    /// Starts from the beginning for another endpoint; `None` if the beginning was not kept.
-    pub(crate) fn restart(mut self) -> Option<Self> {
-        let kept = self.kept.as_mut()?;
-        kept.close_tail();
-        self.replay = Some(0);
-        self.over = self.is_none;
-        Some(self)
-    }
-
-    /// Puts the next piece into the send buffer. Ready when there is one, or when the body has ended. After an error every
-    /// further call fails, too.
-    pub(crate) fn poll_fill(
+    fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
         send_buffer: &mut SendBuffer,
+        is_forgotten: &mut bool,
     ) -> Result<Poll<()>, UpstreamError> {
         if self.over {
             return Ok(Poll::Ready(()));
@@ -244,7 +282,7 @@ impl RequestBody {
             return Err(fault.into());
         }
         if let Some(at) = self.replay {
-            if let Some(data) = self.kept.as_ref().and_then(|kept| kept.pieces.get(at)) {
+            if let Some(data) = self.kept.pieces.get(at) {
                 let data = data.clone();
                 self.replay = Some(at + 1);
                 self.put(data, send_buffer);
@@ -288,7 +326,7 @@ impl RequestBody {
             if let Some(copy) = self.copy.take() {
                 self.copy = copy.push(&data).map(Box::new);
             }
-            self.keep(&data);
+            self.keep(&data, is_forgotten);
             self.put(data, send_buffer);
             return Ok(Poll::Ready(()));
         }
@@ -301,20 +339,21 @@ impl RequestBody {
         fault.into()
     }
 
-    fn keep(&mut self, data: &Bytes) {
-        let Some(kept) = &mut self.kept else { return };
-        kept.push(data);
+    fn keep(&mut self, data: &Bytes, is_forgotten: &mut bool) {
+        if *is_forgotten {
+            return;
+        }
+        self.kept.push(data);
         let is_held = self.hold.as_mut().is_none_or(|hold| hold.add(data.len()));
-        if kept.bytes > self.keeps || !is_held {
+        if self.kept.bytes > self.keeps || !is_held {
+            *is_forgotten = true;
             self.forget();
         }
     }
 
-    /// Drops what is kept, and keeps nothing more: the request must not be retried.
-    pub(crate) fn forget(&mut self) {
-        if self.kept.take().is_some()
-            && let Some(hold) = &mut self.hold
-        {
+    fn forget(&mut self) {
+        self.kept = KeptBody::default();
+        if let Some(hold) = &mut self.hold {
             hold.clear();
         }
     }
@@ -410,7 +449,7 @@ mod tests {
             fill(&mut body).await.unwrap();
         }
         let mut body = body.restart().unwrap();
-        assert_eq!(body.kept.as_ref().unwrap().pieces, ["abc"]);
+        assert_eq!(body.content.as_ref().unwrap().kept.pieces, ["abc"]);
         assert_eq!(fill(&mut body).await.unwrap(), "3\r\nabc\r\n");
         assert_eq!(fill(&mut body).await.unwrap(), "0\r\n\r\n");
     }
@@ -433,6 +472,6 @@ mod tests {
         let mut body = RequestBody::new(chunks(b"1\r\na\r\n0\r\n\r\n").await, true, 10, None);
         body.forget();
         fill(&mut body).await.unwrap();
-        assert!(body.kept.is_none() && body.restart().is_none());
+        assert!(body.content.as_ref().unwrap().kept.tail.is_empty() && body.restart().is_none());
     }
 }

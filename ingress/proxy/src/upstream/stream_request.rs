@@ -47,7 +47,7 @@ enum DownloadState {
 
 /// A request that has a connection to an endpoint for itself, and its response.
 pub(crate) struct StreamRequest {
-    connection: UpstreamConnection,
+    connection: Box<UpstreamConnection>,
     send_buffer: SendBuffer,
     pub(crate) body: RequestBody,
     download: DownloadState,
@@ -68,15 +68,15 @@ pub(crate) struct StreamRequest {
 }
 
 impl StreamRequest {
-    /// A request with its encoded head. Nothing is sent before it is polled.
+    /// A request with its encoded head. Nothing is sent before it is polled. Boxed, because it moves from the attempt to the response.
     pub(crate) fn new(
-        connection: UpstreamConnection,
+        connection: Box<UpstreamConnection>,
         head: Bytes,
         body: RequestBody,
         traits: RequestTraits,
         timer: UpstreamTimer,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             connection,
             send_buffer: SendBuffer::new(head),
             body,
@@ -89,12 +89,13 @@ impl StreamRequest {
             sent: 0,
             is_unflushed: false,
             timer,
-        }
+        })
     }
 
     /// The same, for a FastCGI application. The connection ends with the response, as in nginx without `fastcgi_keep_conn`.
-    pub(crate) fn with_fastcgi(self) -> Self {
-        Self { fastcgi: Some(Box::default()), ..self }
+    pub(crate) fn with_fastcgi(mut self: Box<Self>) -> Box<Self> {
+        self.fastcgi = Some(Box::default());
+        self
     }
 
     /// What the application wrote to its error stream.
@@ -314,7 +315,10 @@ impl StreamRequest {
 
     /// Ends the request without its response. Returns the request's body, and the connection if the rest of the response has been
     /// received and another request may follow.
-    pub(crate) fn discard(mut self, cx: &mut Context<'_>) -> (RequestBody, Option<UpstreamConnection>) {
+    pub(crate) fn discard(
+        mut self: Box<Self>,
+        cx: &mut Context<'_>,
+    ) -> (RequestBody, Option<Box<UpstreamConnection>>) {
         let mut left = MAX_DISCARDED;
         while let Poll::Ready(Some(Ok(frame))) = self.poll_frame(cx, READ) {
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
@@ -328,7 +332,7 @@ impl StreamRequest {
     }
 
     /// The connection, if another request may follow on it.
-    pub(crate) fn into_idle(mut self) -> Option<UpstreamConnection> {
+    pub(crate) fn into_idle(mut self: Box<Self>) -> Option<Box<UpstreamConnection>> {
         let clean = self.is_over() && self.is_uploaded();
         if !self.reusable || !clean || !self.connection.read_buffer.is_empty() {
             return None;
@@ -343,7 +347,8 @@ impl StreamRequest {
 
     /// The stream after 101 with its slot, and the bytes that were received after the head.
     pub(crate) fn into_upgraded(self) -> (UpstreamStream, Option<UpstreamSlot>, Bytes) {
-        (self.connection.stream, self.connection.slot, self.connection.read_buffer.freeze())
+        let connection = *self.connection;
+        (connection.stream, connection.slot, connection.read_buffer.freeze())
     }
 
     /// Whether the whole request has been sent.

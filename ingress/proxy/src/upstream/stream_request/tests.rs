@@ -15,7 +15,7 @@ use crate::upstream::timer::UpstreamTimeouts;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
 /// A request to an endpoint that sends this response.
-async fn request_to(response: Vec<u8>, head_limit: usize, is_stream: bool) -> StreamRequest {
+async fn request_to(response: Vec<u8>, head_limit: usize, is_stream: bool) -> Box<StreamRequest> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
