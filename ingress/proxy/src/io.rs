@@ -3,6 +3,7 @@
 pub(crate) mod boxed;
 pub(crate) mod buffers;
 pub(crate) mod transport_stream;
+pub(crate) mod timer_wheel;
 pub(crate) mod clock;
 pub(crate) mod scratch;
 pub(crate) mod send_buffer;

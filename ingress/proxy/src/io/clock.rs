@@ -1,22 +1,19 @@
 //! The time of a worker: one clock reading per tick for all timeouts, and the time texts of responses and the access log.
 //!
 //! One of tokio's timers for each request would be too expensive. Timeouts here are seconds, so a request sets its deadline
-//! in a cell, and a tick checks all deadlines ten times a second. Of the 16,384 connections that a worker may have, that takes 0.1 ms, and 0.5 ms
-//! with cold caches (2 cores): at most 0.5 % of a core. A timer wheel would have to look for timers without an owner instead.
+//! in a cell, and a tick checks those that may have passed ten times a second.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::task::{Context, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The interval of the ticks.
-pub(crate) const TICK: Duration = Duration::from_millis(100);
+use crate::io::timer_wheel::{TICK, TimerWheel};
+pub(crate) use crate::io::timer_wheel::{Timer, WaitingFor};
 
 /// A worker's clock.
 pub(crate) struct Clock {
     start: Instant,
-    now: Cell<u64>,
-    timers: RefCell<Vec<Rc<Timer>>>,
+    timers: TimerWheel,
     /// The time that was read since a task is polled, if one is being polled.
     instant: Cell<Reading>,
     /// The time of the last tick, and the same since the Unix epoch.
@@ -77,44 +74,11 @@ fn unix_second(time: SystemTime) -> u64 {
     since_epoch(time).as_secs()
 }
 
-/// What a request or connection waits for; decides what an expired timer means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum WaitingFor {
-    /// The next request, or the rest of its head: the connection is closed.
-    #[default]
-    Request,
-    /// An endpoint, or the client's body: the request handles the timeout.
-    Upstream,
-    /// The client, which has to read the response: the connection is closed.
-    Client,
-}
-
-/// When a timer expires.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Deadline {
-    #[default]
-    Never,
-    /// This many milliseconds after the next tick. Counted from the last tick, which may be a while ago, it would expire early.
-    AfterTick(u64),
-    /// At this time of the clock, in milliseconds.
-    At(u64),
-}
-
-/// The one deadline of a request or connection; setting it again replaces it.
-#[derive(Default)]
-pub(crate) struct Timer {
-    waiting_for: Cell<WaitingFor>,
-    deadline: Cell<Deadline>,
-    expired: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
 impl Clock {
     pub(crate) fn new(zone: jiff::tz::TimeZone) -> Self {
         Self {
             start: Instant::now(),
-            now: Cell::new(1),
-            timers: RefCell::default(),
+            timers: TimerWheel::new(1),
             instant: Cell::new(Reading::None),
             wall: Cell::new((Instant::now(), since_epoch(SystemTime::now()))),
             texts: RefCell::new(TimeTexts::of(SystemTime::now(), &zone)),
@@ -122,16 +86,14 @@ impl Clock {
         }
     }
 
-    /// A new timer. The clock drops it after its last other owner has dropped it.
+    /// A new timer. The clock drops it some time after its last other owner has dropped it.
     pub(crate) fn timer(&self) -> Rc<Timer> {
-        let timer = Rc::new(Timer::default());
-        self.timers.borrow_mut().push(timer.clone());
-        timer
+        self.timers.timer()
     }
 
     /// The time of the last tick, in milliseconds since the start.
     pub(crate) fn now(&self) -> u64 {
-        self.now.get()
+        self.timers.now()
     }
 
     /// Until the result is dropped, the clock is read once at most: all that happens while a task is polled happens at one time.
@@ -161,14 +123,13 @@ impl Clock {
         (since_epoch + later).saturating_sub(earlier)
     }
 
-    /// Sets a deadline from now; it expires up to two ticks late and never early. Hot: two cells.
-    pub(crate) fn arm(&self, timer: &Timer, after: Duration) {
-        timer.expired.set(false);
-        timer.deadline.set(Deadline::AfterTick(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)));
+    /// Sets a deadline from now; it expires up to two ticks late and never early. Hot: a few cells.
+    pub(crate) fn arm(&self, timer: &Rc<Timer>, after: Duration) {
+        self.timers.arm(timer, after);
     }
 
     /// Waits for the client to read the response, for `timeout` at most.
-    pub(crate) fn wait_for_client(&self, timer: &Timer, timeout: Duration) {
+    pub(crate) fn wait_for_client(&self, timer: &Rc<Timer>, timeout: Duration) {
         timer.set_waiting_for(WaitingFor::Client);
         self.arm(timer, timeout);
     }
@@ -186,11 +147,7 @@ impl Clock {
 
     /// Wakes every task that has a timer, so that it notices a stop of the proxy.
     pub(crate) fn wake_all(&self) {
-        for timer in self.timers.borrow().iter() {
-            if let Some(waker) = timer.waker.borrow_mut().take() {
-                waker.wake();
-            }
-        }
+        self.timers.wake_all();
     }
 
     fn tick(&self) {
@@ -198,26 +155,12 @@ impl Clock {
     }
 
     pub(crate) fn tick_at(&self, now: u64) {
-        self.now.set(now);
         let time = SystemTime::now();
         self.wall.set((Instant::now(), since_epoch(time)));
         if unix_second(time) != self.texts.borrow().second {
             *self.texts.borrow_mut() = TimeTexts::of(time, &self.zone);
         }
-        self.timers.borrow_mut().retain(|timer| {
-            match timer.deadline.get() {
-                Deadline::AfterTick(after) => timer.deadline.set(Deadline::At(now.saturating_add(after))),
-                Deadline::At(deadline) if deadline <= now => {
-                    timer.deadline.set(Deadline::Never);
-                    timer.expired.set(true);
-                    if let Some(waker) = timer.waker.borrow_mut().take() {
-                        waker.wake();
-                    }
-                }
-                Deadline::At(_) | Deadline::Never => {}
-            }
-            Rc::strong_count(timer) > 1
-        });
+        self.timers.tick(now);
     }
 
     /// Writes `$time_local`: `21/Nov/2026:07:44:42 +0000`. It is that of the last tick.
@@ -236,78 +179,9 @@ impl Clock {
     }
 }
 
-impl Timer {
-    pub(crate) fn waiting_for(&self) -> WaitingFor {
-        self.waiting_for.get()
-    }
-
-    pub(crate) fn set_waiting_for(&self, waiting_for: WaitingFor) {
-        self.waiting_for.set(waiting_for);
-    }
-
-    /// Removes the deadline.
-    pub(crate) fn disarm(&self) {
-        self.deadline.set(Deadline::Never);
-        self.expired.set(false);
-    }
-
-    /// Whether the deadline has passed. If not, the task is woken when it does.
-    pub(crate) fn poll_expired(&self, cx: &mut Context<'_>) -> bool {
-        if self.expired.get() {
-            return true;
-        }
-        let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-        false
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_deadline_expires_once_and_can_be_set_again() {
-        let clock = Clock::new(jiff::tz::TimeZone::UTC);
-        let timer = clock.timer();
-        let mut cx = Context::from_waker(Waker::noop());
-        clock.arm(&timer, Duration::ZERO);
-        assert!(!timer.poll_expired(&mut cx));
-        clock.tick_at(100);
-        clock.tick_at(200);
-        assert!(timer.poll_expired(&mut cx));
-        clock.arm(&timer, Duration::from_secs(60));
-        clock.tick();
-        assert!(!timer.poll_expired(&mut cx));
-    }
-
-    #[test]
-    fn a_deadline_never_expires_early_however_late_the_ticks_are() {
-        let clock = Clock::new(jiff::tz::TimeZone::UTC);
-        let timer = clock.timer();
-        let mut cx = Context::from_waker(Waker::noop());
-        clock.tick_at(1_000);
-        // Armed at an unknown time between two ticks, at 4.999 s perhaps.
-        clock.arm(&timer, Duration::from_secs(1));
-        for (now, expired) in [(5_000, false), (5_999, false), (6_000, true)] {
-            clock.tick_at(now);
-            assert_eq!(timer.poll_expired(&mut cx), expired, "at {now} ms");
-        }
-    }
-
-    #[test]
-    fn the_clock_drops_a_timer_after_its_owner() {
-        let clock = Clock::new(jiff::tz::TimeZone::UTC);
-        let (kept, dropped) = (clock.timer(), clock.timer());
-        drop(dropped);
-        clock.tick();
-        assert_eq!(clock.timers.borrow().len(), 1);
-        drop(kept);
-        clock.tick();
-        assert!(clock.timers.borrow().is_empty());
-    }
 
     #[test]
     fn local_time_is_written_as_nginx_writes_it() {
