@@ -7,6 +7,7 @@ pub(crate) mod backend;
 mod load;
 
 pub(crate) mod bodies;
+pub(crate) mod grpc;
 pub(crate) mod http2;
 pub(crate) mod idle;
 pub(crate) mod websocket;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! cargo build --profile dist
-//! cargo run --profile dist -p tests --bin bench -- [dns] [dns-silent] [http] [https] [h2] [bodies] [websocket] [workers]
-//!     [idle] [memory] [ingresses] [changes] [--rounds N] [--seconds S]
+//! cargo run --profile dist -p tests --bin bench -- [dns] [dns-silent] [http] [https] [h2] [grpc] [bodies] [websocket]
+//!     [workers] [idle] [memory] [ingresses] [changes] [--rounds N] [--seconds S]
 //! cargo run --profile dist -p tests --bin bench -- pods
 //! ```
 //!
@@ -43,8 +43,8 @@ use std::time::Duration;
 
 use testbed::Testbed;
 
-const USAGE: &str = "usage: bench [dns] [dns-silent] [http] [https] [h2] [bodies] [websocket] [workers] [idle] [memory] [ingresses] \
-    [changes] [--rounds N] [--seconds S]\n       bench pods";
+const USAGE: &str = "usage: bench [dns] [dns-silent] [http] [https] [h2] [grpc] [bodies] [websocket] [workers] [idle] [memory] \
+    [ingresses] [changes] [--rounds N] [--seconds S]\n       bench pods";
 
 /// The parsed command-line arguments. An empty list of benchmarks means all.
 struct Options {
@@ -58,6 +58,7 @@ fn main() -> ExitCode {
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["serve", "dns-loop", port, services] => dns::bare_loop::serve(port, services),
         ["serve", "pump", port, backend] => http::pump::serve(port, backend),
+        ["serve", "grpc", port] => http::grpc::serve(port),
         ["serve", "backend", address, port] => http::backend::serve(address, port),
         ["pods"] => return pods(),
         _ => parse_options(&args).and_then(|options| run(&options)),
@@ -99,6 +100,9 @@ fn run(options: &Options) -> Result<(), String> {
     if selected("h2") {
         println!("{}", http::http2::compare(&testbed, options.rounds, options.duration)?);
     }
+    if selected("grpc") {
+        println!("{}", http::grpc::compare(&testbed, options.rounds, options.duration)?);
+    }
     if selected("bodies") {
         println!("{}", http::bodies::compare(&testbed, options.rounds, options.duration)?);
     }
@@ -134,8 +138,8 @@ fn parse_options(args: &[String]) -> Result<Options, String> {
         match arg.as_str() {
             "--rounds" => options.rounds = number()?.max(1.0) as usize,
             "--seconds" => options.duration = Duration::from_secs_f64(number()?.max(0.1)),
-            "dns" | "dns-silent" | "http" | "https" | "h2" | "bodies" | "websocket" | "workers" | "idle"
-            | "memory" | "ingresses" | "changes" => options.benchmarks.push(arg.clone()),
+            "dns" | "dns-silent" | "http" | "https" | "h2" | "grpc" | "bodies" | "websocket" | "workers"
+            | "idle" | "memory" | "ingresses" | "changes" => options.benchmarks.push(arg.clone()),
             _ => return Err(format!("unknown argument {arg}\n{USAGE}")),
         }
     }

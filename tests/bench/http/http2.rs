@@ -12,10 +12,10 @@ use crate::samples::{LoadResult, Samples};
 use crate::table::Table;
 use crate::testbed::{Testbed, find};
 
-const CONNECTIONS: &str = "4";
-const STREAMS: &str = "32";
+pub(super) const CONNECTIONS: &str = "4";
+pub(super) const STREAMS: &str = "32";
 /// Requests of one run of h2load. It does not reconnect, and servers end a connection after 1,000 requests.
-const REQUESTS: &str = "3900";
+pub(super) const REQUESTS: &str = "3900";
 
 /// Measures the proxies that serve HTTP/2.
 pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Result<Table, String> {
@@ -36,7 +36,8 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
     }
     for _ in 0..rounds {
         for (_, server, samples) in &mut proxies {
-            samples.measure(&server.process, || load_for(&program, server.address, length));
+            let target = BackendPage::Kibibyte.target();
+            samples.measure(&server.process, || load_for(&program, server.address, target, &[], length));
         }
     }
     let baseline = proxies.iter().find(|(name, ..)| *name == nginx::INGRESS).map(|(.., samples)| samples);
@@ -50,27 +51,37 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
     Ok(table)
 }
 
-/// Runs h2load again and again until `length` is over.
-fn load_for(program: &Path, server: SocketAddr, length: Duration) -> LoadResult {
+/// Runs h2load at least once, and again until `length` is over.
+pub(super) fn load_for(
+    program: &Path,
+    server: SocketAddr,
+    target: &str,
+    options: &[&str],
+    length: Duration,
+) -> LoadResult {
     let mut all = LoadResult::default();
     let start = Instant::now();
-    while start.elapsed() < length {
-        let one = load(program, server);
+    loop {
+        let one = load(program, server, target, options);
         all.answers += one.answers;
         all.wrong += one.wrong;
         all.lost += one.lost;
+        if start.elapsed() >= length {
+            break;
+        }
     }
     all.took = start.elapsed();
     all
 }
 
 /// Runs h2load once and reads the counts of its summary.
-fn load(program: &Path, server: SocketAddr) -> LoadResult {
+fn load(program: &Path, server: SocketAddr, target: &str, options: &[&str]) -> LoadResult {
     let output = Command::new(program)
         .args(["-c", CONNECTIONS, "-m", STREAMS, "-t", "1"])
         .args(["-n", REQUESTS])
         .arg(format!("--connect-to={server}"))
-        .arg(format!("https://{HOST}{}", BackendPage::Kibibyte.target()))
+        .args(options)
+        .arg(format!("https://{HOST}{target}"))
         .output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     summary(&text)

@@ -36,7 +36,27 @@ pub(crate) fn as_ingress_nginx(
     start(testbed, "nginx-ingress", backend, tls, INGRESS_HTTP, INGRESS_LOCATION)
 }
 
+/// The same for endpoints that speak gRPC (`backend-protocol: GRPC`).
+pub(crate) fn for_grpc(testbed: &Testbed, backend: u16, tls: &LoadTls) -> Result<Server, String> {
+    let location = INGRESS_LOCATION.replace("proxy_set_header", "grpc_set_header")
+        + "            grpc_pass grpc://upstream_balancer;";
+    start_with(testbed, "nginx-grpc", backend, Some(tls), INGRESS_HTTP, &location)
+}
+
 fn start(
+    testbed: &Testbed,
+    name: &str,
+    backend: u16,
+    tls: Option<&LoadTls>,
+    http: &str,
+    location: &str,
+) -> Result<Server, String> {
+    let location = format!("{location}\n            proxy_pass http://upstream_balancer;");
+    start_with(testbed, name, backend, tls, http, &location)
+}
+
+/// `location`: with the directive that names the upstream.
+fn start_with(
     testbed: &Testbed,
     name: &str,
     backend: u16,
@@ -71,8 +91,7 @@ fn start(
              http {{\n{temporary}{}\n    upstream upstream_balancer {{\n        server 127.0.0.1:{backend};\n        \
              keepalive 320;\n        keepalive_time 1h;\n        keepalive_timeout 60s;\n        \
              keepalive_requests 10000;\n    }}\n    server {{\n        listen 127.0.0.1:{port}{listen} reuseport backlog=4096;{ssl}\n        \
-             server_name {HOST};\n        location / {{\n{location}\n            \
-             proxy_pass http://upstream_balancer;\n        }}\n    }}\n}}\n",
+             server_name {HOST};\n        location / {{\n{location}\n        }}\n    }}\n}}\n",
             http.replace("access.log", &format!("{at}/access.log"))
         ),
     )?;

@@ -58,6 +58,12 @@ pub(crate) fn with_twenty_annotations(
     start_with(testbed, &[testbed.server], backend, tls, &annotations, &[])
 }
 
+/// Starts `portolan ingress` in front of endpoints that speak gRPC.
+pub(crate) fn for_grpc(testbed: &Testbed, backend: u16, tls: &LoadTls) -> Result<Server, String> {
+    let annotation = "nginx.ingress.kubernetes.io/backend-protocol: GRPC";
+    start_with(testbed, &[testbed.server], backend, Some(tls), annotation, &[])
+}
+
 /// Starts `portolan ingress` with a number of worker threads on the given cores.
 pub(crate) fn with_workers(
     testbed: &Testbed,
