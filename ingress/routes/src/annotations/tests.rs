@@ -171,6 +171,8 @@ const NOT_IN_EXAMPLES: &[(&str, &[Phase])] = &[
     // `backend-protocol` takes the settings of TLS over.
     ("upstream TLS", &[Phase::UpstreamRequest]),
     ("fastcgi", &[Phase::UpstreamRequest]),
+    // The key `block-cidrs`.
+    ("source range", &[Phase::Rewrite]),
     ("client identity", &[Phase::Server, Phase::UpstreamRequest]),
     ("blocklist", &[Phase::Server]),
     ("ingress filter", &[Phase::Server]),
