@@ -460,6 +460,19 @@ async fn file_as_the_last_plugin_refuses_names_outside_of_its_zones() {
     }
 }
 
+/// CoreDNS keeps SOA and NS apart from all other records, so that such an apex has none.
+#[tokio::test]
+async fn an_apex_with_soa_and_ns_only_falls_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    for (more, wanted) in [("", 2), ("@ 60 TXT x\n", 0)] {
+        std::fs::write(&path, format!("@ 60 SOA n h 1 2 3 4 5\n@ 60 NS n\n{more}")).unwrap();
+        let lines = format!("file {} example.org {{\nfallthrough\n}}\nwhoami", path.display());
+        let received = ask(&lines, &Question::new("example.org.", "A")).await;
+        assert_eq!(received.records(Section::Additional).len(), wanted, "{more}");
+    }
+}
+
 /// The sections of an answer that ends outside of the zone (coredns, plugin/file/lookup.go).
 #[tokio::test]
 async fn an_alias_to_another_zone_has_the_authority_of_its_own() {

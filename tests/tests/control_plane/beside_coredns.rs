@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
+use hickory_proto::rr::RecordType;
 use tests::differential::{GeneratedQuery, QueryGenerator, ReplyDifference, compare};
+use tests::dns::{DnsClient, Transport};
 use tests::process::Process;
 use tests::stage::{SOON, Stage};
 use tests::{http, programs, wait};
@@ -476,6 +478,14 @@ fn differences(stage: &Stage, served: &ServedCorefile) -> Vec<String> {
         });
     }
     let servers = SERVERS.map(|address| SocketAddr::new(address.parse().expect("an address"), 53));
+    for server in servers {
+        // The page may be there before the port.
+        wait::until(&format!("{}: {server} answers", served.name), SOON, || {
+            DnsClient(server)
+                .query(Transport::Udp, served.names[0], RecordType::A)
+                .map_err(|error| error.to_string())
+        });
+    }
     let count =
         std::env::var("PORTOLAN_QUERIES").ok().and_then(|count| count.parse().ok()).unwrap_or(QUERIES);
     let mut generator = QueryGenerator::new(served.names, 0x5eed_0000 + served.name.len() as u64);

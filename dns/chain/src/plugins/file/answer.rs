@@ -67,7 +67,7 @@ impl ZoneData {
                 Found::NameRecords(node) => {
                     let alias = node.set(rtype::CNAME).filter(|_| query.qtype != rtype::CNAME);
                     let Some(alias) = alias else {
-                        builder.answer_node(node, &name, aliases > 0);
+                        builder.answer_node(node, &name, aliases);
                         return ZoneOutcome::Answered;
                     };
                     builder.push_signed(Section::Answer, &name, node, alias);
@@ -142,6 +142,8 @@ impl ZoneData {
         }
         match self.node(wire) {
             Some(node) if node.sets.is_empty() && apex > 0 => Found::Empty,
+            // CoreDNS keeps these two apart from all other records.
+            Some(node) if apex == 0 && !is_apex_type(qtype) && node.has_only(is_apex_type) => Found::Empty,
             Some(node) => Found::NameRecords(node),
             None => Found::Nothing,
         }
@@ -154,6 +156,11 @@ impl ZoneData {
         name.get_mut(2..2 + encloser.len())?.copy_from_slice(encloser);
         self.node(&name[..2 + encloser.len()])
     }
+}
+
+/// Types of which every zone has records at its apex, and their signatures.
+fn is_apex_type(rtype: u16) -> bool {
+    matches!(rtype, rtype::SOA | rtype::NS | rtype::RRSIG)
 }
 
 /// The name that a DNAME makes of one below it (RFC 6672 §2.2).
@@ -197,11 +204,11 @@ impl<'a> ReplyBuilder<'a> {
         }
     }
 
-    /// Answers with the records of the queried type. Behind an alias a name without them is no denial, as in CoreDNS, unless NS
-    /// is asked for.
-    fn answer_node(&mut self, node: &NameRecords, name: &Name, is_target: bool) {
+    /// Answers with the records of the queried type. Behind aliases a name without them is no denial, as in CoreDNS, unless NS is
+    /// asked for behind a single one.
+    fn answer_node(&mut self, node: &NameRecords, name: &Name, aliases: usize) {
         let Some(set) = node.set(self.query.qtype) else {
-            let is_denied = !is_target || self.query.qtype == rtype::NS;
+            let is_denied = aliases == 0 || (aliases == 1 && self.query.qtype == rtype::NS);
             return if is_denied { self.deny() } else { self.push_apex_servers() };
         };
         self.push_signed(Section::Answer, name, node, set);

@@ -50,6 +50,12 @@ impl NameRecords {
     pub(in crate::plugins) fn set(&self, rtype: u16) -> Option<&RecordSet> {
         self.sets.iter().find(|set| set.rtype == rtype)
     }
+
+    /// Whether all records are of such types.
+    // Hot: 0 allocations.
+    pub(super) fn has_only(&self, is_one: impl Fn(u16) -> bool) -> bool {
+        self.sets.iter().all(|set| is_one(set.rtype))
+    }
 }
 
 impl RecordSet {
