@@ -39,6 +39,7 @@ mod server;
 mod snippet_settings;
 mod snippets;
 mod source_range;
+mod stream_services;
 mod strict_values;
 mod subrequest_fields;
 mod template;
@@ -209,6 +210,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     server::FAMILY,
     tls::FAMILY,
     access_log::FAMILY,
+    stream_services::FAMILY,
     error_pages::FAMILY,
     ingress_filter::FAMILY,
     authentication::FAMILY,

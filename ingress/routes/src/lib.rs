@@ -30,6 +30,7 @@ mod class;
 mod external_name;
 mod precedence;
 pub mod pools;
+pub mod streams;
 
 pub mod affinity;
 pub mod balancing;
@@ -54,7 +55,9 @@ pub mod fuzz;
 #[cfg(test)]
 mod testing;
 
-pub use access_log::{AccessLogSettings, LineFormat, LogEscape, LogVariable, SkippedUrls};
+pub use access_log::{
+    AccessLogSettings, LineFormat, LogEscape, LogVariable, SkippedUrls, StreamLineFormat, StreamVariable,
+};
 pub use balancing::Balancing;
 pub use certs::{CertIndex, CertificateInfo, Certs};
 pub use class::CLASS_ANNOTATION;
@@ -72,8 +75,9 @@ pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Effect, RoutingProblem};
 pub use settings::{
     ConnectionSettings, Defaults, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings,
-    TicketKey, TlsSettings, TlsVersions,
+    StreamSettings, TicketKey, TlsSettings, TlsVersions,
 };
+pub use streams::{StreamIndex, StreamService, Streams};
 pub use table::{
     AdmissionVerdict, ConditionalRoutes, Host, HostReason, PathReason, RequestConditions, Route, RouteIndex,
     RouteMatch, RouteTable, ServerTls, ValueCondition,

@@ -44,6 +44,12 @@ pub struct RouteOptions {
     pub http_port: u16,
     /// `--https-port`, for `use-port-in-redirects` and `from-to-www-redirect`.
     pub https_port: u16,
+    /// `--healthz-port`: with the two above the ports that no TCP or UDP service may have.
+    pub health_port: u16,
+    /// `--tcp-services-configmap`: the ConfigMap of TCP services.
+    pub tcp_services: Option<Key>,
+    /// `--udp-services-configmap`: the ConfigMap of UDP services.
+    pub udp_services: Option<Key>,
     /// The settings that the ConfigMap and annotations change.
     pub defaults: Defaults,
 }
@@ -78,6 +84,9 @@ impl Default for RouteOptions {
             port_in_redirects: None,
             http_port: 80,
             https_port: 443,
+            health_port: 10254,
+            tcp_services: None,
+            udp_services: None,
             defaults: Defaults::default(),
         }
     }

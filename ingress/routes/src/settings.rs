@@ -8,6 +8,7 @@
 
 mod connections;
 mod next_upstream;
+mod stream;
 mod tls;
 mod tls_versions;
 mod units;
@@ -19,6 +20,7 @@ use http::Version;
 
 pub use self::connections::{ConnectionSettings, KeepAlive};
 pub use self::next_upstream::{NextUpstream, RetryCondition};
+pub use self::stream::StreamSettings;
 pub use self::tls::{TicketKey, TlsSettings};
 pub use self::tls_versions::TlsVersions;
 pub(crate) use self::units::{parse_size, parse_time};
@@ -91,6 +93,8 @@ pub struct ServerSettings {
     pub access_log: AccessLogSettings,
     /// Of the family `client identity`: which peers are trusted to report the client.
     pub identity: IdentitySettings,
+    /// Of the family `streams`: TCP and UDP services.
+    pub stream: StreamSettings,
 }
 
 impl ServerSettings {
@@ -100,6 +104,7 @@ impl ServerSettings {
         values.set(self.tls.clone());
         values.set(self.access_log.clone());
         values.set(self.identity.clone());
+        values.set(self.stream.clone());
     }
 
     /// Takes the parts from the values of the families.
@@ -109,6 +114,7 @@ impl ServerSettings {
             tls: values.take().unwrap_or_default(),
             access_log: values.take().unwrap_or_default(),
             identity: values.take().unwrap_or_default(),
+            stream: values.take().unwrap_or_default(),
         }
     }
 }

@@ -280,7 +280,8 @@ impl BalancerState for FixedBalancer {
     }
 }
 
-/// A Service and its slice from `name port:portname address…`; `name external=host` for an ExternalName.
+/// A Service and its slice from `name port:portname address…`, of TCP or, as `name port/udp address…`, of UDP; `name external=host`
+/// for an ExternalName.
 pub(crate) fn service(line: &str) -> (Service, EndpointSlice) {
     let mut words = line.split_whitespace();
     let name = words.next().expect("a name");
@@ -300,10 +301,12 @@ pub(crate) fn service(line: &str) -> (Service, EndpointSlice) {
         };
         return (Service { key, kind, ports: Vec::new().into(), external: Box::default() }, slice);
     }
+    let protocol = if second.ends_with("/udp") { Protocol::Udp } else { Protocol::Tcp };
+    let second = second.trim_end_matches("/udp");
     let (port, port_name) = second.split_once(':').unwrap_or((second, ""));
     let port = ServicePort {
         name: port_name.into(),
-        protocol: Protocol::Tcp,
+        protocol,
         port: port.parse().expect("a port"),
         target: "8080".into(),
     };
@@ -319,7 +322,7 @@ pub(crate) fn service(line: &str) -> (Service, EndpointSlice) {
         aliases: Box::default(),
         key: slice_key,
         service: name.into(),
-        ports: [EndpointPort { name: port_name.into(), protocol: Protocol::Tcp, port: 8080 }].into(),
+        ports: [EndpointPort { name: port_name.into(), protocol, port: 8080 }].into(),
         endpoints: endpoints.collect(),
         zones: [].into(),
     };

@@ -58,7 +58,7 @@ impl LineFormat {
 
 /// The text as nginx reads it: ingress-nginx writes the value between single quotes into the configuration, where a backslash
 /// escapes quotes and itself, and `\t`, `\r` and `\n` are control characters. Also the number of the character of each byte.
-fn unquoted(text: &str) -> Result<(String, Vec<usize>), TemplateError> {
+pub(super) fn unquoted(text: &str) -> Result<(String, Vec<usize>), TemplateError> {
     let (mut plain, mut characters) = (String::with_capacity(text.len()), Vec::with_capacity(text.len()));
     let mut rest = text.chars().enumerate().peekable();
     while let Some((at, c)) = rest.next() {

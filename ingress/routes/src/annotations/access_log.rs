@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{Annotation, AnnotationFamily, FamilyKey, SettingReader};
-use crate::access_log::{AccessLogSettings, LineFormat, LogEscape, SkippedUrls};
+use crate::access_log::{AccessLogSettings, LineFormat, LogEscape, SkippedUrls, StreamLineFormat};
 use crate::family_values::FamilyValues;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
+use crate::template::TemplateError;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "access log",
@@ -26,12 +27,22 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: "disable-access-log",
             values: "true, false; default false",
-            doc: "logs no requests",
+            doc: "logs neither requests nor streams",
         },
         FamilyKey {
             name: "disable-http-access-log",
             values: "true, false; default false",
             doc: "logs no requests",
+        },
+        FamilyKey {
+            name: "disable-stream-access-log",
+            values: "true, false; default false",
+            doc: "logs no streams",
+        },
+        FamilyKey {
+            name: "log-format-stream",
+            values: "a text with nginx's variables of streams",
+            doc: "the format of the lines of TCP and UDP services; with an unknown variable the default format is used",
         },
         FamilyKey {
             name: "skip-access-log-urls",
@@ -71,42 +82,63 @@ struct NotLogged;
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let defaults = values.take::<AccessLogSettings>().unwrap_or_default();
-    let is_disabled =
-        ["disable-access-log", "disable-http-access-log"].map(|key| reader.flag(key) == Some(true));
+    let [all, http, stream] = ["disable-access-log", "disable-http-access-log", "disable-stream-access-log"]
+        .map(|key| reader.flag(key) == Some(true));
     let log_default_backend = reader.flag("enable-access-log-for-default-backend");
+    let escape = escape(reader);
     values.set(AccessLogSettings {
-        is_enabled: defaults.is_enabled && !is_disabled.contains(&true),
+        is_enabled: defaults.is_enabled && !(all || http),
+        has_streams: defaults.has_streams && !(all || stream),
         has_default_backend: log_default_backend.unwrap_or(defaults.has_default_backend),
-        format: format(reader).map(Arc::new),
+        format: format(reader, escape).map(Arc::new),
+        stream_format: stream_format(reader, escape).map(Arc::new),
         skipped_urls: Arc::new(skipped_urls(reader)),
     });
 }
 
-/// The format of the lines; `None` for the default.
-fn format(reader: &mut SettingReader<'_>) -> Option<LineFormat> {
-    const KEY: &str = "log-format-upstream";
+/// How values in the lines are escaped.
+fn escape(reader: &mut SettingReader<'_>) -> LogEscape {
     let flags =
         ["log-format-escape-none", "log-format-escape-json"].map(|key| reader.flag(key) == Some(true));
-    let escape = match flags {
+    match flags {
         [true, _] => LogEscape::None,
         [false, true] => LogEscape::Json,
         [false, false] => LogEscape::Default,
-    };
-    // A format may have several lines, as JSON often has.
-    let compiled = reader.text(KEY).and_then(|text| match LineFormat::parse(text, escape) {
+    }
+}
+
+/// The format of the lines of requests; `None` for the default.
+fn format(reader: &mut SettingReader<'_>, escape: LogEscape) -> Option<LineFormat> {
+    let compiled = compiled(reader, "log-format-upstream", |text| LineFormat::parse(text, escape));
+    let default = |escape| LineFormat::parse(LineFormat::DEFAULT, escape).ok();
+    let compiled = compiled.or_else(|| default(escape));
+    compiled.filter(|format| escape != LogEscape::Default || Some(format) != default(escape).as_ref())
+}
+
+/// The format of the lines of streams; `None` for the default, whose values need no escaping.
+fn stream_format(reader: &mut SettingReader<'_>, escape: LogEscape) -> Option<StreamLineFormat> {
+    let compiled = compiled(reader, "log-format-stream", |text| StreamLineFormat::parse(text, escape));
+    compiled.filter(|format| *format != StreamLineFormat::default())
+}
+
+/// The format in a key, compiled. It may have several lines, as JSON often has. Reports an invalid one.
+fn compiled<F>(
+    reader: &mut SettingReader<'_>,
+    key: &'static str,
+    parse: impl FnOnce(&str) -> Result<F, TemplateError>,
+) -> Option<F> {
+    let text = reader.text(key)?;
+    match parse(text) {
         Ok(format) => Some(format),
         Err(error) => {
             let what = format!(
                 "{text:?} should be a text with variables of nginx: {} at character {}",
                 error.what, error.at
             );
-            reader.problem(KEY, what, Effect::DefaultUsed);
+            reader.problem(key, what, Effect::DefaultUsed);
             None
         }
-    });
-    let default = |escape| LineFormat::parse(LineFormat::DEFAULT, escape).ok();
-    let compiled = compiled.or_else(|| default(escape));
-    compiled.filter(|format| escape != LogEscape::Default || Some(format) != default(escape).as_ref())
+    }
 }
 
 fn skipped_urls(reader: &mut SettingReader<'_>) -> SkippedUrls {
@@ -136,10 +168,17 @@ mod tests {
     #[test]
     fn keys_become_settings() {
         assert_eq!(read(&[]), (AccessLogSettings::default(), vec![]));
-        for key in ["disable-access-log", "disable-http-access-log"] {
-            let wanted = AccessLogSettings { is_enabled: false, ..AccessLogSettings::default() };
+        for (key, is_enabled, has_streams) in [
+            ("disable-access-log", false, false),
+            ("disable-http-access-log", false, true),
+            ("disable-stream-access-log", true, false),
+        ] {
+            let wanted = AccessLogSettings { is_enabled, has_streams, ..AccessLogSettings::default() };
             assert_eq!(read(&[(key, "true")]), (wanted, vec![]), "{key}");
         }
+        let stream_format = |text| read(&[("log-format-stream", text)]).0.stream_format;
+        assert_eq!(stream_format(StreamLineFormat::DEFAULT), None, "the default, as written");
+        assert!(stream_format("$protocol $status").is_some());
         let (settings, problems) = read(&[
             ("enable-access-log-for-default-backend", "true"),
             ("skip-access-log-urls", "/a, ~^/b,"),
@@ -172,6 +211,7 @@ mod tests {
                 "$status $the_real_ip",
                 "$the_real_ip is not a known variable at character 9",
             ),
+            ("log-format-stream", "$status $request", "$request is not a known variable at character 9"),
             ("log-format-escape-json", "yes", "true or false"),
             ("skip-access-log-urls", "~(", "regular expression"),
             ("disable-access-log", "on", "true or false"),

@@ -168,6 +168,7 @@ const NOT_IN_EXAMPLES: &[(&str, &[Phase])] = &[
     ("server", &[Phase::Server]),
     // It belongs to the upstream.
     ("load balancing", &[Phase::Balance]),
+    ("streams", &[Phase::Server]),
     // `backend-protocol` takes the settings of TLS over.
     ("upstream TLS", &[Phase::UpstreamRequest]),
     ("fastcgi", &[Phase::UpstreamRequest]),

@@ -77,7 +77,6 @@ const NOT_READ: &str = "ingress-nginx reads it without effect";
 const NGINX_TABLE: &str = "it sizes a table of nginx";
 const NO_TEXT: &str = "there is no nginx configuration text";
 const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
-const NO_STREAMS: &str = "TCP and UDP services are not served";
 const NO_TRACES: &str = "no traces are sent";
 const LOGGED: &str = "the access log goes to standard output";
 const STREAMED: &str = "bodies are streamed and not buffered";
@@ -121,20 +120,12 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     not_needed("ssl-session-cache-size", "it sizes a table of nginx"),
     not_needed("ssl-buffer-size", "it sizes a buffer of nginx"),
     served(differs("enable-ocsp", False, "no OCSP response is stapled to certificates")),
-    // TCP and UDP services.
-    served(cosmetic("proxy-stream-timeout", Words(&["600s"]), NO_STREAMS)),
-    served(cosmetic("proxy-stream-next-upstream", True, NO_STREAMS)),
-    served(cosmetic("proxy-stream-next-upstream-timeout", Words(&["600s"]), NO_STREAMS)),
-    served(cosmetic("proxy-stream-next-upstream-tries", Words(&["3"]), NO_STREAMS)),
-    served(cosmetic("proxy-stream-responses", Words(&["1"]), NO_STREAMS)),
     // Logs.
     served(cosmetic("access-log-path", Words(&["/var/log/nginx/access.log", "/dev/stdout"]), LOGGED)),
     served(cosmetic("http-access-log-path", Words(&["/var/log/nginx/access.log", "/dev/stdout"]), LOGGED)),
-    served(cosmetic("stream-access-log-path", OnlyEmpty, NO_STREAMS)),
+    served(cosmetic("stream-access-log-path", Words(&["/var/log/nginx/access.log", "/dev/stdout"]), LOGGED)),
     not_needed("access-log-params", "they are options of nginx for a log file"),
     served(cosmetic("enable-auth-access-log", False, "requests to authentication servers are not logged")),
-    served(cosmetic("disable-stream-access-log", False, NO_STREAMS)),
-    served(cosmetic("log-format-stream", OnlyEmpty, NO_STREAMS)),
     not_needed("error-log-path", "the error log goes to standard error"),
     served(cosmetic("error-log-level", Words(&["notice"]), "the flag -v sets the level of the error log")),
     served(cosmetic("enable-syslog", False, "logs do not go to syslog")),
@@ -179,7 +170,7 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(cosmetic("enable-owasp-modsecurity-crs", False, WITH_FIREWALL)),
     served(cosmetic("modsecurity-snippet", OnlyEmpty, WITH_FIREWALL)),
     served(differs("main-snippet", OnlyEmpty, NO_TEXT)),
-    served(differs("stream-snippet", OnlyEmpty, NO_STREAMS)),
+    served(differs("stream-snippet", OnlyEmpty, NO_TEXT)),
 ];
 
 /// Whether ingress-nginx no longer reads a key that manifests still have.

@@ -49,11 +49,13 @@ pub enum PoolMembers {
 pub enum PoolError {
     /// There is no such Service.
     NoService,
-    /// The Service has no TCP port of this number, name or targetPort.
+    /// The Service has no port of this number, name or targetPort, of the protocol.
     NoPort {
-        /// The port that the Ingress refers to.
+        /// TCP, or UDP for a UDP service.
+        protocol: Protocol,
+        /// The port that is referred to.
         wanted: CompactString,
-        /// The TCP ports of the Service.
+        /// The ports of the Service, of that protocol.
         known: CompactString,
     },
     /// The ExternalName cannot be used.
@@ -72,12 +74,12 @@ pub enum OrphanReason {
 }
 
 impl PoolError {
-    /// The error of a Service without a port that an Ingress refers to.
-    fn no_port(service: &Service, wanted: &PortRef) -> Self {
-        let tcp = service.ports.iter().filter(|port| port.protocol == Protocol::Tcp);
+    /// The error of a Service without a port that is referred to.
+    fn no_port(service: &Service, wanted: &PortRef, protocol: Protocol) -> Self {
+        let ports = service.ports.iter().filter(|port| port.protocol == protocol);
         let known: Vec<_> =
-            tcp.map(|port| format!("{} {}", port.port, port.name).trim().to_owned()).collect();
-        Self::NoPort { wanted: wanted.to_string().into(), known: known.join(", ").into() }
+            ports.map(|port| format!("{} {}", port.port, port.name).trim().to_owned()).collect();
+        Self::NoPort { protocol, wanted: wanted.to_string().into(), known: known.join(", ").into() }
     }
 }
 
@@ -86,10 +88,11 @@ impl std::fmt::Display for PoolError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoService => f.write_str("does not exist"),
-            Self::NoPort { wanted, known } if known.is_empty() => {
-                write!(f, "has no TCP port {wanted}, nor any other")
+            Self::NoPort { protocol, wanted, known } => {
+                let protocol = protocol.label().to_ascii_uppercase();
+                write!(f, "has no {protocol} port {wanted}")?;
+                if known.is_empty() { f.write_str(", nor any other") } else { write!(f, "; it has {known}") }
             }
-            Self::NoPort { wanted, known } => write!(f, "has no TCP port {wanted}; it has {known}"),
             Self::ExternalName(ExternalNameError::RefusedAddress(kind)) => {
                 write!(f, "has an externalName that is {kind}")
             }
@@ -113,8 +116,23 @@ impl Pool {
         let lacks_cluster_ip = by_cluster_ip && cluster_ip.is_none();
         let members = match cluster_ip {
             Some(address) => Ok(PoolMembers::Endpoints([address].into())),
-            None => members(cluster, key, options),
+            None => members(cluster, key, Protocol::Tcp, options),
         };
+        Self { lacks_cluster_ip, ..Self::named(key.upstream_name(), members) }
+    }
+
+    /// The pool of a port of a Service that a TCP or UDP service leads to.
+    pub(crate) fn of_stream(
+        name: CompactString,
+        cluster: &Snapshot,
+        key: &PoolKey,
+        protocol: Protocol,
+        options: &RouteOptions,
+    ) -> Self {
+        Self::named(name, members(cluster, key, protocol, options))
+    }
+
+    fn named(name: CompactString, members: Result<PoolMembers, PoolError>) -> Self {
         let (members, error) = match members {
             Ok(members) => (members, None),
             Err(error) => (PoolMembers::Endpoints(Box::default()), Some(error)),
@@ -122,8 +140,8 @@ impl Pool {
         Self {
             members,
             error,
-            name: key.upstream_name(),
-            lacks_cluster_ip,
+            name,
+            lacks_cluster_ip: false,
             ring: OnceLock::new(),
             keys: OnceLock::new(),
             subsets: SubsetRings::default(),
@@ -236,19 +254,25 @@ impl PartialEq for Pool {
 fn cluster_ip(cluster: &Snapshot, key: &PoolKey) -> Option<SocketAddr> {
     let service = cluster.get::<Service>(&key.service)?;
     let ServiceKind::ClusterIp(addresses) = &service.kind else { return None };
-    Some(SocketAddr::new(*addresses.first()?, find_port(service, &key.port)?.port))
+    Some(SocketAddr::new(*addresses.first()?, find_port(service, &key.port, Protocol::Tcp)?.port))
 }
 
-fn members(cluster: &Snapshot, key: &PoolKey, options: &RouteOptions) -> Result<PoolMembers, PoolError> {
+fn members(
+    cluster: &Snapshot,
+    key: &PoolKey,
+    protocol: Protocol,
+    options: &RouteOptions,
+) -> Result<PoolMembers, PoolError> {
     let service = cluster.get::<Service>(&key.service).ok_or(PoolError::NoService)?;
     if let ServiceKind::ExternalName(host) = &service.kind {
-        return external(service, host, &key.port, options);
+        return external(service, host, (&key.port, protocol), options);
     }
-    let port = find_port(service, &key.port).ok_or_else(|| PoolError::no_port(service, &key.port))?;
+    let port = find_port(service, &key.port, protocol)
+        .ok_or_else(|| PoolError::no_port(service, &key.port, protocol))?;
     let mut endpoints: Vec<SocketAddr> = Vec::new();
     for slice in cluster.slices_of(&key.service) {
         let fits = |slice_port: &&cluster::EndpointPort| {
-            slice_port.protocol == Protocol::Tcp
+            slice_port.protocol == protocol
                 && slice_port.port != 0
                 && (slice_port.name.is_empty() || slice_port.name == port.name)
         };
@@ -265,10 +289,9 @@ fn members(cluster: &Snapshot, key: &PoolKey, options: &RouteOptions) -> Result<
     Ok(PoolMembers::Endpoints(endpoints.into()))
 }
 
-/// A port of a Service by number, name or targetPort text; the empty name is the first port. TCP only.
-fn find_port<'s>(service: &'s Service, wanted: &PortRef) -> Option<&'s ServicePort> {
-    let tcp = |port: &&ServicePort| port.protocol == Protocol::Tcp;
-    let mut ports = service.ports.iter().filter(tcp);
+/// A port of a Service by number, name or targetPort text; the empty name is the first port.
+fn find_port<'s>(service: &'s Service, wanted: &PortRef, protocol: Protocol) -> Option<&'s ServicePort> {
+    let mut ports = service.ports.iter().filter(|port| port.protocol == protocol);
     match wanted {
         PortRef::Name(name) if name.is_empty() => ports.next(),
         PortRef::Name(name) => ports.find(|port| port.name == *name || port.target == *name),
@@ -282,16 +305,16 @@ fn find_port<'s>(service: &'s Service, wanted: &PortRef) -> Option<&'s ServicePo
 fn external(
     service: &Service,
     host: &CompactString,
-    wanted: &PortRef,
+    (wanted, protocol): (&PortRef, Protocol),
     options: &RouteOptions,
 ) -> Result<PoolMembers, PoolError> {
     if options.disable_svc_external_name {
         return Err(PoolError::ExternalNameDisabled);
     }
-    let port = match (find_port(service, wanted), wanted) {
+    let port = match (find_port(service, wanted, protocol), wanted) {
         (Some(port), _) => port.target.parse().unwrap_or(port.port),
         (None, PortRef::Number(number)) => *number,
-        (None, PortRef::Name(_)) => return Err(PoolError::no_port(service, wanted)),
+        (None, PortRef::Name(_)) => return Err(PoolError::no_port(service, wanted, protocol)),
     };
     match ExternalTarget::parse(host).map_err(PoolError::ExternalName)? {
         ExternalTarget::Address(ip) => Ok(PoolMembers::Endpoints([SocketAddr::new(ip, port)].into())),

@@ -1,0 +1,85 @@
+//! TCP and UDP services: the ports of the ConfigMaps that `--tcp-services-configmap` and `--udp-services-configmap` name, and the
+//! endpoints that they lead to.
+
+mod index;
+mod target;
+
+use std::sync::Arc;
+
+use cluster::{CompactString, Key, Protocol};
+
+pub use self::index::StreamIndex;
+use crate::options::PoolKey;
+use crate::pools::Pool;
+use crate::problem::RoutingProblem;
+
+/// The TCP and UDP services of a cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Streams {
+    /// In the order of protocol and port.
+    services: Arc<[Arc<StreamService>]>,
+    /// Of the entries that are not served, or not as written.
+    problems: Arc<[RoutingProblem]>,
+    /// The ConfigMaps, Services and EndpointSlices have been listed.
+    is_synced: bool,
+}
+
+/// A port and where its streams go.
+#[derive(Debug, PartialEq)]
+pub struct StreamService {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The port that is listened on.
+    pub port: u16,
+    /// The ConfigMap with the entry.
+    pub config_map: Key,
+    /// The port of the Service.
+    pub target: PoolKey,
+    /// Each stream begins with a PROXY header, which is not passed on.
+    pub decodes_proxy: bool,
+    /// Endpoints get a PROXY header (version 1) first.
+    pub encodes_proxy: bool,
+    /// The endpoints.
+    pub pool: Arc<Pool>,
+}
+
+impl Streams {
+    /// The service of a port. Hot: no allocation.
+    pub fn get(&self, protocol: Protocol, port: u16) -> Option<&Arc<StreamService>> {
+        let at = self.services.binary_search_by_key(&rank(protocol, port), |service| service.rank()).ok()?;
+        Some(&self.services[at])
+    }
+
+    /// All services.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<StreamService>> {
+        self.services.iter()
+    }
+
+    /// The problems of entries, and of ConfigMaps that do not exist.
+    pub fn problems(&self) -> impl Iterator<Item = &RoutingProblem> {
+        self.problems.iter()
+    }
+}
+
+impl StreamService {
+    /// Whether the port is open: as in ingress-nginx it is closed while there is no endpoint.
+    pub fn is_open(&self) -> bool {
+        !self.pool.is_empty()
+    }
+
+    /// `$proxy_upstream_name`.
+    pub fn upstream_name(&self) -> CompactString {
+        index::upstream_name(self.protocol, &self.target)
+    }
+
+    fn rank(&self) -> (u8, u16) {
+        rank(self.protocol, self.port)
+    }
+}
+
+fn rank(protocol: Protocol, port: u16) -> (u8, u16) {
+    (protocol as u8, port)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! The projection that makes [`Streams`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cluster::{CompactString, ConfigMap, Key, Kind, Kinds, ObjectChange, Projection, Protocol, Snapshot};
+
+use super::target::{StreamTarget, WANTED};
+use super::{StreamService, Streams, rank};
+use crate::options::{PoolKey, RouteOptions};
+use crate::pools::Pool;
+use crate::problem::{Effect, RoutingProblem};
+
+/// How many ports a ConfigMap may open. Each worker has a socket for each of them.
+const MAX_PORTS: usize = 1000;
+
+/// The projection that makes [`Streams`].
+#[derive(Debug)]
+pub struct StreamIndex {
+    options: RouteOptions,
+}
+
+impl StreamIndex {
+    /// A projection with the options of the command line.
+    pub fn new(options: RouteOptions) -> Self {
+        Self { options }
+    }
+
+    /// The ConfigMaps, each with its protocol and flag.
+    fn config_maps(&self) -> impl Iterator<Item = (Protocol, &Key, &'static str)> {
+        let tcp = self.options.tcp_services.iter().map(|key| (Protocol::Tcp, key, "--tcp-services-configmap"));
+        let udp = self.options.udp_services.iter().map(|key| (Protocol::Udp, key, "--udp-services-configmap"));
+        tcp.chain(udp)
+    }
+
+    /// Builds the view. Services that are the same as in `last` are shared with it, so that readers see by the pointer what has
+    /// changed.
+    fn build_with(&self, cluster: &Snapshot, last: &Streams) -> Streams {
+        if !cluster.synced(self.kinds()) {
+            return Streams::default();
+        }
+        let mut found = StreamReader { options: &self.options, cluster, services: BTreeMap::new(), problems: Vec::new() };
+        for (protocol, key, flag) in self.config_maps() {
+            match cluster.get::<ConfigMap>(key) {
+                Some(config_map) => found.read(protocol, config_map),
+                None => {
+                    let what = format!("does not exist; {flag} opens no port");
+                    found.report(key, "", what, Effect::Differs);
+                }
+            }
+        }
+        let share = |service: StreamService| match last.get(service.protocol, service.port) {
+            Some(known) if **known == service => known.clone(),
+            _ => Arc::new(service),
+        };
+        let services = found.services.into_values().map(share).collect();
+        Streams { services, problems: found.problems.into(), is_synced: true }
+    }
+
+    /// Whether a change may affect the view.
+    fn is_touched_by(&self, last: &Streams, change: &ObjectChange) -> bool {
+        // Also entries without an endpoint are in the view, so that it knows every Service that matters.
+        let leads_to = |key: &Key| last.iter().any(|service| service.target.service == *key);
+        match change {
+            ObjectChange::ConfigMap(_) => {
+                let (changed, _) = change.summary();
+                self.config_maps().any(|(_, key, _)| *key == changed)
+            }
+            ObjectChange::Service(change) => change.sides().any(|service| leads_to(&service.key)),
+            ObjectChange::EndpointSlice(change) => change.sides().any(|slice| leads_to(&slice.service_key())),
+            _ => false,
+        }
+    }
+}
+
+impl Projection for StreamIndex {
+    type View = Streams;
+
+    fn kinds(&self) -> Kinds {
+        if self.config_maps().next().is_none() {
+            return Kinds::default();
+        }
+        Kinds::of(&[Kind::ConfigMap, Kind::Service, Kind::EndpointSlice])
+    }
+
+    fn build(&self, cluster: &Snapshot) -> Streams {
+        self.build_with(cluster, &Streams::default())
+    }
+
+    fn advance(&self, last: &Streams, cluster: &Snapshot, touched: &[ObjectChange]) -> Streams {
+        if cluster.synced(self.kinds()) == last.is_synced
+            && !touched.iter().any(|change| self.is_touched_by(last, change))
+        {
+            return last.clone();
+        }
+        self.build_with(cluster, last)
+    }
+}
+
+/// Reads ConfigMaps of services.
+struct StreamReader<'c> {
+    options: &'c RouteOptions,
+    cluster: &'c Snapshot,
+    services: BTreeMap<(u8, u16), StreamService>,
+    problems: Vec<RoutingProblem>,
+}
+
+impl StreamReader<'_> {
+    /// Reads the entries of a ConfigMap. An invalid one is reported, and the others are served.
+    fn read(&mut self, protocol: Protocol, config_map: &ConfigMap) {
+        for (at, (name, value)) in config_map.data.iter().enumerate() {
+            if at == MAX_PORTS {
+                let left = config_map.data.len() - at;
+                let what = format!("{left} entries are more than the {MAX_PORTS} ports that a ConfigMap may open");
+                return self.report(&config_map.key, name, what, Effect::LeftOut);
+            }
+            match self.entry(protocol, &config_map.key, name, value) {
+                Ok(service) => drop(self.services.insert(service.rank(), service)),
+                Err(what) => self.report(&config_map.key, name, what, Effect::LeftOut),
+            }
+        }
+    }
+
+    /// The service of an entry.
+    ///
+    /// # Errors
+    /// Why it cannot be served.
+    fn entry(&mut self, protocol: Protocol, config_map: &Key, name: &str, value: &str) -> Result<StreamService, String> {
+        let port = name.parse::<u16>().ok().filter(|port| *port != 0);
+        let port = port.ok_or_else(|| format!("{name:?} should be a port number from 1 to 65535"))?;
+        if let Some(flag) = self.reserved(port) {
+            return Err(format!("{port} is the port of {flag} of the proxy itself"));
+        }
+        if self.services.contains_key(&rank(protocol, port)) {
+            return Err(format!("port {port} has another entry"));
+        }
+        let target = StreamTarget::parse(value, protocol);
+        let target = target.ok_or_else(|| format!("{value:?} should be {WANTED}"))?;
+        if let Some(ignored) = target.ignored {
+            self.report(config_map, name, ignored, Effect::Differs);
+        }
+        let upstream = upstream_name(protocol, &target.pool);
+        let pool = Pool::of_stream(upstream, self.cluster, &target.pool, protocol, self.options);
+        let service = StreamService {
+            protocol,
+            port,
+            config_map: config_map.clone(),
+            target: target.pool,
+            decodes_proxy: target.decodes_proxy,
+            encodes_proxy: target.encodes_proxy,
+            pool: Arc::new(pool),
+        };
+        if !service.is_open() {
+            let what = format!("{}; the port is closed", self.why_closed(&service));
+            self.report(config_map, name, what, Effect::Differs);
+        }
+        Ok(service)
+    }
+
+    /// The flag of the proxy's own listener on a port.
+    fn reserved(&self, port: u16) -> Option<&'static str> {
+        let RouteOptions { http_port, https_port, health_port, .. } = self.options;
+        let own = [(http_port, "--http-port"), (https_port, "--https-port"), (health_port, "--healthz-port")];
+        own.into_iter().find_map(|(own, flag)| (*own == port).then_some(flag))
+    }
+
+    /// Why there is no endpoint.
+    fn why_closed(&self, service: &StreamService) -> String {
+        let named = &service.target.service;
+        let namespace = self.options.watch_namespace.as_ref().filter(|namespace| **namespace != named.namespace);
+        match (service.pool.error(), namespace) {
+            (Some(_), Some(watched)) => {
+                format!("Service {named} is not in the namespace {watched} of --watch-namespace")
+            }
+            (Some(error), None) => format!("Service {named} {error}"),
+            (None, _) => format!("Service {named} has no ready endpoint"),
+        }
+    }
+
+    fn report(&mut self, key: &Key, field: &str, what: String, effect: Effect) {
+        let (kind, key, field) = (Kind::ConfigMap, key.clone(), field.to_owned());
+        self.problems.push(RoutingProblem { kind, key, field, what, effect });
+    }
+}
+
+/// The name of the upstream of a service, as in ingress-nginx.
+pub(super) fn upstream_name(protocol: Protocol, target: &PoolKey) -> CompactString {
+    compact_str::format_compact!("{}-{}", protocol.label(), target.upstream_name())
+}
