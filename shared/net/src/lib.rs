@@ -3,6 +3,7 @@
 //! Contains no protocol above TLS and no Kubernetes type; certificates are looked up through a closure.
 
 pub mod capabilities;
+pub mod datagram;
 pub mod descriptors;
 pub mod drain;
 pub mod listen;
