@@ -44,9 +44,10 @@ pub struct Selection {
     pub namespace: Option<String>,
     /// A label selector for Services, EndpointSlices and Pods (`labels` of CoreDNS's `kubernetes`); empty for all.
     pub labels: String,
-    /// The ConfigMap with the global settings (`--configmap`), which may be outside of `namespace`: it is the only ConfigMap that is
-    /// read then.
-    pub config_map: Option<Key>,
+    /// The ConfigMaps that flags name (`--configmap`, `--tcp-services-configmap`, `--udp-services-configmap`). If one is outside of
+    /// `namespace`, no others are read: it alone, all of its namespace if there are several, or all of the cluster if they are in several
+    /// namespaces.
+    pub config_maps: Vec<Key>,
     /// Only Secrets of the type `kubernetes.io/tls` (`--secrets=tls`).
     pub tls_secrets_only: bool,
 }

@@ -43,27 +43,39 @@ impl ResourceScope {
             _ => String::new(),
         };
         let scope = Self { kind, namespace, labels, fields };
-        // The global settings are always read. If only another namespace is watched, they are the only ConfigMap.
-        match (&selection.config_map, &selection.namespace) {
-            (Some(key), Some(namespace))
-                if kind == Kind::ConfigMap && key.namespace != namespace.as_str() =>
-            {
-                scope.only(key)
+        // The ConfigMaps that flags name are always read.
+        let is_outside = |namespace: &String| {
+            selection.config_maps.iter().any(|key| key.namespace != namespace.as_str())
+        };
+        match &selection.namespace {
+            Some(namespace) if kind == Kind::ConfigMap && is_outside(namespace) => {
+                scope.named(&selection.config_maps)
             }
             _ => scope,
         }
     }
 
-    /// What is read instead where a role does not allow the scope: the global settings alone of all ConfigMaps.
+    /// What is read instead where a role does not allow the scope: the ConfigMaps that flags name.
     pub(super) fn fallback(&self, selection: &Selection) -> Option<Self> {
-        let key = selection.config_map.as_ref().filter(|_| self.kind == Kind::ConfigMap)?;
-        let only = self.clone().only(key);
-        (only != *self).then_some(only)
+        if self.kind != Kind::ConfigMap || selection.config_maps.is_empty() {
+            return None;
+        }
+        let named = self.clone().named(&selection.config_maps);
+        (named != *self).then_some(named)
     }
 
-    fn only(self, key: &Key) -> Self {
-        let fields = format!("metadata.name={}", key.name);
-        Self { namespace: key.namespace.to_string(), fields, ..self }
+    /// The narrowest scope with these ConfigMaps: a request can name one, or all of a namespace or of the cluster.
+    fn named(self, keys: &[Key]) -> Self {
+        match keys {
+            [only] => {
+                let fields = format!("metadata.name={}", only.name);
+                Self { namespace: only.namespace.to_string(), fields, ..self }
+            }
+            [first, others @ ..] if others.iter().all(|key| key.namespace == first.namespace) => {
+                Self { namespace: first.namespace.to_string(), ..self }
+            }
+            _ => Self { namespace: String::new(), ..self },
+        }
     }
 
     /// The name of the resource in RBAC rules.
@@ -138,7 +150,7 @@ mod tests {
         let shop = Selection {
             namespace: Some("shop".into()),
             labels: "app in (web, db),tier=a".into(),
-            config_map: Some(Key::new("ingress", "settings")),
+            config_maps: vec![Key::new("ingress", "settings")],
             tls_secrets_only: true,
         };
         let labels = "labelSelector=app%20in%20%28web%2C%20db%29%2Ctier%3Da";
@@ -176,6 +188,32 @@ mod tests {
         ];
         for (kind, selection, path) in rows {
             assert_eq!(ResourceScope::new(kind, selection).list(ListMethod::Unpaged, ""), path);
+        }
+    }
+
+    #[test]
+    fn several_config_maps_are_read_with_their_namespace_or_all() {
+        let (own, tcp, other) =
+            (Key::new("ingress", "settings"), Key::new("ingress", "tcp"), Key::new("elsewhere", "udp"));
+        let copies = "fieldSelector=metadata.name%21%3Dkube-root-ca.crt";
+        for (namespace, keys, path, fallback) in [
+            ("shop", vec![&own, &tcp], "/api/v1/namespaces/ingress/configmaps", None),
+            ("shop", vec![&own, &other], "/api/v1/configmaps", None),
+            ("ingress", vec![&own, &tcp], "/api/v1/namespaces/ingress/configmaps", None),
+            ("ingress", vec![&own, &other], "/api/v1/configmaps", None),
+            ("", vec![&own, &tcp], "/api/v1/configmaps", Some("/api/v1/namespaces/ingress/configmaps")),
+            ("", vec![&own, &other], "/api/v1/configmaps", None),
+        ] {
+            let selection = Selection {
+                namespace: Some(namespace.to_owned()).filter(|namespace| !namespace.is_empty()),
+                config_maps: keys.into_iter().cloned().collect(),
+                ..Selection::default()
+            };
+            let scope = ResourceScope::new(Kind::ConfigMap, &selection);
+            let list = |scope: &ResourceScope| scope.list(ListMethod::Unpaged, "");
+            assert_eq!(list(&scope), format!("{path}?{copies}"), "{namespace}");
+            let expected = fallback.map(|path| format!("{path}?{copies}"));
+            assert_eq!(scope.fallback(&selection).as_ref().map(list), expected, "{namespace}");
         }
     }
 
