@@ -18,6 +18,7 @@ mod state;
 mod client;
 mod exchange;
 mod listener;
+mod stream;
 
 mod proxy;
 
@@ -25,5 +26,6 @@ pub mod explain;
 
 pub use observe::metrics::ConfigurationMetrics;
 pub use options::{Controller, MetricsOptions, ProxyOptions};
+pub use stream::ports::StreamProblems;
 pub use proxy::{Proxy, ProxyStartError, Telemetry, WorkerFailed};
 pub use views::ProxyViews;

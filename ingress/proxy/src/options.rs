@@ -1,6 +1,6 @@
 //! Options of the proxy; the defaults are ingress-nginx's. What the ConfigMap changes is in the views instead.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use net::DescriptorShares;
@@ -63,6 +63,16 @@ pub struct Controller {
     pub namespace: String,
     /// `POD_NAME`.
     pub pod: String,
+}
+
+impl ProxyOptions {
+    /// The addresses that are listened on, without ports: TCP and UDP services have the same ones.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let mut addresses: Vec<_> = self.http.iter().chain(&self.https).map(SocketAddr::ip).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
 }
 
 impl Default for ProxyOptions {

@@ -9,11 +9,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cluster::{Cache, Current};
-use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions, RouteTable};
+use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions, RouteTable, StreamIndex};
 use net::{BindError, Drain, DrainOutcome, DrainToken, TlsError};
 use telemetry::metrics::{Registry, UpDownCounter};
 use telemetry::{LogWriter, ThreadSlot};
 use tokio::runtime::LocalOptions;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::listener::accept::accept;
 use crate::listener::{self, Listener, tls};
@@ -21,6 +22,8 @@ use crate::observe::metrics::{ConfigurationMetrics, ProxyMetrics};
 use crate::options::{Controller, MetricsOptions, ProxyOptions};
 use crate::state::shared::SharedState;
 use crate::state::worker::Worker;
+use crate::stream::ports::{StreamPorts, StreamProblems};
+use crate::stream::{self, OpenedPort};
 use crate::views::ProxyViews;
 
 /// Why the proxy cannot start.
@@ -59,6 +62,8 @@ pub struct Telemetry {
     /// Called with the reason when a worker ends although the proxy has not been stopped. The process should be stopped:
     /// the other workers go on, but this one's connections are gone.
     pub worker_failed: WorkerFailed,
+    /// Called with the ports of TCP and UDP services that cannot be opened, whenever they change.
+    pub stream_problems: StreamProblems,
 }
 
 /// A running proxy.
@@ -81,7 +86,8 @@ impl Proxy {
         let views = ProxyViews {
             table: cluster.project(RouteIndex::new(options.clone())),
             pools: cluster.project(PoolIndex::new(options.clone())),
-            certs: cluster.project(CertIndex::new(options)),
+            certs: cluster.project(CertIndex::new(options.clone())),
+            streams: cluster.project(StreamIndex::new(options)),
         };
         ProxyMetrics::new(registry, &controller, &metrics, &views, None);
         ConfigurationMetrics::new(registry, &controller);
@@ -119,7 +125,13 @@ impl Proxy {
         };
         let listening = proxy.http.iter().chain(&proxy.https).copied().collect();
         let shared = Arc::new(SharedState::new(listening, count, &metrics.limits));
-        for (number, listeners) in listeners.into_iter().enumerate() {
+        let (streams, problems) = (views.streams.clone(), telemetry.stream_problems.clone());
+        let (mut ports, opened) = StreamPorts::new(streams, options.addresses(), count, problems);
+        ports.open_all();
+        // The first worker opens and closes ports for all.
+        let mut ports = Some(ports);
+        for ((number, listeners), opened) in listeners.into_iter().enumerate().zip(opened) {
+            let ports = ports.take();
             let (options, views, metrics) = (options.clone(), views.clone(), metrics.clone());
             let (lines, drain, shared) = (telemetry.access.clone(), proxy.drain.clone(), shared.clone());
             let (healthy, failed) = (proxy.healthy.clone(), telemetry.worker_failed.clone());
@@ -129,7 +141,7 @@ impl Proxy {
             let run = move || {
                 let _slot = ThreadSlot::claim();
                 let new = || Worker::new(number as u32, options, views, metrics, lines, drain, shared);
-                if let Err(reason) = supervise(|| work(listeners, accepting, new)) {
+                if let Err(reason) = supervise(|| work(listeners, (ports, opened), accepting, new)) {
                     panics.inc();
                     healthy.store(false, SeqCst);
                     tracing::error!("worker {number} of the proxy has ended: {reason}");
@@ -240,6 +252,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 /// When the worker cannot start, or a task ends that must not end before the proxy stops.
 fn work(
     listeners: Vec<Listener>,
+    (mut ports, opened): (Option<StreamPorts>, UnboundedReceiver<OpenedPort>),
     open: DrainToken,
     worker: impl FnOnce() -> Rc<Worker>,
 ) -> Result<(), String> {
@@ -250,12 +263,21 @@ fn work(
         let worker = worker();
         let mut clock = tokio::task::spawn_local({
             let worker = worker.clone();
-            async move { worker.clock.run(|| worker.tick()).await }
+            async move {
+                let each = || {
+                    worker.tick();
+                    if let Some(ports) = ports.as_mut().filter(|_| !worker.is_stopping()) {
+                        ports.follow();
+                    }
+                };
+                worker.clock.run(each).await
+            }
         });
         let mut shedding = tokio::task::spawn_local({
             let clients = worker.clients.clone();
             async move { clients.keep_within_budget().await }
         });
+        let streams = tokio::task::spawn_local(stream::run(worker.clone(), opened));
         let mut accepting = tokio::task::JoinSet::new();
         for listener in listeners {
             accepting.spawn_local(accept(worker.clone(), listener));
@@ -279,6 +301,7 @@ fn work(
         let _ = tokio::time::timeout(Duration::from_secs(1), worker.drain.closed()).await;
         clock.abort();
         shedding.abort();
+        streams.abort();
         Ok(())
     })
 }

@@ -1,7 +1,7 @@
 //! The views of the cluster that requests are served from.
 
 use cluster::Current;
-use ingress_routes::{Certs, Pools, RouteTable};
+use ingress_routes::{Certs, Pools, RouteTable, Streams};
 
 /// The current views of a cluster.
 #[derive(Clone)]
@@ -12,4 +12,6 @@ pub struct ProxyViews {
     pub pools: Current<Pools>,
     /// Certificates by name.
     pub certs: Current<Certs>,
+    /// TCP and UDP services by port.
+    pub streams: Current<Streams>,
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,6 +17,8 @@ use crate::io::scratch;
 pub(crate) struct Transferred {
     pub(crate) from_client: u64,
     pub(crate) to_client: u64,
+    /// When the first byte for the client was passed on.
+    pub(crate) first_byte: Option<Instant>,
 }
 
 /// Copies bytes until both sides have ended, one has failed, neither has sent anything for `idle`, or `is_cut`.
@@ -33,11 +35,15 @@ where
     let (client, early) = client;
     let (endpoint, reply) = endpoint;
     let (mut up, mut down) = (Direction::new(early), Direction::new(reply));
+    let mut first_byte = None;
     clock.arm(timer, idle);
     std::future::poll_fn(|cx| {
         let before = up.passed + down.passed;
         let sent = up.poll(cx, client, endpoint);
         let received = down.poll(cx, endpoint, client);
+        if first_byte.is_none() && down.passed > 0 {
+            first_byte = Some(clock.instant());
+        }
         if up.passed + down.passed != before {
             clock.arm(timer, idle);
         }
@@ -49,7 +55,7 @@ where
         }
     })
     .await;
-    Transferred { from_client: up.passed, to_client: down.passed }
+    Transferred { from_client: up.passed, to_client: down.passed, first_byte }
 }
 
 /// One direction. It holds no buffer while it waits for input, because most such streams are idle most of the time.
@@ -159,6 +165,7 @@ mod tests {
         let (passed, (seen_by_client, seen_by_endpoint)) = tokio::join!(joined, both);
         assert_eq!(seen_by_client, "hello back");
         assert_eq!(seen_by_endpoint, "early and a longer text than fits");
-        assert_eq!(passed, Transferred { from_client: 33, to_client: 10 });
+        assert_eq!((passed.from_client, passed.to_client), (33, 10));
+        assert!(passed.first_byte.is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! Accepting connections, and serving each of them in a task of its own.
 
 use std::cell::{Cell, OnceCell};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,18 +28,32 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How many unsent bytes a TLS session buffers: two records.
 const TLS_BUFFER: usize = 32 * 1024;
 
-/// Accepts until the proxy stops. Then accepts the connections that the kernel has completed already: closing the socket would
-/// reset them.
+/// Accepts connections of HTTP and HTTPS until the proxy stops.
 pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
     let Listener { socket, properties } = listener;
+    accept_until(&worker, socket, worker.drain.stopping(), |stream, peer| {
+        let properties = properties.clone();
+        admit(&worker, peer, |entry| serve(worker.clone(), stream, peer, properties, entry));
+    })
+    .await;
+}
+
+/// Accepts until `stop`. Then accepts the connections that the kernel has completed already: closing the socket would reset them.
+pub(crate) async fn accept_until(
+    worker: &Rc<Worker>,
+    socket: TcpListener,
+    stop: impl Future<Output = ()>,
+    admit: impl Fn(TcpStream, SocketAddr),
+) {
     let socket = match tokio::net::TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "a listener cannot be used"),
     };
+    let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
-            () = worker.drain.stopping() => break,
+            () = &mut stop => break,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -48,7 +62,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
                     // The drained connections close when their tasks run.
                     tokio::task::yield_now().await;
                 }
-                admit(&worker, stream, peer, &properties);
+                admit(stream, peer);
             }
             Err(error) => {
                 if worker.clients.should_warn(worker.clock.now()) {
@@ -68,13 +82,17 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = tokio::net::TcpStream::from_std(stream)
         {
-            admit(&worker, stream, peer, &properties);
+            admit(stream, peer);
         }
     }
 }
 
 /// Serves a connection in a task of its own, or closes it if the worker has reached its limit of connections.
-fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, listener: &ListenerProperties) {
+pub(crate) fn admit<F: Future<Output = ()> + 'static>(
+    worker: &Rc<Worker>,
+    peer: SocketAddr,
+    serve: impl FnOnce(Rc<ClientEntry>) -> F,
+) {
     worker.connections.accepted.inc();
     let now = worker.clock.now();
     let Some(slot) = worker.clients.admit(now) else {
@@ -90,7 +108,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, listener: &Li
     };
     let open = worker.drain.track();
     // Boxed first: the task would otherwise reserve memory for the future twice.
-    let serving = Box::pin(serve(worker.clone(), stream, peer, listener.clone(), slot.entry.clone()));
+    let serving = Box::pin(serve(slot.entry.clone()));
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
         let _active = ActiveConnection::new(&worker);

@@ -136,7 +136,7 @@ impl TlsServers {
 #[cfg(test)]
 mod tests {
     use cluster::Cache;
-    use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
+    use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions, StreamIndex};
 
     use super::*;
 
@@ -146,7 +146,8 @@ mod tests {
         let views = ProxyViews {
             table: cluster.project(RouteIndex::new(options.clone())),
             pools: cluster.project(PoolIndex::new(options.clone())),
-            certs: cluster.project(CertIndex::new(options)),
+            certs: cluster.project(CertIndex::new(options.clone())),
+            streams: cluster.project(StreamIndex::new(options)),
         };
         let servers = TlsServers::new(&views).unwrap();
         let (settings, host) = (Arc::<TlsSettings>::default(), ServerTls::default());

@@ -9,6 +9,7 @@ mod connections;
 mod limits;
 mod process;
 mod requests;
+mod streams;
 mod views;
 
 mod series;
@@ -21,6 +22,7 @@ pub(crate) use self::connections::ConnectionMetrics;
 pub(crate) use self::limits::{LimitMetrics, PasswordMetrics, SubrequestCacheMetrics};
 pub(crate) use self::requests::{RequestLabels, RequestSample};
 pub(crate) use self::series::RequestSeries;
+pub(crate) use self::streams::{OpenGuard, StreamMetrics};
 
 use self::requests::RequestMetrics;
 use crate::observe::upstream_log::UpstreamLog;
@@ -33,6 +35,7 @@ pub(crate) struct ProxyMetrics {
     requests: RequestMetrics,
     pub(crate) connections: ConnectionMetrics,
     pub(crate) limits: LimitMetrics,
+    pub(crate) streams: StreamMetrics,
     pub(crate) upstream_log: UpstreamLog,
 }
 
@@ -49,6 +52,7 @@ impl ProxyMetrics {
         let requests = RequestMetrics::new(registry, controller, options);
         let connections = ConnectionMetrics::new(registry, controller);
         let limits = LimitMetrics::new(registry);
-        Self { requests, connections, limits, upstream_log: UpstreamLog::default() }
+        let streams = StreamMetrics::new(registry);
+        Self { requests, connections, limits, streams, upstream_log: UpstreamLog::default() }
     }
 }

@@ -28,6 +28,7 @@ use crate::options::ProxyOptions;
 use crate::state::client_table::ClientTable;
 use crate::state::passthrough_limit::PassthroughLimit;
 use crate::state::shared::SharedState;
+use crate::stream::state::StreamState;
 use crate::upstream::connection::{ConnectionKey, UpstreamConnection};
 use crate::upstream::http2_connection::Http2Connection;
 use crate::upstream::http2_pool::Http2Pool;
@@ -64,7 +65,8 @@ pub(crate) struct Worker {
     buffers: Rc<BufferBudget>,
     pub(crate) upstream_log: UpstreamLog,
     series: RequestSeries,
-    lines: Option<LogWriter>,
+    pub(crate) streams: StreamState,
+    pub(crate) lines: Option<LogWriter>,
     pub(super) random: RefCell<fastrand::Rng>,
     /// The position of each round robin.
     pub(super) turns: RefCell<HashMap<PoolKey, usize, foldhash::fast::RandomState>>,
@@ -140,6 +142,7 @@ impl Worker {
             upstream_log: metrics.upstream_log.clone(),
             connections: metrics.connections.clone(),
             series: RequestSeries::new(&metrics),
+            streams: StreamState::new(metrics.streams.clone()),
             lines,
             random: RefCell::new(fastrand::Rng::new()),
             turns: RefCell::default(),
@@ -244,6 +247,10 @@ impl Worker {
         let table = self.views.table.load();
         self.follow(&table);
         self.series.sweep(&table);
+        let keep = self.settings().connections.worker_shutdown_timeout;
+        if self.streams.sweep(&self.views.streams.load_full(), now, keep) {
+            self.clock.wake_all();
+        }
     }
 
     /// A number for a new connection that no other worker gives.

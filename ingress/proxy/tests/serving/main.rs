@@ -25,6 +25,8 @@ mod settings;
 mod smuggling;
 mod snippets;
 mod stopping;
+mod streams;
+mod udp_sessions;
 mod upgrades;
 mod views;
 

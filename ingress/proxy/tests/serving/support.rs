@@ -11,7 +11,10 @@ use cluster::{
     ServiceBackend, ServiceKind, ServicePort,
 };
 use ingress_proxy::{Proxy, ProxyOptions, ProxyViews, Telemetry};
-use ingress_routes::{CertIndex, ConnectionSettings, PoolIndex, ProxySettings, RouteIndex, RouteOptions};
+use ingress_routes::{
+    CertIndex, ConnectionSettings, PoolIndex, ProxySettings, RouteIndex, RouteOptions, RoutingProblem, StreamIndex,
+    StreamSettings,
+};
 use telemetry::LogWriter;
 use telemetry::metrics::{Counter, Registry};
 
@@ -31,6 +34,8 @@ pub struct TestCluster {
     views: ProxyViews,
     lines: LogWriter,
     log: Arc<Mutex<Vec<u8>>>,
+    /// The ports of TCP and UDP services that cannot be opened.
+    pub stream_problems: Arc<Mutex<Vec<RoutingProblem>>>,
 }
 
 #[derive(Clone)]
@@ -70,6 +75,12 @@ impl TestOptions {
     /// Changes the settings of connections.
     pub fn connections(mut self, change: impl FnOnce(&mut ConnectionSettings)) -> Self {
         change(&mut Arc::make_mut(&mut self.routes.defaults.server).connections);
+        self
+    }
+
+    /// Changes the settings of streams.
+    pub fn streams(mut self, change: impl FnOnce(&mut StreamSettings)) -> Self {
+        change(&mut Arc::make_mut(&mut self.routes.defaults.server).stream);
         self
     }
 }
@@ -125,7 +136,8 @@ impl TestCluster {
         let views = ProxyViews {
             table: cache.project(RouteIndex::new(routes.clone())),
             pools: cache.project(PoolIndex::new(routes.clone())),
-            certs: cache.project(CertIndex::new(routes)),
+            certs: cache.project(CertIndex::new(routes.clone())),
+            streams: cache.project(StreamIndex::new(routes)),
         };
         let class = IngressClass {
             key: Key::cluster("nginx"),
@@ -136,17 +148,31 @@ impl TestCluster {
         batch.extend(Kind::ALL.into_iter().map(Event::Synced));
         cache.apply(batch, 1);
         let (registry, log) = (Registry::new(), Arc::default());
+        let stream_problems = Arc::<Mutex<Vec<RoutingProblem>>>::default();
+        let reported = stream_problems.clone();
         let lines = LogWriter::new(Sink(Arc::clone(&log)), Counter::default());
         let telemetry = Telemetry {
             registry: registry.clone(),
             access: Some(lines.clone()),
             worker_failed: Arc::new(|_| {}),
+            stream_problems: Arc::new(move |problems| *reported.lock().unwrap() = problems),
         };
         let proxy = Proxy::start(options, views.clone(), &telemetry).unwrap();
         let (http, https) = (proxy.http()[0], proxy.https()[0]);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { cache, proxy: Some(proxy), registry, http, https, runtime, views, lines, log }
+        Self {
+            cache,
+            proxy: Some(proxy),
+            registry,
+            http,
+            https,
+            runtime,
+            views,
+            lines,
+            log,
+            stream_problems,
+        }
     }
 
     /// A cluster with an Ingress `shop` for `shop.example` and every path, and these endpoints.

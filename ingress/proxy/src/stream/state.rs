@@ -1,0 +1,44 @@
+//! What a worker keeps of TCP and UDP services.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use cluster::Protocol;
+use foldhash::fast::RandomState;
+
+use super::open_streams::OpenStreams;
+use super::udp_session::SessionTable;
+use crate::observe::metrics::StreamMetrics;
+
+/// State of the streams of one worker.
+pub(crate) struct StreamState {
+    pub(super) open: OpenStreams,
+    pub(super) sessions: Rc<SessionTable>,
+    pub(super) metrics: StreamMetrics,
+    /// The position of each round robin.
+    turns: RefCell<HashMap<(Protocol, u16), usize, RandomState>>,
+}
+
+impl StreamState {
+    pub(crate) fn new(metrics: StreamMetrics) -> Self {
+        let (open, sessions) = <(OpenStreams, Rc<SessionTable>)>::default();
+        Self { open, sessions, metrics, turns: RefCell::default() }
+    }
+
+    /// The position of a port's round robin, which advances with each call. It starts at a random one, as in ingress-nginx: otherwise all
+    /// workers would start at the same endpoint.
+    pub(super) fn turn(&self, protocol: Protocol, port: u16, random: impl FnOnce() -> usize) -> usize {
+        let mut turns = self.turns.borrow_mut();
+        let turn = turns.entry((protocol, port)).or_insert_with(random);
+        *turn = turn.wrapping_add(1);
+        *turn
+    }
+
+    /// Finds the streams whose port leads elsewhere now, and ends those of which the time is up. `keep` is `worker-shutdown-timeout`. Returns
+    /// whether one has to end. Once a second.
+    pub(crate) fn sweep(&self, streams: &std::sync::Arc<ingress_routes::Streams>, now: u64, keep: std::time::Duration) -> bool {
+        self.turns.borrow_mut().retain(|(protocol, port), _| streams.get(*protocol, *port).is_some());
+        self.open.sweep(streams, now, keep)
+    }
+}
