@@ -106,7 +106,8 @@ mod tests {
         let views = ProxyViews {
             certs: cluster.project(CertIndex::new(options.clone())),
             pools: cluster.project(PoolIndex::new(options.clone())),
-            table: cluster.project(RouteIndex::new(options)),
+            table: cluster.project(RouteIndex::new(options.clone())),
+            streams: cluster.project(ingress_routes::StreamIndex::new(options)),
         };
         let (batch, batches) = std::sync::mpsc::channel();
         cluster.observe(move |_, _| batch.send(()).unwrap());

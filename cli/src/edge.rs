@@ -4,7 +4,7 @@ use cluster::{Kind, Kinds};
 use ingress_proxy::{
     ConfigurationMetrics, Controller, Proxy, ProxyOptions, ProxyStartError, ProxyViews, Telemetry,
 };
-use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
+use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions, StreamIndex};
 use sources::Cluster;
 use telemetry::log::JsonLines;
 use telemetry::metrics::{Counter, Registry};
@@ -42,6 +42,7 @@ pub fn views(
         certs: cluster.project(CertIndex::new(options.clone())),
         pools: cluster.project(PoolIndex::new(options.clone())),
         table: cluster.project(RouteIndex::new(options.clone())),
+        streams: cluster.project(StreamIndex::new(options.clone())),
     };
     reporting::follow(cluster, &views, options, runtime);
     config_metrics::follow(
@@ -76,7 +77,8 @@ pub fn start(
     let worker_failed = std::sync::Arc::new(move |reason: &str| {
         shutdown.request_shutdown(format!("a worker of the proxy: {reason}"))
     });
-    let telemetry = Telemetry { registry: runtime.metrics.clone(), access, worker_failed };
+    let stream_problems = reporting::stream_problems(runtime);
+    let telemetry = Telemetry { registry: runtime.metrics.clone(), access, worker_failed, stream_problems };
     Proxy::start(options, views, &telemetry).map_err(|error| match &error {
         ProxyStartError::Bind(bind) => {
             let flag = if https.contains(&bind.address) { flags.1 } else { flags.0 };

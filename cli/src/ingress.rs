@@ -50,7 +50,7 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
     let mut signals = Signals::listen()?;
     let selection = Selection {
         namespace: args.namespace.clone(),
-        config_map: args.config_map.clone(),
+        config_maps: args.config_maps(),
         tls_secrets_only: args.tls_secrets_only,
         ..Selection::default()
     };
@@ -162,6 +162,9 @@ pub fn table_options(args: &IngressArgs) -> RouteOptions {
         port_in_redirects: None,
         http_port: args.http_port,
         https_port: args.https_port,
+        health_port: args.healthz.1,
+        tcp_services: args.tcp_services.clone(),
+        udp_services: args.udp_services.clone(),
         defaults: ingress_routes::Defaults::default(),
     }
 }

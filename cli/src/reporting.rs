@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cluster::{Key, Kind, Kinds, Service};
-use ingress_proxy::ProxyViews;
+use ingress_proxy::{ProxyViews, StreamProblems};
 use ingress_routes::{Level, RouteOptions, RoutingProblem};
 use sources::{Cluster, WatchStatus};
 use telemetry::Severity;
@@ -46,7 +46,15 @@ fn report_views(views: &ProxyViews, forbidden_classes: bool, runtime: &Runtime) 
     let now = unix_time();
     let problems = table.problems(now).chain(pools.problems()).chain(certs.problems(now));
     let unread = table.unread_class_problems().filter(|_| forbidden_classes);
-    runtime.reports.replace("ingress", problems.chain(unread).map(problem));
+    let streams = views.streams.load_full();
+    let problems = problems.chain(unread).chain(streams.problems().cloned());
+    runtime.reports.replace("ingress", problems.map(problem));
+}
+
+/// Reports the ports of TCP and UDP services that the proxy cannot open.
+pub fn stream_problems(runtime: &Runtime) -> StreamProblems {
+    let reports = runtime.reports.clone();
+    Arc::new(move |problems| reports.replace("stream ports", problems.into_iter().map(problem)))
 }
 
 /// Problems with the objects that flags refer to. Reported only after their kind has been listed.

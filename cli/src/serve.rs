@@ -46,7 +46,7 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
     let mut signals = Signals::listen()?;
     let origin = ingress::origin(ingress_args);
     let selection = Selection {
-        config_map: ingress_args.config_map.clone(),
+        config_maps: ingress_args.config_maps(),
         tls_secrets_only: ingress_args.tls_secrets_only,
         ..Selection::default()
     };

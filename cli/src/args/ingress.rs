@@ -55,6 +55,10 @@ pub struct IngressArgs {
     pub namespace_selector: Option<LabelSelector>,
     /// `--configmap`, as `namespace/name`.
     pub config_map: Option<Key>,
+    /// `--tcp-services-configmap`, as `namespace/name`.
+    pub tcp_services: Option<Key>,
+    /// `--udp-services-configmap`, as `namespace/name`.
+    pub udp_services: Option<Key>,
     /// `--annotations-prefix`.
     pub annotations_prefix: String,
     /// `--default-backend-service`, as `namespace/name`.
@@ -128,6 +132,8 @@ impl IngressArgs {
             namespace: given.text("watch-namespace"),
             namespace_selector: given.text("watch-namespace-selector").map(selector).transpose()?,
             config_map: key("configmap")?,
+            tcp_services: key("tcp-services-configmap")?,
+            udp_services: key("udp-services-configmap")?,
             annotations_prefix: text("annotations-prefix", "nginx.ingress.kubernetes.io"),
             default_backend: key("default-backend-service")?,
             default_certificate: key("default-ssl-certificate")?,
@@ -214,6 +220,13 @@ fn webhook(given: &FlagValues<'_>) -> Result<Option<WebhookOptions>, CommandErro
         }
     };
     Ok(Some(WebhookOptions { host, port: port.parse().map_err(|_| bad())?, certificate }))
+}
+
+impl IngressArgs {
+    /// The ConfigMaps that flags name.
+    pub fn config_maps(&self) -> Vec<Key> {
+        [&self.config_map, &self.tcp_services, &self.udp_services].into_iter().flatten().cloned().collect()
+    }
 }
 
 fn selector(text: String) -> Result<LabelSelector, CommandError> {
