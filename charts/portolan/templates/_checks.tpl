@@ -45,6 +45,7 @@
 secrets.mode: this version cannot read the Secrets of some namespaces only; use `tls`, or controller.scope.enabled and rbac.scope for one namespace
 {{- end }}
 {{- include "portolan.rules" . }}
+{{- include "portolan.streamMistakes" . }}
 {{- include "portolan.selectorMistakes" . }}
 {{- include "portolan.classMistakes" . }}
 {{- if and $c.enabled $c.service.adopt }}
@@ -64,6 +65,24 @@ dns.nodeCache.localIP: {{ $d.nodeCache.localIP }} is not a link-local address (1
 {{- end }}
 {{- if and $d.enabled $d.deployment.enabled }}
 {{- include "portolan.dns.mistakes" . }}
+{{- end }}
+{{- end -}}
+
+{{/* TCP and UDP services that could not be read, or whose ports the controller has itself. */}}
+{{- define "portolan.streamMistakes" -}}
+{{- $c := .Values.controller -}}
+{{- $more := $c.extraArgs -}}
+{{- range $protocol, $services := dict "tcp" .Values.tcp "udp" .Values.udp }}
+{{- $namespace := default (include "portolan.namespace" $) (get (get $c $protocol) "configMapNamespace") }}
+{{- if and $services $c.enabled $c.scope.enabled (ne $namespace (include "portolan.configMapNamespace" $)) }}
+controller.{{ $protocol }}.configMapNamespace: with controller.scope.enabled the ConfigMap must be in the namespace {{ include "portolan.configMapNamespace" $ }} of the global settings, since the controller reads no other
+{{- end }}
+{{- range $own, $flag := dict "containerPort.http" "http-port" "containerPort.https" "https-port" "metrics.port" "healthz-port" }}
+{{- $port := default (index $c (index (splitList "." $own) 0) (index (splitList "." $own) 1)) (get $more $flag) | toString }}
+{{- if and $c.enabled (hasKey $services $port) }}
+{{ $protocol }}.{{ $port }}: the controller listens on this port itself (controller.{{ $own }})
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end -}}
 

@@ -18,7 +18,7 @@ const NAME: &str = "edge";
 const DAEMON_SET: &str = "daemonset/edge-portolan-controller";
 
 /// A class of its own, since another release may be installed.
-const VALUES: [&str; 8] = [
+const VALUES: [&str; 9] = [
     "image.tag=dev",
     "controller.kind=DaemonSet",
     "controller.hostNetwork=true",
@@ -27,6 +27,7 @@ const VALUES: [&str; 8] = [
     "controller.ingressClassResource.name=edge",
     "controller.ingressClassResource.controllerValue=tests/edge",
     "controller.extraArgs.post-shutdown-grace-period=0",
+    "tcp.700=shop/web:http",
 ];
 
 const INGRESS: &str = "
@@ -71,6 +72,9 @@ pub(crate) fn a_daemon_set_binds_the_ports_of_its_node_without_root(node: &mut C
     let mut secure = Connection::tls(address(443), "edge.example", &Trust::AnyCertificate)
         .expect("the node's port answers");
     let response = secure.send("GET", "/", &[("host", "edge.example")], b"").expect("an answer");
+    assert_eq!(response.status, 200, "{}", response.text());
+
+    let response = http::get(address(700), "any", "/").expect("the port of a TCP service answers");
     assert_eq!(response.status, 200, "{}", response.text());
 
     let network = |id: &str| fs::read_link(format!("/proc/{id}/ns/net")).ok();

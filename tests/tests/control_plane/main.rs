@@ -26,6 +26,7 @@ mod controller;
 mod in_a_pod;
 mod ingress_auth;
 mod ingress_globals;
+mod ingress_streams;
 mod ingress_tls;
 mod migrate;
 mod multicluster;
@@ -85,6 +86,7 @@ const CASES: &[Case<Stage>] = cases![
     ingress_globals::a_config_map_that_may_not_be_read_keeps_the_edge_from_serving,
     ingress_globals::a_manifest_that_cannot_be_decoded_keeps_the_edge_from_serving,
     ingress_globals::only_ingresses_of_selected_namespaces_are_served,
+    ingress_streams::tcp_and_udp_services_follow_their_config_maps,
     up::both_services_follow_kubectl_and_print_each_change,
     up::the_demo_runs_beside_another_and_with_a_closed_output,
     documentation::commands_without_a_cluster_do_what_the_pages_show,

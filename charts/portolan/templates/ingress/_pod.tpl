@@ -109,7 +109,13 @@
 {{- $http := default .Values.controller.containerPort.http (get $more "http-port") | int -}}
 {{- $https := default .Values.controller.containerPort.https (get $more "https-port") | int -}}
 {{- $isDns := and (include "portolan.isCombined" .) (include "portolan.dns.lowPorts" .) -}}
-{{- if or (lt $http 1024) (lt $https 1024) $isDns }}true{{ end -}}
+{{- $isLow := or (lt $http 1024) (lt $https 1024) $isDns -}}
+{{- range $services := list .Values.tcp .Values.udp -}}
+{{- range $port, $target := $services -}}
+{{- $isLow = or $isLow (lt (int $port) 1024) -}}
+{{- end -}}
+{{- end -}}
+{{- if $isLow }}true{{ end -}}
 {{- end -}}
 
 {{- define "portolan.controller.containerSecurityContext" -}}

@@ -48,7 +48,7 @@ fn a_file_of_ingress_nginx_keeps_its_text_but_for_what_is_refused() {
             ("controller.addHeaders", KeyOutcome::Honoured, Some(44)),
             ("controller.electionID", KeyOutcome::Honoured, Some(59)),
             ("config", KeyOutcome::Unknown, Some(61)),
-            ("tcp", KeyOutcome::Closed, Some(65)),
+            ("tcp", KeyOutcome::Honoured, Some(65)),
         ],
     );
     let changed: Vec<&str> = {
@@ -62,7 +62,7 @@ fn a_file_of_ingress_nginx_keeps_its_text_but_for_what_is_refused() {
     ));
     assert!(values.is_incomplete());
     assert!(
-        values.report().starts_with("values of ingress-nginx: 3 refused, 1 closed, "),
+        values.report().starts_with("values of ingress-nginx: 3 refused, "),
         "{}",
         values.report()
     );
@@ -180,19 +180,12 @@ fn wrong_values_are_refused_with_what_is_wanted() {
 
 /// What is lost without being left out is not a mere difference: the command ends with exit code 1.
 #[test]
-fn what_protects_or_opens_ports_and_is_not_implemented_is_closed() {
+fn what_protects_and_is_not_implemented_is_closed() {
     for (text, path, reason) in [
         (
             "controller: { config: { enable-modsecurity: 'true' } }",
             "controller.config.enable-modsecurity",
             "gets 503",
-        ),
-        ("controller: {}\ntcp: { 53: a/b:53 }", "tcp", "connections to their ports are refused"),
-        ("controller: {}\nudp: { 53: a/b:53 }", "udp", "are not answered"),
-        (
-            "controller: { extraArgs: { tcp-services-configmap: a/b } }",
-            "controller.extraArgs.tcp-services-configmap",
-            "connections to their ports are refused",
         ),
     ] {
         let values = migrated(text);
