@@ -61,7 +61,7 @@ async fn explain(
     let origin = origin(args);
     let selection = Selection {
         namespace: controller.namespace.clone(),
-        config_map: controller.config_map.clone(),
+        config_maps: controller.config_map.iter().cloned().collect(),
         tls_secrets_only: controller.tls_secrets_only,
         ..Selection::default()
     };

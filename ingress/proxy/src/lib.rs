@@ -26,6 +26,6 @@ pub mod explain;
 
 pub use observe::metrics::ConfigurationMetrics;
 pub use options::{Controller, MetricsOptions, ProxyOptions};
-pub use stream::ports::StreamProblems;
 pub use proxy::{Proxy, ProxyStartError, Telemetry, WorkerFailed};
+pub use stream::ports::StreamProblems;
 pub use views::ProxyViews;

@@ -8,7 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use nix::libc;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, send, sendmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, send, sendmsg, setsockopt,
+    sockopt,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 
@@ -126,7 +129,9 @@ impl DatagramSocket {
             ControlMessageOwned::Ipv4PacketInfo(info) => {
                 Some(IpAddr::from(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr))))
             }
-            ControlMessageOwned::Ipv6PacketInfo(info) => Some(IpAddr::from(Ipv6Addr::from(info.ipi6_addr.s6_addr))),
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                Some(IpAddr::from(Ipv6Addr::from(info.ipi6_addr.s6_addr)))
+            }
             _ => None,
         });
         Ok(Datagram { length: message.bytes, peer, local: destination.unwrap_or(self.address.ip()) })
@@ -145,15 +150,16 @@ impl DatagramSocket {
             _ if !self.address.ip().is_unspecified() || local.is_unspecified() => send(&[]),
             IpAddr::V4(ip) => {
                 let source = libc::in_addr { s_addr: u32::from(ip).to_be() };
-                let info =
-                    libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: libc::in_addr { s_addr: 0 } };
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: source,
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
                 send(&[ControlMessage::Ipv4PacketInfo(&info)])
             }
             IpAddr::V6(ip) => {
-                let info = libc::in6_pktinfo {
-                    ipi6_ifindex: 0,
-                    ipi6_addr: libc::in6_addr { s6_addr: ip.octets() },
-                };
+                let info =
+                    libc::in6_pktinfo { ipi6_ifindex: 0, ipi6_addr: libc::in6_addr { s6_addr: ip.octets() } };
                 send(&[ControlMessage::Ipv6PacketInfo(&info)])
             }
         }?;
@@ -192,9 +198,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_reply_comes_from_the_address_that_the_client_has_sent_to() {
-        for (listener, server, client) in
-            [("0.0.0.0:0", "127.0.0.9", "127.0.0.1:0"), ("127.0.0.8:0", "127.0.0.8", "127.0.0.1:0"), ("[::]:0", "::1", "[::1]:0")]
-        {
+        for (listener, server, client) in [
+            ("0.0.0.0:0", "127.0.0.9", "127.0.0.1:0"),
+            ("127.0.0.8:0", "127.0.0.8", "127.0.0.1:0"),
+            ("[::]:0", "::1", "[::1]:0"),
+        ] {
             let (server, client): (IpAddr, SocketAddr) = (server.parse().unwrap(), client.parse().unwrap());
             if server.is_ipv6() && UdpSocket::bind(client).is_err() {
                 eprintln!("this machine has no IPv6: {listener} is not tested");

@@ -16,7 +16,9 @@ const PORT: u16 = 9301;
 const OTHER: u16 = 9302;
 
 fn config_map(name: &str, data: &str) -> String {
-    format!("\n---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: streams}}, data: {data}}}\n")
+    format!(
+        "\n---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: streams}}, data: {data}}}\n"
+    )
 }
 
 fn local(port: u16) -> SocketAddr {
@@ -78,7 +80,9 @@ subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: guest }]
     portolan.wait_for_log(&["ConfigMap streams/tcp", "9303", "namespace/service:port[:PROXY][:PROXY]"]);
     api.apply(&config_map("tcp", &format!("{{'{OTHER}': 'streams/new:80'}}")));
     expect(PORT, None);
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n").expect("the stream is open");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n")
+        .expect("the stream is open");
     let mut response = String::new();
     stream.read_to_string(&mut response).expect("an answer");
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");

@@ -61,11 +61,7 @@ fn a_file_of_ingress_nginx_keeps_its_text_but_for_what_is_refused() {
         "# unknown: config: is not a key of the root; did you mean controller.config?\n# config:\n"
     ));
     assert!(values.is_incomplete());
-    assert!(
-        values.report().starts_with("values of ingress-nginx: 3 refused, "),
-        "{}",
-        values.report()
-    );
+    assert!(values.report().starts_with("values of ingress-nginx: 3 refused, "), "{}", values.report());
 }
 
 #[test]
@@ -181,13 +177,11 @@ fn wrong_values_are_refused_with_what_is_wanted() {
 /// What is lost without being left out is not a mere difference: the command ends with exit code 1.
 #[test]
 fn what_protects_and_is_not_implemented_is_closed() {
-    for (text, path, reason) in [
-        (
-            "controller: { config: { enable-modsecurity: 'true' } }",
-            "controller.config.enable-modsecurity",
-            "gets 503",
-        ),
-    ] {
+    for (text, path, reason) in [(
+        "controller: { config: { enable-modsecurity: 'true' } }",
+        "controller.config.enable-modsecurity",
+        "gets 503",
+    )] {
         let values = migrated(text);
         let found = values.findings.iter().find(|finding| finding.path.to_string() == path);
         let found = found.unwrap_or_else(|| panic!("{text}: {}", values.report()));

@@ -56,8 +56,8 @@ impl Attempts {
             PoolMembers::Endpoints(endpoints) => round_robin(endpoints, &self.tried, turn),
             PoolMembers::External { host, port } => {
                 let found = worker.resolver.addresses(host, *port, false).await;
-                let found =
-                    found.inspect_err(|error| worker.upstream_log.failed(&service.upstream_name(), host, error));
+                let found = found
+                    .inspect_err(|error| worker.upstream_log.failed(&service.upstream_name(), host, error));
                 round_robin(&found.ok()?, &self.tried, turn)
             }
         }
@@ -65,7 +65,12 @@ impl Attempts {
 }
 
 /// Whether a connection with these addresses at its ends leads to a port of a service of this proxy: it would loop for ever.
-pub(super) fn is_own_port(worker: &Worker, protocol: Protocol, local: SocketAddr, endpoint: SocketAddr) -> bool {
+pub(super) fn is_own_port(
+    worker: &Worker,
+    protocol: Protocol,
+    local: SocketAddr,
+    endpoint: SocketAddr,
+) -> bool {
     // A connection to this machine has the same address at both ends.
     local.ip().to_canonical() == endpoint.ip().to_canonical()
         && worker.views.streams.load().get(protocol, endpoint.port()).is_some_and(|service| service.is_open())

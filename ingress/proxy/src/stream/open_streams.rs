@@ -42,7 +42,8 @@ impl OpenStreams {
     pub(super) fn add(&self, service: Arc<StreamService>) -> StreamGuard {
         let number = self.next.get();
         self.next.set(number + 1);
-        let stream = Rc::new(OpenStream { service, leaving_since: Cell::new(None), is_cut: Cell::new(false) });
+        let stream =
+            Rc::new(OpenStream { service, leaving_since: Cell::new(None), is_cut: Cell::new(false) });
         self.streams.borrow_mut().insert(number, stream.clone());
         StreamGuard { streams: self.streams.clone(), number, stream }
     }

@@ -150,9 +150,12 @@ fn open(
                 let opened = net::datagram::open_beside(address, workers)?;
                 sockets.extend(opened.into_iter().map(StreamSocket::Udp));
             }
-            (_, false) => sockets.extend(net::listen::listen(address, workers)?.into_iter().map(StreamSocket::Tcp)),
+            (_, false) => {
+                sockets.extend(net::listen::listen(address, workers)?.into_iter().map(StreamSocket::Tcp))
+            }
             (_, true) => {
-                sockets.extend(net::listen::listen_beside(address, workers)?.into_iter().map(StreamSocket::Tcp));
+                sockets
+                    .extend(net::listen::listen_beside(address, workers)?.into_iter().map(StreamSocket::Tcp));
             }
         }
     }

@@ -52,7 +52,12 @@ impl StreamAttempt {
 }
 
 impl StreamRecord {
-    pub(super) fn new(worker: &Worker, service: Arc<StreamService>, peer: SocketAddr, local: SocketAddr) -> Self {
+    pub(super) fn new(
+        worker: &Worker,
+        service: Arc<StreamService>,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> Self {
         Self {
             service,
             number: worker.next_connection(),
@@ -104,7 +109,8 @@ impl StreamRecord {
         (self.received, self.sent) = (copied.from_client, copied.to_client);
         self.attempt_ended(copied.from_client, copied.to_client);
         if let Some(attempt) = self.attempts.last_mut() {
-            attempt.first_byte = copied.first_byte.map(|first| first.saturating_duration_since(attempt.started));
+            attempt.first_byte =
+                copied.first_byte.map(|first| first.saturating_duration_since(attempt.started));
         }
     }
 
@@ -124,12 +130,21 @@ impl StreamRecord {
         for part in format.parts() {
             match part {
                 CompiledPart::Text(text) => out.extend_from_slice(text.as_bytes()),
-                CompiledPart::Variable(variable) => self.value(*variable, format.escape(), clock, elapsed, out),
+                CompiledPart::Variable(variable) => {
+                    self.value(*variable, format.escape(), clock, elapsed, out)
+                }
             }
         }
     }
 
-    fn value(&self, variable: StreamVariable, escape: LogEscape, clock: &Clock, elapsed: Duration, out: &mut Vec<u8>) {
+    fn value(
+        &self,
+        variable: StreamVariable,
+        escape: LogEscape,
+        clock: &Clock,
+        elapsed: Duration,
+        out: &mut Vec<u8>,
+    ) {
         match variable {
             StreamVariable::RemoteAddress => ip(out, self.client),
             StreamVariable::BinaryRemoteAddress => match self.client.ip().to_canonical() {
@@ -147,10 +162,14 @@ impl StreamRecord {
                     ProxyHeaderVariable::SourceAddress => ip(out, proxied.source),
                     ProxyHeaderVariable::SourcePort => format::number(out, proxied.source.port().into()),
                     ProxyHeaderVariable::DestinationAddress => ip(out, proxied.destination),
-                    ProxyHeaderVariable::DestinationPort => format::number(out, proxied.destination.port().into()),
+                    ProxyHeaderVariable::DestinationPort => {
+                        format::number(out, proxied.destination.port().into())
+                    }
                 },
             },
-            StreamVariable::Protocol => out.extend(self.service.protocol.label().to_ascii_uppercase().bytes()),
+            StreamVariable::Protocol => {
+                out.extend(self.service.protocol.label().to_ascii_uppercase().bytes())
+            }
             StreamVariable::Status => format::number(out, self.status.into()),
             StreamVariable::BytesSent => format::number(out, self.sent),
             StreamVariable::BytesReceived => format::number(out, self.received),
@@ -167,12 +186,18 @@ impl StreamRecord {
             StreamVariable::UpstreamAddress => {
                 self.each(escape, out, |out, one| out.extend(one.address.to_string().bytes()))
             }
-            StreamVariable::UpstreamBytesSent => self.each(escape, out, |out, one| format::number(out, one.sent)),
+            StreamVariable::UpstreamBytesSent => {
+                self.each(escape, out, |out, one| format::number(out, one.sent))
+            }
             StreamVariable::UpstreamBytesReceived => {
                 self.each(escape, out, |out, one| format::number(out, one.received))
             }
-            StreamVariable::UpstreamConnectTime => self.each(escape, out, |out, one| time(out, one.connected)),
-            StreamVariable::UpstreamFirstByteTime => self.each(escape, out, |out, one| time(out, one.first_byte)),
+            StreamVariable::UpstreamConnectTime => {
+                self.each(escape, out, |out, one| time(out, one.connected))
+            }
+            StreamVariable::UpstreamFirstByteTime => {
+                self.each(escape, out, |out, one| time(out, one.first_byte))
+            }
             StreamVariable::UpstreamSessionTime => self.each(escape, out, |out, one| time(out, one.ended)),
             StreamVariable::Absent => format::value(out, escape, None),
         }

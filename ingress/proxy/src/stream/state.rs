@@ -37,7 +37,12 @@ impl StreamState {
 
     /// Finds the streams whose port leads elsewhere now, and ends those of which the time is up. `keep` is `worker-shutdown-timeout`. Returns
     /// whether one has to end. Once a second.
-    pub(crate) fn sweep(&self, streams: &std::sync::Arc<ingress_routes::Streams>, now: u64, keep: std::time::Duration) -> bool {
+    pub(crate) fn sweep(
+        &self,
+        streams: &std::sync::Arc<ingress_routes::Streams>,
+        now: u64,
+        keep: std::time::Duration,
+    ) -> bool {
         self.turns.borrow_mut().retain(|(protocol, port), _| streams.get(*protocol, *port).is_some());
         self.open.sweep(streams, now, keep)
     }

@@ -43,7 +43,13 @@ pub(super) async fn listen(worker: Rc<Worker>, socket: TcpListener, port: u16, c
 }
 
 /// Serves a stream until it ends.
-async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, port: u16, entry: Rc<ClientEntry>) {
+async fn serve(
+    worker: Rc<Worker>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    port: u16,
+    entry: Rc<ClientEntry>,
+) {
     worker.connections.handled.inc();
     // Its entry may have been removed since the kernel has accepted it.
     let Some(service) = worker.views.streams.load().get(Protocol::Tcp, port).cloned() else { return };
@@ -150,7 +156,6 @@ fn proxy_header(client: SocketAddr, local: SocketAddr, proxied: Option<ProxiedCo
     write_v1(client, destination, &mut header);
     header
 }
-
 
 #[cfg(test)]
 mod tests {

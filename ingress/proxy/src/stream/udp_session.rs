@@ -149,12 +149,13 @@ impl UdpSession {
         }
     }
 
-
     /// Sends a datagram to the endpoint; false if that has failed, most often because an earlier one could not be delivered.
     fn send(&self, worker: &Worker, endpoint: &tokio::net::UdpSocket, bytes: &[u8]) -> bool {
         match net::datagram::try_send(endpoint, bytes) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => worker.streams.metrics.dropped_busy.inc(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                worker.streams.metrics.dropped_busy.inc()
+            }
             Err(error) => {
                 self.failed.replace(Some(error));
                 self.wake();
@@ -224,7 +225,8 @@ impl UdpSession {
 
     /// Whether the endpoint has sent as many answers as are expected. Without an answer a session ends with the first request.
     fn is_done(&self, expected: u32) -> bool {
-        self.requests.get() > 0 && self.responses.get() >= u64::from(expected).saturating_mul(self.requests.get())
+        self.requests.get() > 0
+            && self.responses.get() >= u64::from(expected).saturating_mul(self.requests.get())
     }
 }
 
@@ -386,7 +388,8 @@ impl UdpListener {
         loop {
             let readable = endpoint.ready(Interest::READABLE | Interest::ERROR);
             let mut readable = std::pin::pin!(readable);
-            let event = std::future::poll_fn(|cx| session.poll_event(cx, worker, open, readable.as_mut())).await;
+            let event =
+                std::future::poll_fn(|cx| session.poll_event(cx, worker, open, readable.as_mut())).await;
             match event {
                 SessionEvent::Readable(Ok(ready)) => {
                     if let Some(error) = take_error(&endpoint, ready) {
@@ -453,7 +456,8 @@ fn take_error(endpoint: &tokio::net::UdpSocket, ready: Ready) -> Option<io::Erro
 
 /// A socket that sends to an endpoint and receives only from it.
 fn connect(worker: &Worker, address: SocketAddr) -> io::Result<Rc<tokio::net::UdpSocket>> {
-    let any = if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let any =
+        if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     let socket = UdpSocket::bind((any, 0))?;
     socket.set_nonblocking(true)?;
     socket.connect(address)?;

@@ -10,7 +10,8 @@ use cluster::{ConfigMap, Event, Key, Kind, Object};
 use ingress_proxy::ProxyOptions;
 
 use crate::support::{
-    EndpointConnection, ScriptedEndpoint, TEST_TIMEOUT, TestClient, TestCluster, TestOptions, one_worker, unused_address,
+    EndpointConnection, ScriptedEndpoint, TEST_TIMEOUT, TestClient, TestCluster, TestOptions, one_worker,
+    unused_address,
 };
 
 /// Ports of services; below those that the system chooses for others.
@@ -56,7 +57,8 @@ impl StreamCluster {
     }
 
     pub fn services(&mut self, name: &str, data: &[(u16, &str)]) {
-        let data = data.iter().map(|(port, target)| (port.to_string().into(), (*target).to_owned())).collect();
+        let data =
+            data.iter().map(|(port, target)| (port.to_string().into(), (*target).to_owned())).collect();
         self.cluster.apply(Object::ConfigMap(Arc::new(ConfigMap { key: Key::new("ingress", name), data })));
     }
 
@@ -205,9 +207,8 @@ fn endpoints_take_turns_and_one_that_refuses_is_skipped() {
     let answers: String = (0..6).map(|_| receive(&mut TestClient::connect(address), 1)).collect();
     assert!(answers.contains('1') && answers.contains('2'), "{answers}");
     // Without another endpoint the stream ends.
-    let mut world = StreamCluster::with(one_worker(), |options| {
-        options.streams(|stream| stream.next_upstream = false)
-    });
+    let mut world =
+        StreamCluster::with(one_worker(), |options| options.streams(|stream| stream.next_upstream = false));
     world.cluster.service("db", &[unused_address()]);
     world.tcp(&[(PORT, "default/db:80")]);
     assert!(world.connect(PORT).is_closed());
@@ -261,7 +262,9 @@ fn an_idle_stream_and_too_many_streams_end() {
     world.cluster.service("db", &[endpoint.address]);
     world.tcp(&[(PORT, "default/db:80")]);
     world.wait_until(PORT, true);
-    world.cluster.metrics("the first connection ends", |text| text.contains("portolan_streams_open{protocol=\"tcp\"} 0"));
+    world.cluster.metrics("the first connection ends", |text| {
+        text.contains("portolan_streams_open{protocol=\"tcp\"} 0")
+    });
     let address = SocketAddr::new(world.address, PORT);
     let mut clients: Vec<_> = (0..2).map(|_| TestClient::connect(address)).collect();
     for client in &mut clients {

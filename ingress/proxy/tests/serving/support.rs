@@ -12,8 +12,8 @@ use cluster::{
 };
 use ingress_proxy::{Proxy, ProxyOptions, ProxyViews, Telemetry};
 use ingress_routes::{
-    CertIndex, ConnectionSettings, PoolIndex, ProxySettings, RouteIndex, RouteOptions, RoutingProblem, StreamIndex,
-    StreamSettings,
+    CertIndex, ConnectionSettings, PoolIndex, ProxySettings, RouteIndex, RouteOptions, RoutingProblem,
+    StreamIndex, StreamSettings,
 };
 use telemetry::LogWriter;
 use telemetry::metrics::{Counter, Registry};
@@ -161,18 +161,7 @@ impl TestCluster {
         let (http, https) = (proxy.http()[0], proxy.https()[0]);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self {
-            cache,
-            proxy: Some(proxy),
-            registry,
-            http,
-            https,
-            runtime,
-            views,
-            lines,
-            log,
-            stream_problems,
-        }
+        Self { cache, proxy: Some(proxy), registry, http, https, runtime, views, lines, log, stream_problems }
     }
 
     /// A cluster with an Ingress `shop` for `shop.example` and every path, and these endpoints.

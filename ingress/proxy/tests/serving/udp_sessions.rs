@@ -6,7 +6,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use cluster::{
-    Endpoint, EndpointPort, EndpointSlice, Event, Key, Kind, Object, Protocol, Service, ServiceKind, ServicePort,
+    Endpoint, EndpointPort, EndpointSlice, Event, Key, Kind, Object, Protocol, Service, ServiceKind,
+    ServicePort,
 };
 use ingress_proxy::ProxyOptions;
 
@@ -51,7 +52,12 @@ fn service(world: &mut StreamCluster, name: &str, endpoints: &[SocketAddr]) {
     let key = Key::new("default", name);
     let port = ServicePort { name: "".into(), protocol: Protocol::Udp, port: 53, target: "53".into() };
     let kind = ServiceKind::ClusterIp(["10.96.0.2".parse().unwrap()].into_iter().collect());
-    world.cluster.apply(Object::Service(Arc::new(Service { key, kind, ports: [port].into() })));
+    world.cluster.apply(Object::Service(Arc::new(Service {
+        key,
+        kind,
+        ports: [port].into(),
+        external: Box::default(),
+    })));
     for at in 0..4 {
         let key = Key::new("default", format!("{name}-{at}"));
         let Some(address) = endpoints.get(at) else {
@@ -132,16 +138,16 @@ fn each_datagram_is_a_session_that_ends_with_its_answer() {
     assert!(line.starts_with("[127.0.0.1] [") && line.contains("] UDP 200 7 3 0.0"), "{line}");
     world.cluster.metrics("both sessions have ended", |text| {
         text.contains("portolan_streams_open{protocol=\"udp\"} 0")
-            && text.contains(&format!("portolan_streams_total{{protocol=\"udp\",port=\"{PORT}\",status=\"200\"}} 2"))
+            && text.contains(&format!(
+                "portolan_streams_total{{protocol=\"udp\",port=\"{PORT}\",status=\"200\"}} 2"
+            ))
     });
 }
 
 #[test]
 fn a_session_lasts_as_long_as_answers_are_expected() {
     let endpoint = DatagramEndpoint::answering("", 2);
-    let world = serving(&[endpoint.address], |options| {
-        options.streams(|stream| stream.responses = 3)
-    });
+    let world = serving(&[endpoint.address], |options| options.streams(|stream| stream.responses = 3));
     let client = Client::new(&world, PORT);
     assert_eq!(client.ask("a"), "a");
     assert_eq!(client.receive(), "a");
@@ -151,9 +157,9 @@ fn a_session_lasts_as_long_as_answers_are_expected() {
     // Another client has a session of its own.
     let other = Client::new(&world, PORT);
     assert_eq!(other.ask("c"), "c");
-    world.cluster.metrics("two sessions are open", |text| {
-        text.contains("portolan_streams_open{protocol=\"udp\"} 2")
-    });
+    world
+        .cluster
+        .metrics("two sessions are open", |text| text.contains("portolan_streams_open{protocol=\"udp\"} 2"));
 }
 
 #[test]
@@ -177,9 +183,7 @@ fn a_session_without_an_answer_ends_at_its_timeout() {
 #[test]
 fn a_datagram_that_expects_no_answer_is_a_session_of_its_own() {
     let endpoint = DatagramEndpoint::answering("", 0);
-    let world = serving(&[endpoint.address], |options| {
-        options.streams(|stream| stream.responses = 0)
-    });
+    let world = serving(&[endpoint.address], |options| options.streams(|stream| stream.responses = 0));
     let client = Client::new(&world, PORT);
     let start = Instant::now();
     while endpoint.seen.try_recv().is_err() {
@@ -212,9 +216,7 @@ fn an_endpoint_that_cannot_be_reached_is_skipped() {
 #[test]
 fn sessions_go_on_while_their_port_leads_elsewhere() {
     let (old, new) = (DatagramEndpoint::answering("old ", 1), DatagramEndpoint::answering("new ", 1));
-    let mut world = serving(&[old.address], |options| {
-        options.streams(|stream| stream.responses = 100)
-    });
+    let mut world = serving(&[old.address], |options| options.streams(|stream| stream.responses = 100));
     service(&mut world, "new", &[new.address]);
     let client = Client::new(&world, PORT);
     assert_eq!(client.ask("a"), "old a");
@@ -244,9 +246,9 @@ fn the_number_of_sessions_is_bounded_and_those_idle_longest_end() {
     for client in &clients {
         assert_eq!(client.ask("a"), "a");
     }
-    let text = world.cluster.metrics("sessions were ended", |text| {
-        text.contains("portolan_stream_sessions_evicted_total 2")
-    });
+    let text = world
+        .cluster
+        .metrics("sessions were ended", |text| text.contains("portolan_stream_sessions_evicted_total 2"));
     assert!(text.contains("portolan_streams_open{protocol=\"udp\"} 4"), "{text}");
     assert_eq!(clients[0].ask("again"), "again", "it gets a new session");
 }

@@ -101,9 +101,23 @@ impl StreamVariable {
 /// Whether nginx's TLS module of streams has the variable.
 fn is_tls(name: &str) -> bool {
     const PROPERTIES: &[&str] = &[
-        "alpn_protocol", "cipher", "ciphers", "curve", "curves", "protocol", "server_name", "session_id", "session_reused",
-        "preread_protocol", "preread_server_name", "preread_alpn_protocols", "client_verify", "client_s_dn", "client_i_dn",
-        "client_serial", "client_fingerprint",
+        "alpn_protocol",
+        "cipher",
+        "ciphers",
+        "curve",
+        "curves",
+        "protocol",
+        "server_name",
+        "session_id",
+        "session_reused",
+        "preread_protocol",
+        "preread_server_name",
+        "preread_alpn_protocols",
+        "client_verify",
+        "client_s_dn",
+        "client_i_dn",
+        "client_serial",
+        "client_fingerprint",
     ];
     name.strip_prefix("ssl_").is_some_and(|property| PROPERTIES.contains(&property))
 }
@@ -122,7 +136,9 @@ mod tests {
         ] {
             assert_eq!(StreamVariable::parse(name), Some(variable), "{name}");
         }
-        for unknown in ["", "request", "http_host", "ssl_", "ssl_client_cert", "upstream_status", "geoip_city_name"] {
+        for unknown in
+            ["", "request", "http_host", "ssl_", "ssl_client_cert", "upstream_status", "geoip_city_name"]
+        {
             assert_eq!(StreamVariable::parse(unknown), None, "{unknown}");
         }
     }

@@ -28,8 +28,10 @@ impl StreamIndex {
 
     /// The ConfigMaps, each with its protocol and flag.
     fn config_maps(&self) -> impl Iterator<Item = (Protocol, &Key, &'static str)> {
-        let tcp = self.options.tcp_services.iter().map(|key| (Protocol::Tcp, key, "--tcp-services-configmap"));
-        let udp = self.options.udp_services.iter().map(|key| (Protocol::Udp, key, "--udp-services-configmap"));
+        let tcp =
+            self.options.tcp_services.iter().map(|key| (Protocol::Tcp, key, "--tcp-services-configmap"));
+        let udp =
+            self.options.udp_services.iter().map(|key| (Protocol::Udp, key, "--udp-services-configmap"));
         tcp.chain(udp)
     }
 
@@ -39,7 +41,8 @@ impl StreamIndex {
         if !cluster.synced(self.kinds()) {
             return Streams::default();
         }
-        let mut found = StreamReader { options: &self.options, cluster, services: BTreeMap::new(), problems: Vec::new() };
+        let mut found =
+            StreamReader { options: &self.options, cluster, services: BTreeMap::new(), problems: Vec::new() };
         for (protocol, key, flag) in self.config_maps() {
             match cluster.get::<ConfigMap>(key) {
                 Some(config_map) => found.read(protocol, config_map),
@@ -111,7 +114,8 @@ impl StreamReader<'_> {
         for (at, (name, value)) in config_map.data.iter().enumerate() {
             if at == MAX_PORTS {
                 let left = config_map.data.len() - at;
-                let what = format!("{left} entries are more than the {MAX_PORTS} ports that a ConfigMap may open");
+                let what =
+                    format!("{left} entries are more than the {MAX_PORTS} ports that a ConfigMap may open");
                 return self.report(&config_map.key, name, what, Effect::LeftOut);
             }
             match self.entry(protocol, &config_map.key, name, value) {
@@ -125,7 +129,13 @@ impl StreamReader<'_> {
     ///
     /// # Errors
     /// Why it cannot be served.
-    fn entry(&mut self, protocol: Protocol, config_map: &Key, name: &str, value: &str) -> Result<StreamService, String> {
+    fn entry(
+        &mut self,
+        protocol: Protocol,
+        config_map: &Key,
+        name: &str,
+        value: &str,
+    ) -> Result<StreamService, String> {
         let port = name.parse::<u16>().ok().filter(|port| *port != 0);
         let port = port.ok_or_else(|| format!("{name:?} should be a port number from 1 to 65535"))?;
         if let Some(flag) = self.reserved(port) {
@@ -167,7 +177,8 @@ impl StreamReader<'_> {
     /// Why there is no endpoint.
     fn why_closed(&self, service: &StreamService) -> String {
         let named = &service.target.service;
-        let namespace = self.options.watch_namespace.as_ref().filter(|namespace| **namespace != named.namespace);
+        let namespace =
+            self.options.watch_namespace.as_ref().filter(|namespace| **namespace != named.namespace);
         match (service.pool.error(), namespace) {
             (Some(_), Some(watched)) => {
                 format!("Service {named} is not in the namespace {watched} of --watch-namespace")

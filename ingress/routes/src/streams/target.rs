@@ -34,7 +34,8 @@ impl StreamTarget {
         };
         let words: Vec<&str> = parts.collect();
         let is_proxy = |at: usize| words.get(at).is_some_and(|word| word.eq_ignore_ascii_case("PROXY"));
-        let unknown = words.iter().enumerate().find(|(at, word)| !word.is_empty() && !(*at < 2 && is_proxy(*at)));
+        let is_known = |at: usize, word: &str| word.is_empty() || at < 2 && is_proxy(at);
+        let unknown = words.iter().enumerate().find(|(at, word)| !is_known(*at, word));
         let is_tcp = protocol == Protocol::Tcp;
         let ignored = match unknown {
             Some((_, word)) => Some(format!("{word:?} should be PROXY; it is ignored")),
@@ -54,7 +55,8 @@ impl StreamTarget {
 
 /// Whether a text may be the name of an object or of a port.
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
 #[cfg(test)]
@@ -88,13 +90,25 @@ mod tests {
         ] {
             let target = StreamTarget::parse(text, protocol).expect(text);
             assert_eq!(target.ignored.as_deref(), Some(ignored), "{text}");
-            assert_eq!(target.decodes_proxy && protocol == Protocol::Udp, false, "{text}");
+            assert!(!target.decodes_proxy || protocol == Protocol::Tcp, "{text}");
         }
     }
 
     #[test]
     fn an_entry_without_namespace_service_or_port_is_invalid() {
-        for text in ["", "db", "db:1", "shop/db", "shop/db:", "/db:1", "shop/:1", "a/b/c:1", "shop/db:0", "shop/db:70000", "shop/d b:1"] {
+        for text in [
+            "",
+            "db",
+            "db:1",
+            "shop/db",
+            "shop/db:",
+            "/db:1",
+            "shop/:1",
+            "a/b/c:1",
+            "shop/db:0",
+            "shop/db:70000",
+            "shop/d b:1",
+        ] {
             assert_eq!(StreamTarget::parse(text, Protocol::Tcp), None, "{text}");
         }
     }

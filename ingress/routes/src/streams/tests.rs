@@ -79,15 +79,15 @@ impl StreamCluster {
 
 #[test]
 fn an_entry_opens_a_port_of_its_protocol() {
-    let mut world = StreamCluster::new("web 80:http 10.0.0.1\ndns 53:dns/udp 10.0.0.2").tcp(&[("9000", "default/web:http")]);
+    let mut world = StreamCluster::new("web 80:http 10.0.0.1\ndns 53:dns/udp 10.0.0.2")
+        .tcp(&[("9000", "default/web:http")]);
     world.config_map(Key::new("default", "db"), &[("53", "default/dns:53"), ("9000", "default/web:80")]);
-    assert_eq!(
-        world.open(),
-        ["tcp 9000 Endpoints([10.0.0.1:8080])", "udp 53 Endpoints([10.0.0.2:8080])"]
-    );
+    assert_eq!(world.open(), ["tcp 9000 Endpoints([10.0.0.1:8080])", "udp 53 Endpoints([10.0.0.2:8080])"]);
     assert_eq!(
         world.problems(),
-        ["ConfigMap default/db: 9000: Service default/web has no UDP port 80, nor any other; the port is closed"]
+        [
+            "ConfigMap default/db: 9000: Service default/web has no UDP port 80, nor any other; the port is closed"
+        ]
     );
     let streams = world.streams.load();
     assert_eq!(streams.get(Protocol::Tcp, 9000).unwrap().upstream_name(), "tcp-default-web-http");
@@ -103,13 +103,21 @@ fn an_invalid_entry_is_reported_by_name_and_the_others_are_served() {
         ("65536", "default/web:80", "\"65536\" should be a port number from 1 to 65535; it is left out"),
         ("80", "default/web:80", "80 is the port of --http-port of the proxy itself; it is left out"),
         ("443", "default/web:80", "443 is the port of --https-port of the proxy itself; it is left out"),
-        ("10254", "default/web:80", "10254 is the port of --healthz-port of the proxy itself; it is left out"),
+        (
+            "10254",
+            "default/web:80",
+            "10254 is the port of --healthz-port of the proxy itself; it is left out",
+        ),
         ("07000", "default/web:80", "port 7000 has another entry; it is left out"),
         ("1", "web:80", "\"web:80\" should be namespace/service:port[:PROXY][:PROXY]; it is left out"),
         ("1", "default/other:80", "Service default/other does not exist; the port is closed"),
         ("1", "default/web:81", "Service default/web has no TCP port 81; it has 80 http; the port is closed"),
         ("1", "default/idle:80", "Service default/idle has no ready endpoint; the port is closed"),
-        ("1", "default/local:80", "Service default/local has an externalName that is a loopback address; the port is closed"),
+        (
+            "1",
+            "default/local:80",
+            "Service default/local has an externalName that is a loopback address; the port is closed",
+        ),
     ] {
         let services = "web 80:http 10.0.0.1\nidle 80 !10.0.0.3\nlocal external=localhost";
         let world = StreamCluster::new(services).tcp(&[("7000", "default/web:80"), (name, value)]);
@@ -122,10 +130,7 @@ fn an_invalid_entry_is_reported_by_name_and_the_others_are_served() {
 fn an_ignored_word_is_reported_and_the_port_is_open() {
     let world = StreamCluster::new("web 80 10.0.0.1").tcp(&[("9000", "default/web:80:PROXI")]);
     assert_eq!(world.open().len(), 1);
-    assert_eq!(
-        world.problems(),
-        ["ConfigMap shop/web: 9000: \"PROXI\" should be PROXY; it is ignored"]
-    );
+    assert_eq!(world.problems(), ["ConfigMap shop/web: 9000: \"PROXI\" should be PROXY; it is ignored"]);
 }
 
 #[test]
@@ -173,7 +178,9 @@ fn the_number_of_ports_is_bounded() {
     assert_eq!(world.open().len(), 1000);
     assert_eq!(
         world.problems(),
-        ["ConfigMap shop/web: 21001: 2 entries are more than the 1000 ports that a ConfigMap may open; it is left out"]
+        [
+            "ConfigMap shop/web: 21001: 2 entries are more than the 1000 ports that a ConfigMap may open; it is left out"
+        ]
     );
 }
 
@@ -183,6 +190,8 @@ fn a_service_outside_of_the_watched_namespace_is_reported_as_such() {
     let world = StreamCluster::with(options, "").tcp(&[("1", "default/web:80")]);
     assert_eq!(
         world.problems(),
-        ["ConfigMap shop/web: 1: Service default/web is not in the namespace shop of --watch-namespace; the port is closed"]
+        [
+            "ConfigMap shop/web: 1: Service default/web is not in the namespace shop of --watch-namespace; the port is closed"
+        ]
     );
 }

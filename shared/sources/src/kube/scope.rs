@@ -44,9 +44,8 @@ impl ResourceScope {
         };
         let scope = Self { kind, namespace, labels, fields };
         // The ConfigMaps that flags name are always read.
-        let is_outside = |namespace: &String| {
-            selection.config_maps.iter().any(|key| key.namespace != namespace.as_str())
-        };
+        let is_outside =
+            |namespace: &String| selection.config_maps.iter().any(|key| key.namespace != namespace.as_str());
         match &selection.namespace {
             Some(namespace) if kind == Kind::ConfigMap && is_outside(namespace) => {
                 scope.named(&selection.config_maps)

@@ -156,7 +156,8 @@ pub(crate) fn an_old_values_file_is_installed_and_its_keys_without_effect_are_li
     let set = "controller.ingressClassResource.enabled=false,tcp.5432=shop/db:5432";
     let notes = helm_output(stage, &["install", "old", &chart(), "-n", "chart-old", "--set", set]);
     assert!(!notes.contains("what these values configure is not served"), "{notes}");
-    let services = stage.plane.api.read("ConfigMap", "chart-old", "old-portolan-tcp").expect("it is installed");
+    let services =
+        stage.plane.api.read("ConfigMap", "chart-old", "old-portolan-tcp").expect("it is installed");
     assert_eq!(services["data"]["5432"], "shop/db:5432");
     helm_output(stage, &["uninstall", "old", "-n", "chart-old"]);
 }
