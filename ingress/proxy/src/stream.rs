@@ -2,16 +2,15 @@
 //!
 //! [`ports`] opens and closes the sockets of the view, and gives each worker its own. A worker serves a TCP stream in a task ([`tcp`]), and a
 //! UDP session, which is a client's address with the endpoint that was chosen for it, in another ([`udp_session`]). What is open outlives
-//! changes of the view ([`open_streams`]).
+//! changes of the view ([`open_streams`](crate::state::open_streams)).
 
 mod endpoint;
-mod open_streams;
 pub(crate) mod ports;
 mod record;
-pub(crate) mod state;
 mod tcp;
-mod udp;
+mod udp_socket;
 mod udp_session;
+mod udp;
 
 use std::net::{TcpListener, UdpSocket};
 use std::rc::Rc;

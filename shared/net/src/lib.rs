@@ -3,10 +3,10 @@
 //! Contains no protocol above TLS and no Kubernetes type; certificates are looked up through a closure.
 
 pub mod capabilities;
-pub mod datagram;
 pub mod descriptors;
 pub mod drain;
 pub mod listen;
+pub mod datagram;
 pub mod local_address;
 
 mod client_certificate;

@@ -28,7 +28,7 @@ use crate::options::ProxyOptions;
 use crate::state::client_table::ClientTable;
 use crate::state::passthrough_limit::PassthroughLimit;
 use crate::state::shared::SharedState;
-use crate::stream::state::StreamState;
+use crate::state::streams::StreamState;
 use crate::upstream::connection::{ConnectionKey, UpstreamConnection};
 use crate::upstream::http2_connection::Http2Connection;
 use crate::upstream::http2_pool::Http2Pool;

@@ -1,6 +1,5 @@
 //! UDP services: the socket of a port.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::UdpSocket;
 use std::rc::Rc;
@@ -10,29 +9,10 @@ use net::datagram::{Datagram, DatagramSocket};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::udp_session::{self, SessionKey};
+use super::udp_session;
+use super::udp_socket::{UdpListener, with_buffer};
+use crate::state::udp_sessions::SessionKey;
 use crate::state::worker::Worker;
-
-/// The longest datagram that IP can carry.
-const MAX_DATAGRAM: usize = 65_535;
-
-thread_local! {
-    /// The buffer of all sockets of a worker, so that none holds one while it waits.
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_DATAGRAM].into());
-}
-
-/// Passes the buffer on that all sockets of this worker receive into.
-pub(super) fn with_buffer<T>(receive: impl FnOnce(&mut [u8]) -> T) -> T {
-    BUFFER.with_borrow_mut(|buffer| receive(buffer))
-}
-
-/// The socket that the clients of a port send to, and that they get their answers from.
-pub(super) struct UdpListener {
-    pub(super) socket: DatagramSocket,
-    pub(super) port: u16,
-    /// Notified when a session has ended.
-    pub(super) ended: Notify,
-}
 
 /// Serves a port until it is closed or the proxy stops, and its sessions have ended.
 pub(super) async fn listen(worker: Rc<Worker>, socket: UdpSocket, port: u16, closed: CancellationToken) {

@@ -5,127 +5,31 @@
 //! which those that have been idle longest end.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use cluster::Protocol;
-use foldhash::fast::RandomState;
 use ingress_routes::StreamService;
 use net::descriptors;
 use tokio::io::{Interest, Ready};
 
 use super::endpoint::{Attempts, is_own_port};
-use super::open_streams::StreamGuard;
 use super::record::{StreamAttempt, StreamRecord};
-use super::udp::{UdpListener, with_buffer};
-use crate::io::clock::Timer;
+use super::udp_socket::{UdpListener, with_buffer};
 use crate::observe::metrics::OpenGuard;
-use crate::state::client_table::{ClientSlot, CloseReason};
+use crate::state::client_table::CloseReason;
+use crate::state::open_streams::StreamGuard;
+use crate::state::udp_sessions::{SessionKey, UdpSession};
 use crate::state::worker::Worker;
-
-/// How many datagrams of a client wait for an endpoint, and the longest that does. A longer one is not sent to another endpoint.
-const MAX_WAITING: usize = 4;
-const MAX_WAITING_LENGTH: usize = 1500;
-/// At the limit, a sixteenth of the sessions ends at once, so that not each new one has to look for the idlest.
-const EVICTED_SHARE: usize = 16;
 
 /// How long neither side may send anything once the proxy stops: most sessions are over and wait only for their timeout, which would keep
 /// the process for `worker-shutdown-timeout`.
 const STOPPING: Duration = Duration::from_secs(5);
-
-/// What a session is found by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct SessionKey {
-    /// The port of the service.
-    pub(super) port: u16,
-    /// The client.
-    pub(super) client: SocketAddr,
-    /// The address that it sends to.
-    pub(super) local: IpAddr,
-}
-
-/// The sessions of a worker.
-#[derive(Default)]
-pub(super) struct SessionTable(RefCell<HashMap<SessionKey, Rc<UdpSession>, RandomState>>);
-
-/// A session.
-pub(super) struct UdpSession {
-    /// The socket that is connected to the endpoint, once one was chosen.
-    endpoint: RefCell<Option<Rc<tokio::net::UdpSocket>>>,
-    waiting: RefCell<WaitingDatagrams>,
-    /// How many datagrams each side has sent.
-    requests: Cell<u64>,
-    responses: Cell<u64>,
-    /// How many bytes.
-    received: Cell<u64>,
-    sent: Cell<u64>,
-    /// The error of the endpoint's socket that sending has found.
-    failed: RefCell<Option<io::Error>>,
-    timer: Rc<Timer>,
-    /// When the client has sent something, in milliseconds of the worker's clock.
-    active: Cell<u64>,
-    slot: ClientSlot,
-    is_evicted: Cell<bool>,
-    /// The proxy stops, and the timer is that of [`STOPPING`].
-    is_shortened: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-/// The first datagrams of a client: they wait for an endpoint, and another one gets them, too, if the first cannot be reached.
-#[derive(Debug, Default)]
-struct WaitingDatagrams(Vec<Bytes>);
-
-impl WaitingDatagrams {
-    /// Adds a datagram; false if too many wait.
-    fn push(&mut self, bytes: &[u8]) -> bool {
-        let has_room = self.0.len() < MAX_WAITING;
-        if has_room {
-            self.0.push(Bytes::copy_from_slice(bytes));
-        }
-        has_room
-    }
-
-    /// All of them, in order. Only those that are not too long are kept for another endpoint.
-    fn sent(&mut self) -> Vec<Bytes> {
-        let all = self.0.clone();
-        self.0.retain(|bytes| bytes.len() <= MAX_WAITING_LENGTH);
-        all
-    }
-}
-
-impl SessionTable {
-    /// The session of a client.
-    pub(super) fn get(&self, key: &SessionKey) -> Option<Rc<UdpSession>> {
-        self.0.borrow().get(key).cloned()
-    }
-
-    /// Ends the sessions that have been idle longest, if there are `limit`.
-    fn make_room(&self, limit: usize) -> usize {
-        let sessions = self.0.borrow();
-        if sessions.len() < limit {
-            return 0;
-        }
-        let mut open: Vec<_> = sessions.values().filter(|session| !session.is_evicted.get()).collect();
-        if open.len() < limit {
-            // Enough of them end already.
-            return 0;
-        }
-        let count = (open.len() / EVICTED_SHARE).clamp(1, open.len());
-        open.select_nth_unstable_by_key(count - 1, |session| session.active.get());
-        for session in &open[..count] {
-            session.is_evicted.set(true);
-            session.wake();
-        }
-        count
-    }
-}
 
 impl UdpSession {
     /// Sends a datagram of the client to the endpoint.
@@ -215,12 +119,6 @@ impl UdpSession {
     fn arm(&self, worker: &Worker) {
         let timeout = worker.settings().stream.timeout;
         worker.clock.arm(&self.timer, if worker.is_stopping() { timeout.min(STOPPING) } else { timeout });
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
     }
 
     /// Whether the endpoint has sent as many answers as are expected. Without an answer a session ends with the first request.
@@ -465,20 +363,4 @@ fn connect(worker: &Worker, address: SocketAddr) -> io::Result<Rc<tokio::net::Ud
         return Err(io::Error::other("is a listener of this proxy: the datagrams would loop for ever"));
     }
     Ok(Rc::new(tokio::net::UdpSocket::from_std(socket)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waiting_datagrams_are_limited() {
-        let mut waiting = WaitingDatagrams::default();
-        let long = [0; MAX_WAITING_LENGTH + 1];
-        assert!(waiting.push(&long));
-        assert!((1..MAX_WAITING).all(|_| waiting.push(b"x")));
-        assert!(!waiting.push(b"y"));
-        assert_eq!(waiting.sent().len(), MAX_WAITING);
-        assert_eq!(waiting.sent().len(), MAX_WAITING - 1, "the long one is not kept");
-    }
 }

@@ -7,15 +7,15 @@ use std::rc::Rc;
 use cluster::Protocol;
 use foldhash::fast::RandomState;
 
-use super::open_streams::OpenStreams;
-use super::udp_session::SessionTable;
 use crate::observe::metrics::StreamMetrics;
+use crate::state::open_streams::OpenStreams;
+use crate::state::udp_sessions::SessionTable;
 
 /// State of the streams of one worker.
 pub(crate) struct StreamState {
-    pub(super) open: OpenStreams,
-    pub(super) sessions: Rc<SessionTable>,
-    pub(super) metrics: StreamMetrics,
+    pub(crate) open: OpenStreams,
+    pub(crate) sessions: Rc<SessionTable>,
+    pub(crate) metrics: StreamMetrics,
     /// The position of each round robin.
     turns: RefCell<HashMap<(Protocol, u16), usize, RandomState>>,
 }
@@ -28,7 +28,7 @@ impl StreamState {
 
     /// The position of a port's round robin, which advances with each call. It starts at a random one, as in ingress-nginx: otherwise all
     /// workers would start at the same endpoint.
-    pub(super) fn turn(&self, protocol: Protocol, port: u16, random: impl FnOnce() -> usize) -> usize {
+    pub(crate) fn turn(&self, protocol: Protocol, port: u16, random: impl FnOnce() -> usize) -> usize {
         let mut turns = self.turns.borrow_mut();
         let turn = turns.entry((protocol, port)).or_insert_with(random);
         *turn = turn.wrapping_add(1);

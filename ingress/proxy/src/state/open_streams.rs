@@ -14,7 +14,7 @@ use ingress_routes::{StreamService, Streams};
 
 /// The streams and sessions of a worker.
 #[derive(Default)]
-pub(super) struct OpenStreams {
+pub(crate) struct OpenStreams {
     streams: Rc<RefCell<HashMap<u64, Rc<OpenStream>, RandomState>>>,
     next: Cell<u64>,
     /// The view of the last sweep, and whether a stream had to end by it.
@@ -23,7 +23,7 @@ pub(super) struct OpenStreams {
 }
 
 /// An open stream.
-pub(super) struct OpenStream {
+pub(crate) struct OpenStream {
     service: Arc<StreamService>,
     /// When its entry was found to be gone, in milliseconds of the worker's clock.
     leaving_since: Cell<Option<u64>>,
@@ -31,7 +31,7 @@ pub(super) struct OpenStream {
 }
 
 /// Removes the stream when it is dropped.
-pub(super) struct StreamGuard {
+pub(crate) struct StreamGuard {
     streams: Rc<RefCell<HashMap<u64, Rc<OpenStream>, RandomState>>>,
     number: u64,
     stream: Rc<OpenStream>,
@@ -39,7 +39,7 @@ pub(super) struct StreamGuard {
 
 impl OpenStreams {
     /// Adds a stream.
-    pub(super) fn add(&self, service: Arc<StreamService>) -> StreamGuard {
+    pub(crate) fn add(&self, service: Arc<StreamService>) -> StreamGuard {
         let number = self.next.get();
         self.next.set(number + 1);
         let stream =
@@ -49,7 +49,7 @@ impl OpenStreams {
     }
 
     /// Marks the streams that have to end now. Returns whether there is one.
-    pub(super) fn sweep(&self, streams: &Arc<Streams>, now: u64, keep: Duration) -> bool {
+    pub(crate) fn sweep(&self, streams: &Arc<Streams>, now: u64, keep: Duration) -> bool {
         let is_same = self.swept.borrow().as_ref().is_some_and(|swept| Arc::ptr_eq(swept, streams));
         if is_same && !self.has_leaving.get() {
             return false;
@@ -79,7 +79,7 @@ impl OpenStreams {
 
 impl StreamGuard {
     /// Whether the stream has to end.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.stream.is_cut.get()
     }
 }
