@@ -251,7 +251,9 @@ fn shown(reply: &[u8], filter: LineFilter) -> String {
             .iter()
             .map(|record| {
                 let (name, kind) = (&record.name, record.record_type());
+                // In lower case before they are put in order.
                 format!("{section} {name} {} {} {kind} {}", record.ttl, record.dns_class, record.data)
+                    .to_lowercase()
             })
             .collect();
         records.sort();
