@@ -4,8 +4,8 @@
 //! - Operators: `?:`, `??`, `||` or `or`, `&&` or `and`, `!` or `not`, `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `contains`,
 //!   `startsWith`, `endsWith`, `matches` (these five also after `not`), `..`, `+`, `-`, `*`, `/`, `%`, `**` or `^`, `[INDEX]`,
 //!   `[FROM:TO]`, `|`.
-//! - Functions: those of the query ([`QUERY_FUNCTIONS`]), those of values ([`functions::FUNCTIONS`]), those of arrays with a condition on
-//!   `#` ([`predicate::PREDICATES`]), and those that the caller provides.
+//! - Functions: those of the query ([`QUERY_FUNCTIONS`]), those of values (`functions::FUNCTIONS`), those of arrays with a condition on
+//!   `#` (`predicate::PREDICATES`), and those that the caller provides.
 //!
 //! Everything else is refused when the Corefile is read: maps, fields, `if`, optional chaining, and further functions. The values
 //! that an evaluation may compute are bounded, so that nested conditions end.

@@ -67,7 +67,7 @@ pub fn decode(name: &str, text: &str) -> DecodedFile {
     decode_objects(name, text, |_| {})
 }
 
-/// As [`decode`], and passes each object as it is written to `each`, also those of kinds that are not read.
+/// As [`decode()`], and passes each object as it is written to `each`, also those of kinds that are not read.
 pub fn decode_objects(
     name: &str,
     text: &str,
