@@ -71,7 +71,7 @@ pub fn command() -> Command {
              # A request to the built-in demo cluster\n  \
              portolan explain --demo http://shop.localhost/\n\n  \
              # A request with a cookie, to the cluster of a kubeconfig\n  \
-             portolan explain https://shop.example/cart -H 'Cookie: canary=always' --kubeconfig ~/.kube/config\n\n  \
+             portolan explain https://shop.example/cart -H Cookie:canary=always --kubeconfig ~/.kube/config\n\n  \
              # Manifests, with the flags of their controller\n  \
              portolan explain https://shop.example/ --cluster manifests/ -- --configmap=edge/controller\n\n\
              Nothing is sent to an endpoint, and nothing is written.",

@@ -28,10 +28,7 @@ const ABSENT: &[(&str, &str)] = &[
         "coredns_dns_https_responses_total, coredns_dns_https3_responses_total, coredns_dns_quic_responses_total",
         "DNS over HTTPS and QUIC are not served",
     ),
-    (
-        "coredns_dnssec_*, coredns_grpc_*, coredns_shed_*, coredns_nomad_*, coredns_siit_*",
-        "the plugins are not implemented",
-    ),
+    ("coredns_dnssec_*, coredns_grpc_*, coredns_nomad_*", "the plugins are not implemented"),
     (
         "nginx_ingress_controller_check_success, nginx_ingress_controller_check_errors, nginx_ingress_controller_admission_*",
         "no configuration is rendered and tested; `portolan_controller_admission_reviews_total` counts reviews",
