@@ -8,6 +8,7 @@
 
 mod connections;
 mod next_upstream;
+mod proxy_overrides;
 mod stream;
 mod tls;
 mod tls_versions;
@@ -20,6 +21,7 @@ use http::Version;
 
 pub use self::connections::{ConnectionSettings, KeepAlive};
 pub use self::next_upstream::{NextUpstream, RetryCondition};
+pub use self::proxy_overrides::ProxyOverrides;
 pub use self::stream::StreamSettings;
 pub use self::tls::{TicketKey, TlsSettings};
 pub use self::tls_versions::TlsVersions;

@@ -27,7 +27,7 @@ pub use self::compile::{FindingSeverity, MAX_DIRECTIVES, MAX_LENGTH, SnippetFind
 pub use self::directive::{Compile, Fate, SnippetDirective};
 pub use self::directive_list::{DIRECTIVES, REFUSED_NOTE};
 pub use self::known_names::KnownNames;
-pub use self::level::{ConfigLevel, CookieDirective, ProxyDirectives, edit_request, edit_response};
+pub use self::level::{ConfigLevel, CookieDirective, edit_request, edit_response};
 pub use self::lexer::Position;
 pub use self::run::{Program, run};
 pub use self::state::SnippetState;

@@ -2,7 +2,6 @@
 //! the same names.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Version;
 
@@ -12,8 +11,7 @@ use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
-use crate::settings::{NextUpstream, ProxySettings, RetryCondition, parse_size};
-use crate::snippet::ProxyDirectives;
+use crate::settings::{NextUpstream, ProxyOverrides, ProxySettings, RetryCondition, parse_size};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "proxy",
@@ -95,80 +93,45 @@ const VERSION: &str =
 #[derive(Debug, PartialEq)]
 struct RetriesAll;
 
-/// The values that an Ingress, or the ConfigMap, has of its own.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct ProxyValues {
-    connect_timeout: Option<Duration>,
-    send_timeout: Option<Duration>,
-    read_timeout: Option<Duration>,
-    body_size: Option<u64>,
-    body_buffer: Option<u64>,
-    head_size: Option<u64>,
-    request_buffering: Option<bool>,
-    next_upstream: Option<NextUpstream>,
-    next_upstream_tries: Option<u32>,
-    next_upstream_timeout: Option<Duration>,
-    http_version: Option<Version>,
-}
-
-impl ProxyValues {
-    /// Reads annotations or keys, which have the same names. An invalid one is reported and keeps its default.
-    fn read(reader: &mut SettingReader<'_>) -> Self {
-        let used = Effect::DefaultUsed;
-        let on_off = |value: &str| match value {
-            "on" => Some(true),
-            "off" => Some(false),
-            _ => None,
-        };
-        let version = |value: &str| match value {
-            "1.0" => Some(Version::HTTP_10),
-            "1.1" => Some(Version::HTTP_11),
-            _ => None,
-        };
-        let positive = |value: &str| parse_size(value).filter(|size| *size > 0);
-        Self {
-            connect_timeout: reader.seconds("proxy-connect-timeout"),
-            send_timeout: reader.seconds("proxy-send-timeout"),
-            read_timeout: reader.seconds("proxy-read-timeout"),
-            body_size: reader.value("proxy-body-size", SIZE, used, parse_size),
-            body_buffer: reader.value("client-body-buffer-size", SIZE, used, parse_size),
-            head_size: reader.value("proxy-buffer-size", POSITIVE_SIZE, used, positive),
-            request_buffering: reader.value("proxy-request-buffering", "on or off", used, on_off),
-            next_upstream: reader.value("proxy-next-upstream", WORDS, used, NextUpstream::parse),
-            next_upstream_tries: reader.count("proxy-next-upstream-tries"),
-            next_upstream_timeout: reader.seconds("proxy-next-upstream-timeout"),
-            http_version: reader.value("proxy-http-version", "1.0 or 1.1", used, version),
-        }
-    }
-
-    /// The settings with these values in place of their own.
-    fn over(&self, settings: &ProxySettings) -> ProxySettings {
-        ProxySettings {
-            connect_timeout: self.connect_timeout.unwrap_or(settings.connect_timeout),
-            send_timeout: self.send_timeout.unwrap_or(settings.send_timeout),
-            read_timeout: self.read_timeout.unwrap_or(settings.read_timeout),
-            body_size: self.body_size.unwrap_or(settings.body_size),
-            body_buffer: self.body_buffer.unwrap_or(settings.body_buffer),
-            head_size: self.head_size.unwrap_or(settings.head_size),
-            request_buffering: self.request_buffering.unwrap_or(settings.request_buffering),
-            next_upstream: self.next_upstream.unwrap_or(settings.next_upstream),
-            next_upstream_tries: self.next_upstream_tries.unwrap_or(settings.next_upstream_tries),
-            next_upstream_timeout: self.next_upstream_timeout.unwrap_or(settings.next_upstream_timeout),
-            http_version: self.http_version.unwrap_or(settings.http_version),
-        }
+/// Reads annotations or keys, which have the same names. An invalid one is reported and keeps its default.
+fn own_values(reader: &mut SettingReader<'_>) -> ProxyOverrides {
+    let used = Effect::DefaultUsed;
+    let on_off = |value: &str| match value {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    };
+    let version = |value: &str| match value {
+        "1.0" => Some(Version::HTTP_10),
+        "1.1" => Some(Version::HTTP_11),
+        _ => None,
+    };
+    let positive = |value: &str| parse_size(value).filter(|size| *size > 0);
+    ProxyOverrides {
+        connect_timeout: reader.seconds("proxy-connect-timeout"),
+        send_timeout: reader.seconds("proxy-send-timeout"),
+        read_timeout: reader.seconds("proxy-read-timeout"),
+        body_size: reader.value("proxy-body-size", SIZE, used, parse_size),
+        body_buffer: reader.value("client-body-buffer-size", SIZE, used, parse_size),
+        head_size: reader.value("proxy-buffer-size", POSITIVE_SIZE, used, positive),
+        request_buffering: reader.value("proxy-request-buffering", "on or off", used, on_off),
+        next_upstream: reader.value("proxy-next-upstream", WORDS, used, NextUpstream::parse),
+        next_upstream_tries: reader.count("proxy-next-upstream-tries"),
+        next_upstream_timeout: reader.seconds("proxy-next-upstream-timeout"),
+        http_version: reader.value("proxy-http-version", "1.0 or 1.1", used, version),
     }
 }
 
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
-    let values = ProxyValues::read(reader);
-    if values != ProxyValues::default() {
+    let values = own_values(reader);
+    if values != ProxyOverrides::default() {
         settings.values.set(values);
     }
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let defaults = values.take::<Arc<ProxySettings>>().unwrap_or_default();
-    let mut settings = ProxyValues::read(reader).over(&defaults);
+    let mut settings = own_values(reader).over(&defaults);
     if reader.flag("retry-non-idempotent") == Some(true) {
         settings.next_upstream = settings.next_upstream.with(RetryCondition::NonIdempotent);
         values.set(RetriesAll);
@@ -180,10 +143,10 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     let Some(defaults) = rule.globals.get::<Arc<ProxySettings>>() else { return };
     // Routes without values of their own share the defaults.
     plan.proxy = defaults.clone();
-    if let Some(values) = settings.values.get::<ProxyValues>() {
+    if let Some(values) = settings.values.get::<ProxyOverrides>() {
         plan.proxy = Arc::new(values.over(defaults));
     }
-    for level in location_levels(settings, rule).filter(|level| level.proxy != ProxyDirectives::default()) {
+    for level in location_levels(settings, rule).filter(|level| level.proxy != ProxyOverrides::default()) {
         plan.proxy = Arc::new(level.proxy.over(&plan.proxy));
     }
     if rule.globals.get::<RetriesAll>().is_some() && !Arc::ptr_eq(&plan.proxy, defaults) {

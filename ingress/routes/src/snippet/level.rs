@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::time::Duration;
 
-use http::{HeaderValue, Version};
+use http::HeaderValue;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
@@ -14,7 +13,7 @@ use super::lexer::Position;
 use super::text::{SnippetText, TextValues};
 use crate::plan::filter::ResponseView;
 use crate::plan::head_edits::HeadEdits;
-use crate::settings::{NextUpstream, ProxySettings};
+use crate::settings::ProxyOverrides;
 
 /// The directives of a level, apart from those of the rewrite phase.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,7 +43,7 @@ pub struct ConfigLevel {
     /// `default_type`: of the bodies of `return`.
     pub(crate) default_type: Option<HeaderValue>,
     /// How requests are sent to endpoints.
-    pub proxy: ProxyDirectives,
+    pub proxy: ProxyOverrides,
 }
 
 impl ConfigLevel {
@@ -156,40 +155,4 @@ pub struct CookieDirective {
     pub to: String,
     /// Where the directive is.
     pub at: Position,
-}
-
-/// Directives that replace a value of [`ProxySettings`].
-#[derive(Clone, Debug, Default, PartialEq)]
-#[allow(missing_docs)]
-pub struct ProxyDirectives {
-    pub connect_timeout: Option<Duration>,
-    pub send_timeout: Option<Duration>,
-    pub read_timeout: Option<Duration>,
-    pub body_size: Option<u64>,
-    pub body_buffer: Option<u64>,
-    pub head_size: Option<u64>,
-    pub request_buffering: Option<bool>,
-    pub next_upstream: Option<NextUpstream>,
-    pub next_upstream_tries: Option<u32>,
-    pub next_upstream_timeout: Option<Duration>,
-    pub http_version: Option<Version>,
-}
-
-impl ProxyDirectives {
-    /// The settings with these values.
-    pub fn over(&self, settings: &ProxySettings) -> ProxySettings {
-        ProxySettings {
-            connect_timeout: self.connect_timeout.unwrap_or(settings.connect_timeout),
-            send_timeout: self.send_timeout.unwrap_or(settings.send_timeout),
-            read_timeout: self.read_timeout.unwrap_or(settings.read_timeout),
-            body_size: self.body_size.unwrap_or(settings.body_size),
-            body_buffer: self.body_buffer.unwrap_or(settings.body_buffer),
-            head_size: self.head_size.unwrap_or(settings.head_size),
-            request_buffering: self.request_buffering.unwrap_or(settings.request_buffering),
-            next_upstream: self.next_upstream.unwrap_or(settings.next_upstream),
-            next_upstream_tries: self.next_upstream_tries.unwrap_or(settings.next_upstream_tries),
-            next_upstream_timeout: self.next_upstream_timeout.unwrap_or(settings.next_upstream_timeout),
-            http_version: self.http_version.unwrap_or(settings.http_version),
-        }
-    }
 }
