@@ -83,13 +83,18 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, C
     parsed(&matches(args).map_err(CommandError::from)?)
 }
 
-/// As [`read`], and prints nothing: the error has the message.
+/// Reads the flags of a controller as `portolan ingress` reads them, and prints nothing: the error has the message.
 ///
 /// # Errors
 /// As [`read`], also after help or version.
-pub fn read_quietly(args: impl IntoIterator<Item = OsString>) -> Result<ParsedCommand, CommandError> {
-    let matches = matches(args).map_err(|error| CommandError::usage(error.to_string()))?;
-    parsed(&matches)
+pub fn read_controller_flags(flags: &[String]) -> Result<IngressArgs, CommandError> {
+    let line =
+        ["portolan", "ingress"].into_iter().map(OsString::from).chain(flags.iter().map(OsString::from));
+    let matches = matches(line).map_err(|error| CommandError::usage(error.to_string()))?;
+    match parsed(&matches)? {
+        ParsedCommand::Ingress(args) => Ok(*args),
+        _ => Err(CommandError::usage("these are not the flags of an ingress controller")),
+    }
 }
 
 fn matches(args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, clap::Error> {

@@ -3,13 +3,12 @@
 mod live;
 
 use std::cell::Cell;
-use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use check::{CheckInput, ControllerFlags, FlagFinding, Outcome};
 
-use crate::args::{self, CheckArgs, ParsedCommand, ReportFormat, UnsupportedFlag};
+use crate::args::{self, CheckArgs, ReportFormat, UnsupportedFlag};
 use crate::command_error::CommandError;
 use crate::ingress::table_options;
 use crate::output;
@@ -73,12 +72,7 @@ fn eprint_progress(done: usize, all: usize) {
 
 /// The flags of a controller, read as `portolan ingress` reads them.
 fn controller_flags(flags: &[String], is_whole: bool) -> Result<ControllerFlags, String> {
-    let line =
-        ["portolan", "ingress"].into_iter().map(OsString::from).chain(flags.iter().map(OsString::from));
-    let args = match args::read_quietly(line).map_err(|error| error.message)? {
-        ParsedCommand::Ingress(args) => args,
-        _ => return Err("these are not the flags of an ingress controller".to_owned()),
-    };
+    let args = args::read_controller_flags(flags).map_err(|error| error.message)?;
     let finding = |flag: &UnsupportedFlag| FlagFinding {
         name: flag.name.to_owned(),
         outcome: Outcome::of_level(flag.level),

@@ -1,19 +1,17 @@
 //! `portolan explain`: why a request goes where it goes.
 
-use std::ffi::OsString;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use cluster::{Ingress, Key, Kinds};
-use explain::ingress::IngressViews;
+use cluster::Kinds;
 use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
 use sources::kube::{Access, RequestLimiter, Selection};
 
-use crate::args::{self, ExplainArgs, IngressArgs, ParsedCommand};
+use crate::args::{self, ExplainArgs, IngressArgs};
 use crate::clusters::{self, ClusterOrigin};
 use crate::command_error::CommandError;
 use crate::ingress::table_options;
 use crate::runtime::Runtime;
-use crate::{edge, output};
+use crate::{edge, live, output};
 
 /// How long the lists of an API server may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,22 +24,12 @@ const DEMO_PORT: u16 = 8080;
 /// # Errors
 /// When flags are invalid (exit code 2), or the cluster cannot be read (exit code 1).
 pub fn run(args: &ExplainArgs) -> Result<(), CommandError> {
-    let controller = controller(&args.flags)?;
+    let controller = args::read_controller_flags(&args.flags)?;
     let (runtime, executor, _fatal) = Runtime::start()?;
     let explained = executor.block_on(explain(args, &controller, &runtime));
     executor.shutdown_background();
     output::print(explained?);
     Ok(())
-}
-
-/// The flags of the controller.
-fn controller(flags: &[String]) -> Result<IngressArgs, CommandError> {
-    let line =
-        ["portolan", "ingress"].into_iter().map(OsString::from).chain(flags.iter().map(OsString::from));
-    match args::read_quietly(line)? {
-        ParsedCommand::Ingress(args) => Ok(*args),
-        _ => Err(CommandError::usage("the flags after -- are not those of an ingress controller")),
-    }
 }
 
 /// The cluster: by default that of the kubeconfig.
@@ -84,18 +72,6 @@ async fn explain(
             TIMEOUT.as_secs()
         )));
     }
-    let (table, pools, certs) = (table.load_full(), pools.load_full(), certs.load_full());
-    let views = IngressViews {
-        table: &table,
-        pools: &pools,
-        certs: &certs,
-        ingress: &|key: &Key| {
-            cluster.read(|snapshot| snapshot.get::<Ingress>(key).map(|found| (**found).clone()))
-        },
-        prefix: &options.annotations_prefix,
-        ports: (options.http_port, options.https_port),
-        now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-    };
-    let tree = explain::ingress::explain(&args.request, &views);
+    let tree = live::explain(&args.request, &cluster, (&table, &pools, &certs), &options);
     Ok(if args.json { tree.to_json() } else { tree.to_text() })
 }

@@ -1,17 +1,20 @@
 //! The live page of the admin addresses: what is served now. Read-only.
 //!
 //! `/live` is one page without anything from elsewhere; `/live/state` is what changes rarely, `/live/events` is what changes with
-//! each request, once a second for as long as somebody looks, and `/live/explain` explains a request.
+//! each request, once a second for each open page, and `/live/explain` explains a request.
 
 mod events;
 mod explanation;
 mod state;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use cluster::{Current, Ingress, Key};
+use explain::ingress::IngressViews;
+use explain::{ExplainedRequest, Tree};
 use http::StatusCode;
 use ingress_proxy::ProxyViews;
-use ingress_routes::RouteOptions;
+use ingress_routes::{Certs, Pools, RouteOptions, RouteTable};
 use sources::Cluster;
 use telemetry::{AdminPeer, AdminRequest, AdminResponse};
 
@@ -47,6 +50,35 @@ pub struct LiveIngress {
     pub views: ProxyViews,
     /// Its options.
     pub options: RouteOptions,
+}
+
+impl LiveIngress {
+    /// Explains a request with the current views.
+    fn explain(&self, request: &ExplainedRequest) -> Tree {
+        let Self { cluster, views, options } = self;
+        explain(request, cluster, (&views.table, &views.pools, &views.certs), options)
+    }
+}
+
+/// Explains a request with the current routes, endpoints and certificates of a cluster.
+pub fn explain(
+    request: &ExplainedRequest,
+    cluster: &Cluster,
+    (table, pools, certs): (&Current<RouteTable>, &Current<Pools>, &Current<Certs>),
+    options: &RouteOptions,
+) -> Tree {
+    let views = IngressViews {
+        table: &table.load(),
+        pools: &pools.load(),
+        certs: &certs.load(),
+        ingress: &|key: &Key| {
+            cluster.read(|snapshot| snapshot.get::<Ingress>(key).map(|found| (**found).clone()))
+        },
+        prefix: &options.annotations_prefix,
+        ports: (options.http_port, options.https_port),
+        now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+    };
+    explain::ingress::explain(request, &views)
 }
 
 /// Adds the page to all admin addresses. `ingress` is `None` without a proxy.

@@ -1,10 +1,6 @@
 //! The explain box: `/live/explain?url=https://shop.example/&method=GET&header=Cookie: a=b`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use cluster::{Ingress, Key};
 use explain::ExplainedRequest;
-use explain::ingress::IngressViews;
 use http::StatusCode;
 use telemetry::AdminResponse;
 
@@ -22,20 +18,7 @@ pub fn respond(ingress: Option<&LiveIngress>, query: &str) -> AdminResponse {
         Ok(request) => request,
         Err(reason) => return AdminResponse::text(StatusCode::BAD_REQUEST, format!("{reason}\n")),
     };
-    let LiveIngress { cluster, views, options } = ingress;
-    let (table, pools, certs) = (views.table.load_full(), views.pools.load_full(), views.certs.load_full());
-    let views = IngressViews {
-        table: &table,
-        pools: &pools,
-        certs: &certs,
-        ingress: &|key: &Key| {
-            cluster.read(|snapshot| snapshot.get::<Ingress>(key).map(|found| (**found).clone()))
-        },
-        prefix: &options.annotations_prefix,
-        ports: (options.http_port, options.https_port),
-        now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-    };
-    json(explain::ingress::explain(&request, &views).to_json())
+    json(ingress.explain(&request).to_json())
 }
 
 fn request(query: &str) -> Result<ExplainedRequest, String> {
