@@ -10,7 +10,7 @@ pub enum LiveAccess {
     Loopback,
     /// All who reach an admin address.
     All,
-    /// Nobody.
+    /// No client.
     Off,
 }
 

@@ -127,7 +127,7 @@ impl Election {
     }
 
     async fn try_once(&mut self) -> Result<Attempt, ClusterRequestError> {
-        // The holder writes at once, as client-go does: nobody else should have changed the lease.
+        // The holder writes at once, as client-go does: no other process should have changed the lease.
         if self.view.is_held()
             && let Ok(attempt @ Attempt::Held) = self.write().await
         {

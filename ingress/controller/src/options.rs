@@ -112,7 +112,7 @@ pub enum WebhookCertificateSource {
         /// The name of the ValidatingWebhookConfiguration and of the Secret.
         configuration: String,
     },
-    /// Neither: one that nobody trusts.
+    /// Neither: a self-signed one, whose authority no client knows.
     Temporary,
 }
 

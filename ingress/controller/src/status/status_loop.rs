@@ -44,7 +44,7 @@ impl StatusLoop<'_> {
                             was_empty = found.is_empty();
                             known = Some(found);
                         }
-                        // Outside of a Pod nobody has asked for addresses.
+                        // Outside of a Pod, addresses are written only if a flag names them.
                         Err(PublishError::NoPod) => {
                             self.report.solved();
                             next = Instant::now() + interval;

@@ -52,7 +52,7 @@ impl CertificateKeeper {
         match source {
             WebhookCertificateSource::Files { certificate, key } => self.follow_files(certificate, key).await,
             WebhookCertificateSource::Own { configuration } => self.follow_secret(configuration).await,
-            // Nobody trusts it; for tests and for a proxy in front.
+            // Self-signed, without a known authority; for tests and for a proxy in front.
             WebhookCertificateSource::Temporary => std::future::pending().await,
         }
     }

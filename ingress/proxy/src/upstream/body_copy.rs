@@ -40,7 +40,7 @@ impl BodyCopy {
 
     /// The body has ended.
     pub(crate) fn complete(self) {
-        // Nobody waits for it if the worker stops.
+        // If the worker stops, no task waits for it.
         let _ = self.done.send((self.bytes.into(), self.slot));
     }
 }
