@@ -11,8 +11,8 @@ use crate::thread_slot;
 
 /// Maximum delay of a line.
 const MAX_DELAY: Duration = Duration::from_millis(100);
-/// A buffer of this size is written without delay.
-const FLUSH_SIZE: usize = 32 << 10;
+/// A buffer of this size is written without delay. Waking the writer thread takes as long as writing ten lines or more to the buffer.
+const FLUSH_SIZE: usize = 64 << 10;
 /// Size of a thread's buffer beyond which lines are dropped, while the output blocks.
 const MAX_BUFFER: usize = 1 << 20;
 /// How long closing waits for an output that blocks.
@@ -45,7 +45,7 @@ struct LineBuffer(Mutex<Vec<u8>>);
 
 #[derive(Clone, Copy, Default)]
 struct State {
-    /// When the oldest queued line must be written.
+    /// When the writer thread looks at the buffers: no later than the oldest queued line must be written.
     due: Option<Instant>,
     closing: bool,
     closed: bool,
@@ -136,15 +136,19 @@ impl Shared {
         let mut state = self.state();
         if state.due.is_none_or(|known| due < known) {
             state.due = Some(due);
+            // The woken thread takes the lock.
+            drop(state);
             self.changed.notify_all();
         }
     }
 
-    /// The writer thread. Sleeps without a timer while no line is queued, else until the oldest line is due.
+    /// The writer thread. Sleeps until the oldest line is due. After a batch it expects another one, whose first line need not wake it;
+    /// it sleeps without a timer once there was none.
     fn write_to(&self, mut output: impl Write) {
         let mut spare = Vec::new();
         loop {
             let closing = self.wait();
+            let mut has_lines = false;
             for column in 0..self.buffers.len() {
                 let mut buffer = self.buffer(column);
                 // Threads that write nothing keep an empty buffer; the others exchange theirs for the spare one.
@@ -153,6 +157,7 @@ impl Shared {
                 }
                 std::mem::swap(&mut *buffer, &mut spare);
                 drop(buffer);
+                has_lines = true;
                 if output.write_all(&spare).and_then(|()| output.flush()).is_err() {
                     self.dropped.add(spare.iter().filter(|byte| **byte == b'\n').count() as u64);
                 }
@@ -162,6 +167,9 @@ impl Shared {
             if closing {
                 self.state().closed = true;
                 return self.changed.notify_all();
+            }
+            if has_lines {
+                self.state().due.get_or_insert_with(|| Instant::now() + MAX_DELAY);
             }
         }
     }
