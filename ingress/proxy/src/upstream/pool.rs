@@ -64,8 +64,14 @@ impl ConnectionPool {
         connection.idle_since = now;
         connection.idle_sequence = self.sequence.get();
         self.sequence.set(connection.idle_sequence + 1);
-        self.by_key.borrow_mut().entry(connection.key.clone()).or_default().push(connection);
         self.count.set(self.count.get() + 1);
+        let mut by_key = self.by_key.borrow_mut();
+        match by_key.get_mut(&connection.key) {
+            Some(waiting) => waiting.push(connection),
+            None => {
+                by_key.insert(connection.key.clone(), vec![connection]);
+            }
+        }
     }
 
     /// Closes the connection that has been idle longest, of all endpoints; false if none is idle.
