@@ -24,6 +24,6 @@ mod http1;
 mod http2_stream;
 mod http2;
 
-mod serve;
+mod begin;
 
-pub(crate) use serve::serve;
+pub(crate) use begin::{ServeRequests, begin};

@@ -27,10 +27,10 @@ use crate::upstream::request_body::RequestBodySource;
 use crate::wire::http1_stream::{Http1Stream, NextHead};
 
 /// Serves a connection until it ends, a timeout expires, or the proxy closes all connections.
-pub(super) async fn serve<H: RequestHandler>(client: &Rc<ClientConnection>, handler: H) {
+pub(super) async fn serve<H: RequestHandler>(client: Rc<ClientConnection>, handler: H) {
     let Some(http1) = &client.http1 else { return };
     let (worker, state) = (&client.worker, &*http1.state);
-    let connection = Connection { client, worker, stream: &http1.stream, state, handler };
+    let connection = Connection { client: &client, worker, stream: &http1.stream, state, handler };
     let mut serving = std::pin::pin!(connection.serve());
     std::future::poll_fn(|cx| {
         let _scope = worker.clock.poll_scope();

@@ -11,6 +11,7 @@ use telemetry::causes;
 use tokio::net::TcpStream;
 
 use crate::client;
+use crate::client::ServeRequests;
 use crate::client::connection::ClientConnection;
 use crate::exchange::handler::ExchangeHandler;
 use crate::io::boxed::boxed;
@@ -33,7 +34,16 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
     let Listener { socket, properties } = listener;
     accept_until(&worker, socket, worker.drain.stopping(), |stream, peer| {
         let properties = properties.clone();
-        admit(&worker, peer, |entry| serve(worker.clone(), stream, peer, properties, entry));
+        admit(&worker, peer, |entry| {
+            let beginning = Box::pin(begin(worker.clone(), stream, peer, properties, entry));
+            async move {
+                // Each step is dropped before the next one runs: a request would otherwise pass all of them each time it is polled.
+                let serving = beginning.await;
+                if let Some(serving) = serving {
+                    serving.await;
+                }
+            }
+        });
     })
     .await;
 }
@@ -87,7 +97,8 @@ pub(crate) async fn accept_until(
     }
 }
 
-/// Serves a connection in a task of its own, or closes it if the worker has reached its limit of connections.
+/// Serves a connection in a task of its own, or closes it if the worker has reached its limit of connections. The future is boxed if it
+/// is large: the task reserves memory for it twice.
 pub(crate) fn admit<F: Future<Output = ()> + 'static>(
     worker: &Rc<Worker>,
     peer: SocketAddr,
@@ -107,12 +118,11 @@ pub(crate) fn admit<F: Future<Output = ()> + 'static>(
         return;
     };
     let open = worker.drain.track();
-    // Boxed first: the task would otherwise reserve memory for the future twice.
-    let serving = Box::pin(serve(slot.entry.clone()));
+    let serving = serve(slot.entry.clone());
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
         let _active = ActiveConnection::new(&worker);
-        let closed = slot.entry.run(serving).await;
+        let closed = slot.entry.run(std::pin::pin!(serving)).await;
         match closed {
             Some(CloseReason::Drained) => worker.limits.drained.inc(),
             Some(CloseReason::Buffers) => worker.limits.buffers.inc(),
@@ -122,21 +132,22 @@ pub(crate) fn admit<F: Future<Output = ()> + 'static>(
     });
 }
 
-/// Serves a connection until it ends.
-async fn serve(
+/// Begins a connection: PROXY header, TLS handshake, protocol. `None` if it has ended with that.
+async fn begin(
     worker: Rc<Worker>,
     mut stream: TcpStream,
     peer: SocketAddr,
     listener: ListenerProperties,
     entry: Rc<ClientEntry>,
-) {
+) -> Option<ServeRequests> {
     worker.connections.handled.inc();
     // Small responses are sent at once.
     let _ = stream.set_nodelay(true);
     let proxied = match boxed(|| proxied(&worker, &mut stream)).await {
         Ok(proxied) => proxied,
         Err(error) => {
-            return tracing::debug!(client = %peer, %error, "a connection has no valid PROXY header");
+            tracing::debug!(client = %peer, %error, "a connection has no valid PROXY header");
+            return None;
         }
     };
     let source = proxied.map(|proxied| proxied.source);
@@ -159,26 +170,26 @@ async fn serve(
         requests: Cell::default(),
         entry,
     };
-    match listener.tls {
-        None => boxed(|| client::serve(client, ClientStream::Plain(stream), None, ExchangeHandler)).await,
-        Some(tls) => match boxed(|| handshake(&worker, stream, &tls)).await {
-            Some(Ok(Handshake::Passthrough(stream, hello, route))) => {
-                boxed(|| passthrough::serve(&worker, &client.entry, stream, hello, &route)).await;
-            }
-            Some(Ok(Handshake::Done(mut stream, client_handshake))) => {
-                client.client_handshake = Some(Box::new(client_handshake));
-                stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
-                client.tls = Some(Box::new(TlsDetails::of(stream.get_ref().1)));
-                let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
-                let stream = ClientStream::Tls(stream);
-                boxed(|| client::serve(client, stream, Some(h2), ExchangeHandler)).await;
-            }
-            Some(Err(error)) => {
-                tracing::debug!(client = %client.peer_ip, error = causes(&error), "a TLS handshake failed");
-            }
-            None => tracing::debug!(client = %client.peer_ip, "a TLS handshake took too long"),
-        },
+    let Some(tls) = listener.tls else {
+        return boxed(|| client::begin(client, ClientStream::Plain(stream), None, ExchangeHandler)).await;
+    };
+    match boxed(|| handshake(&worker, stream, &tls)).await {
+        Some(Ok(Handshake::Passthrough(stream, hello, route))) => {
+            boxed(|| passthrough::serve(&worker, &client.entry, stream, hello, &route)).await;
+        }
+        Some(Ok(Handshake::Done(mut stream, client_handshake))) => {
+            client.client_handshake = Some(Box::new(client_handshake));
+            stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
+            client.tls = Some(Box::new(TlsDetails::of(stream.get_ref().1)));
+            let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
+            return boxed(|| client::begin(client, ClientStream::Tls(stream), Some(h2), ExchangeHandler)).await;
+        }
+        Some(Err(error)) => {
+            tracing::debug!(client = %client.peer_ip, error = causes(&error), "a TLS handshake failed");
+        }
+        None => tracing::debug!(client = %client.peer_ip, "a TLS handshake took too long"),
     }
+    None
 }
 
 /// The PROXY header of a new connection, if the ConfigMap asks for one.

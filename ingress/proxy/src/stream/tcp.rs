@@ -37,7 +37,7 @@ pub(super) async fn listen(worker: Rc<Worker>, socket: TcpListener, port: u16, c
         }
     };
     accept_until(&worker, socket, stop, |stream, peer| {
-        admit(&worker, peer, |entry| serve(worker.clone(), stream, peer, port, entry));
+        admit(&worker, peer, |entry| Box::pin(serve(worker.clone(), stream, peer, port, entry)));
     })
     .await;
 }

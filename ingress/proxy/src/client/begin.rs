@@ -1,5 +1,6 @@
 //! HTTP on a byte stream: HTTP/1 or HTTP/2.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -19,13 +20,17 @@ use crate::wire::http1_stream::Http1Stream;
 /// What a client that speaks HTTP/2 sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves a connection until it ends. `h2` is what ALPN agreed on; without TLS the first bytes decide.
-pub(crate) async fn serve<H: RequestHandler>(
+/// The rest of a connection's task: serves requests until the connection ends.
+pub(crate) type ServeRequests = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Begins a connection: finds out its protocol. `h2` is what ALPN agreed on; without TLS the first bytes decide. `None` if the connection
+/// has ended before that.
+pub(crate) async fn begin<H: RequestHandler>(
     mut client: ClientConnection,
     mut stream: ClientStream,
     h2: Option<bool>,
     handler: H,
-) {
+) -> Option<ServeRequests> {
     let worker = client.worker.clone();
     let ConnectionSettings { client_header_timeout, client_send_timeout, http2, .. } =
         worker.settings().connections;
@@ -51,19 +56,17 @@ pub(crate) async fn serve<H: RequestHandler>(
                     if state.timer.poll_expired(cx) { Poll::Ready(None) } else { Poll::Pending }
                 }
             });
-            let Some(h2) = first.await else { return };
-            h2
+            first.await?
         }
     };
     if h2 {
         let client = Rc::new(client);
         let stream = Http2Stream::new(stream, input, state.clone());
-        return boxed(|| http2::serve(client, stream, &state, handler)).await;
+        return Some(boxed(|| async move { http2::serve(client, stream, &state, handler).await }));
     }
     let stream = Rc::new(Http1Stream::with_limits(stream, input, worker.head_limits()));
     client.http1 = Some(Http1 { stream, state });
-    let client = Rc::new(client);
-    boxed(|| http1::serve(&client, handler)).await;
+    Some(boxed(|| http1::serve(Rc::new(client), handler)))
 }
 
 /// Whether the client starts with HTTP/2's preface. What is read is added to `input`.
