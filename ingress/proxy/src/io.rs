@@ -1,6 +1,7 @@
 //! Buffers, time and copying between streams, independent of HTTP.
 
 pub(crate) mod boxed;
+pub(crate) mod turn;
 pub(crate) mod buffers;
 pub(crate) mod transport_stream;
 pub(crate) mod timer_wheel;

@@ -21,6 +21,7 @@ use crate::exchange::open::ConnectError;
 use crate::exchange::proxy_request::{
     AttemptsFailed, EndpointResponse, ProxyRequest, RequestPurpose, status_from,
 };
+use crate::io::turn::after_others;
 use crate::observe::access_log::Attempt;
 use crate::upstream::connection::ConnectionKey;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
@@ -100,6 +101,7 @@ impl<'a> ProxyRequest<'a> {
             let bytes: &Bytes = head.get_or_insert_with(|| self.head(is_external, &mut buffer));
             let buffers = &self.client.entry.buffers;
             let mut request = connection.request(bytes.clone(), body, traits, timer, buffers);
+            after_others().await;
             let result = std::future::poll_fn(|cx| request.poll_head(cx, &mut response)).await;
             let attempt = self.guard.attempts.last_mut().expect("recorded by connect");
             let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);

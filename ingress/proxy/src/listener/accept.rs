@@ -182,7 +182,8 @@ async fn begin(
             stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
             client.tls = Some(Box::new(TlsDetails::of(stream.get_ref().1)));
             let h2 = stream.get_ref().1.alpn_protocol() == Some(net::tls::H2);
-            return boxed(|| client::begin(client, ClientStream::Tls(stream), Some(h2), ExchangeHandler)).await;
+            return boxed(|| client::begin(client, ClientStream::Tls(stream), Some(h2), ExchangeHandler))
+                .await;
         }
         Some(Err(error)) => {
             tracing::debug!(client = %client.peer_ip, error = causes(&error), "a TLS handshake failed");

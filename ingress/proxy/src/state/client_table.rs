@@ -244,10 +244,7 @@ impl ClientEntry {
     }
 
     /// Runs a connection until it ends by itself (`None`) or a limit closes it.
-    pub(crate) async fn run(
-        &self,
-        mut connection: impl Future<Output = ()> + Unpin,
-    ) -> Option<CloseReason> {
+    pub(crate) async fn run(&self, mut connection: impl Future<Output = ()> + Unpin) -> Option<CloseReason> {
         std::future::poll_fn(|cx| match self.poll_close(cx) {
             Some(reason) => Poll::Ready(Some(reason)),
             None => Pin::new(&mut connection).poll(cx).map(|()| None),
