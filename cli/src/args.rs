@@ -12,6 +12,7 @@ mod migrate;
 mod node_cache;
 mod program;
 mod serve;
+mod top;
 mod up;
 
 use std::ffi::OsString;
@@ -29,6 +30,7 @@ pub use logging::LogArgs;
 pub use migrate::{MigrateArgs, ValuesArgs};
 pub use node_cache::NodeCacheArgs;
 pub use serve::ServeArgs;
+pub use top::TopArgs;
 pub use up::UpArgs;
 
 use crate::command_error::CommandError;
@@ -48,6 +50,8 @@ pub enum ParsedCommand {
     Check(CheckArgs),
     /// `portolan explain`.
     Explain(Box<ExplainArgs>),
+    /// `portolan top`.
+    Top(TopArgs),
     /// `portolan migrate`.
     Migrate(MigrateArgs),
     /// `portolan node-cache`.
@@ -113,6 +117,7 @@ fn parsed(matches: &ArgMatches) -> Result<ParsedCommand, CommandError> {
         "serve" => ParsedCommand::Serve(Box::new(ServeArgs::read(matches)?)),
         "check" => ParsedCommand::Check(CheckArgs::read(matches)?),
         "explain" => ParsedCommand::Explain(Box::new(ExplainArgs::read(matches)?)),
+        "top" => ParsedCommand::Top(TopArgs::read(matches)),
         "migrate" => ParsedCommand::Migrate(MigrateArgs::read(matches)?),
         "node-cache" => ParsedCommand::NodeCache(NodeCacheArgs::read(matches)?),
         "wait-shutdown" => ParsedCommand::WaitShutdown,
@@ -171,6 +176,7 @@ pub fn command() -> Command {
         .subcommand(serve::command())
         .subcommand(check::command())
         .subcommand(explain::command())
+        .subcommand(top::command())
         .subcommand(migrate::command())
         .subcommand(node_cache::command())
         .subcommand(

@@ -1,16 +1,16 @@
 //! The demo cluster: built-in manifests, and HTTP servers in this process that act as its web Pods.
 
+mod shop;
+
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use cluster::{CompactString, EndpointSlice, Kind, Snapshot};
-use http_body_util::Full;
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use sources::Cluster;
 use telemetry::{Problem, Reports};
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::runtime::Runtime;
+use shop::DemoPod;
 
 /// The manifests of the demo cluster: file name and text.
 const MANIFESTS: &[(&str, &str)] = &[
@@ -125,13 +126,14 @@ impl Running {
 }
 
 async fn serve(pod: CompactString, listener: TcpListener) {
+    let pod = Arc::new(DemoPod::new(pod));
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let pod = pod.clone();
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let page = page(&pod, &request);
-                async move { Ok::<_, Infallible>(page) }
+            let service = service_fn(move |request: Request<Incoming>| {
+                let response = pod.respond(&request);
+                async move { Ok::<_, Infallible>(response) }
             });
             // Errors of a connection need no handling: the client has disconnected or sent a malformed request.
             let _ = hyper::server::conn::http1::Builder::new()
@@ -139,19 +141,6 @@ async fn serve(pod: CompactString, listener: TcpListener) {
                 .await;
         });
     }
-}
-
-/// The name of the Pod and the received request, which show canary routing, session affinity and the headers that a proxy adds.
-fn page(pod: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let mut text = format!("{pod} answers {} {}\n", request.method(), request.uri());
-    for (name, value) in request.headers() {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {name}: {}", value.to_str().unwrap_or("(not text)"));
-    }
-    let mut response = Response::new(Full::new(Bytes::from(text)));
-    let plain = header::HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, plain);
-    response
 }
 
 #[cfg(test)]

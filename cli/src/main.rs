@@ -33,6 +33,7 @@ mod check;
 mod explain;
 mod migrate;
 mod node_cache;
+mod top;
 mod up;
 
 mod reference;
@@ -82,6 +83,7 @@ fn run() -> Result<(), CommandError> {
         ParsedCommand::Serve(args) => serve::run(*args),
         ParsedCommand::Check(args) => check::run(&args),
         ParsedCommand::Explain(args) => explain::run(&args),
+        ParsedCommand::Top(args) => top::run(args),
         ParsedCommand::Migrate(args) => migrate::run(args),
         ParsedCommand::NodeCache(args) => node_cache::run(args),
         // ingress-nginx's hook sends the signal itself and waits for the end of nginx. Here, the end of the process would also end the

@@ -12,24 +12,26 @@ const MAX_ROWS: usize = 30;
 /// The counters as one line of JSON.
 pub fn json(metrics: &Registry) -> String {
     let requests = metrics.read("nginx_ingress_controller_requests");
+    let durations = metrics.read("nginx_ingress_controller_request_duration_seconds");
+    let leader = metrics.read("nginx_ingress_controller_leader_election_status");
     let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let document = json!({
         "at": at,
+        // Without an election there is no leader.
+        "leader": leader.first().map(|sample| sample.value > 0.0),
         "http": {
             "total": total(&requests),
             "status": by(&requests, |sample| sample.label("status").chars().next().unwrap_or('?').to_string()),
-            "hosts": rows(&requests, |sample| vec![
-                sample.label("host").to_owned(),
-                ingress(sample),
-            ]),
+            "hosts": hosts(&requests, &durations),
             "canary": rows(&requests, |sample| vec![ingress(sample), sample.label("canary").to_owned()]),
-            "duration": histogram(&metrics.read("nginx_ingress_controller_request_duration_seconds")),
+            "duration": histogram(durations.iter()),
         },
         "dns": {
             "total": total(&metrics.read("coredns_dns_requests_total")),
             "rcode": by(&metrics.read("coredns_dns_responses_total"), |sample| sample.label("rcode").to_owned()),
             "plugin": by(&metrics.read("coredns_dns_responses_total"), |sample| sample.label("plugin").to_owned()),
-            "duration": histogram(&metrics.read("coredns_dns_request_duration_seconds")),
+            "duration": histogram(metrics.read("coredns_dns_request_duration_seconds").iter()),
+            "upstreams": upstreams(metrics),
             "cacheHits": total(&metrics.read("coredns_cache_hits_total")),
             "cacheMisses": total(&metrics.read("coredns_cache_misses_total")),
             "cacheEntries": total(&metrics.read("coredns_cache_entries")),
@@ -83,20 +85,50 @@ fn rows(samples: &[MetricSample], key: impl Fn(&MetricSample) -> Vec<String>) ->
     rows.into_iter().map(|(labels, (all, failed))| json!([labels, all, failed])).collect()
 }
 
-/// All series of a histogram together: bounds with cumulative counts.
-fn histogram(samples: &[MetricSample]) -> Value {
+/// The rows of the hosts and Ingresses with the most requests, each with its latency.
+fn hosts(requests: &[MetricSample], durations: &[MetricSample]) -> Vec<Value> {
+    let key = |sample: &MetricSample| vec![sample.label("host").to_owned(), ingress(sample)];
+    let mut rows = rows(requests, key);
+    for row in &mut rows {
+        if let Value::Array(cells) = row {
+            let own = |sample: &&MetricSample| json!(key(sample)) == cells[0];
+            let latency = histogram(durations.iter().filter(own));
+            cells.push(latency);
+        }
+    }
+    rows
+}
+
+/// The upstreams of `forward`: address, replies, failed health checks, and how long the replies took.
+fn upstreams(metrics: &Registry) -> Vec<Value> {
+    let replies = metrics.read("coredns_proxy_request_duration_seconds");
+    let failed =
+        by(&metrics.read("coredns_proxy_healthcheck_failures_total"), |sample| sample.label("to").to_owned());
+    let mut addresses: Vec<&str> =
+        replies.iter().map(|sample| sample.label("to")).chain(failed.keys().map(String::as_str)).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.truncate(MAX_ROWS);
+    let row = |to: &str| {
+        let own = || replies.iter().filter(|sample| sample.label("to") == to);
+        let count: u64 = own().map(|sample| sample.count).sum();
+        json!([to, count, failed.get(to).copied().unwrap_or_default(), histogram(own())])
+    };
+    addresses.into_iter().map(row).collect()
+}
+
+/// Some series of a histogram together: bounds with cumulative counts.
+fn histogram<'s>(samples: impl Iterator<Item = &'s MetricSample>) -> Value {
     let mut buckets: Vec<(f64, u64)> = Vec::new();
     let mut count = 0;
     for sample in samples {
         count += sample.count;
-        if buckets.len() < sample.buckets.len() {
+        if buckets.is_empty() {
             buckets = sample.buckets.iter().map(|(bound, _)| (*bound, 0)).collect();
         }
-    }
-    for sample in samples {
         buckets.iter_mut().zip(&sample.buckets).for_each(|(sum, (_, count))| sum.1 += count);
     }
-    json!({ "count": count, "sum": total(samples), "buckets": buckets })
+    json!({ "count": count, "buckets": buckets })
 }
 
 #[cfg(test)]
@@ -114,19 +146,36 @@ mod tests {
         let durations = metrics.histograms(
             "nginx_ingress_controller_request_duration_seconds",
             "x",
-            ["host"],
+            ["host", "namespace", "ingress"],
             &[0.1, 1.0],
         );
-        durations.with(["a.example"]).observe(0.05);
-        durations.with(["b.example"]).observe(5.0);
+        durations.with(["a.example", "shop", "web"]).observe(0.05);
+        durations.with(["b.example", "shop", "web"]).observe(5.0);
+        let replies = metrics.histograms("coredns_proxy_request_duration_seconds", "x", ["to"], &[0.1]);
+        replies.with(["10.0.0.1:53"]).observe(0.05);
+        metrics
+            .counters("coredns_proxy_healthcheck_failures_total", "x", ["to"])
+            .with(["10.0.0.2:53"])
+            .add(3);
         let event: Value = serde_json::from_str(&json(&metrics)).unwrap();
         assert_eq!(event["http"]["total"], 10.0);
         assert_eq!(event["http"]["status"], json!({ "2": 8.0, "5": 2.0 }));
-        assert_eq!(event["http"]["hosts"], json!([[["a.example", "shop/web"], 10.0, 2.0]]));
+        assert_eq!(
+            event["http"]["hosts"],
+            json!([[["a.example", "shop/web"], 10.0, 2.0, { "count": 1, "buckets": [[0.1, 1], [1.0, 1]] }]])
+        );
         assert_eq!(event["http"]["canary"][1], json!([["shop/web", "shop-v2-80"], 1.0, 0.0]));
         assert_eq!(event["http"]["duration"]["buckets"], json!([[0.1, 1], [1.0, 1]]));
         assert_eq!(event["http"]["duration"]["count"], 2);
         assert_eq!(event["dns"]["total"], 0.0);
+        assert_eq!(
+            event["dns"]["upstreams"],
+            json!([
+                ["10.0.0.1:53", 1, 0.0, { "count": 1, "buckets": [[0.1, 1]] }],
+                ["10.0.0.2:53", 0, 3.0, { "count": 0, "buckets": [] }],
+            ])
+        );
+        assert_eq!(event["leader"], Value::Null);
         assert!(!json(&metrics).contains('\n'), "an event is one line");
     }
 }

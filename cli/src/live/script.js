@@ -56,6 +56,7 @@ function line(name, value) {
 
 // The value below which a share of the values between two events lies, by the upper bounds of the buckets.
 function quantile(before, now, share) {
+  before = before || { count: 0, buckets: [] };
   const count = now.count - before.count;
   if (count <= 0) return NaN;
   let below = 0;
@@ -72,13 +73,26 @@ function quantile(before, now, share) {
   return low;
 }
 
-// Rates of rows of the form [labels, all, failed].
+const quantiles = (before, now) => [0.5, 0.99].map((share) => [seconds(quantile(before, now, share)), 'number']);
+
+// Rates of rows of the form [labels, all, failed, duration].
 function rates(before, now, time) {
-  const known = new Map(before.map(([labels, all, failed]) => [labels.join('\n'), [all, failed]]));
-  return now.map(([labels, all, failed]) => {
-    const [was, wasFailed] = known.get(labels.join('\n')) || [0, 0];
-    return { labels, rate: (all - was) / time, failed: (failed - wasFailed) / time, count: all - was, total: all };
+  const known = new Map(before.map(([labels, ...counts]) => [labels.join('\n'), counts]));
+  return now.map(([labels, all, failed, duration]) => {
+    const [was, wasFailed, earlier] = known.get(labels.join('\n')) || [0, 0, null];
+    const times = quantiles(earlier, duration);
+    return { labels, rate: (all - was) / time, failed: (failed - wasFailed) / time, total: all, times };
   });
+}
+
+function upstreams(before, now, time) {
+  id('upstreams-section').hidden = now.length === 0;
+  const known = new Map(before.map(([to, ...counts]) => [to, counts]));
+  rows('upstreams', now.map(([to, replies, failed, duration]) => {
+    const [was, wasFailed, earlier] = known.get(to) || [0, 0, null];
+    const health = failed > wasFailed ? ['failing', 'bad'] : failed ? [`${failed} failed since the start`, 'warn'] : ['ok', 'good'];
+    return [to, [number((replies - was) / time), 'number'], ...quantiles(earlier, duration), health];
+  }));
 }
 
 function sums(before, now, time, body) {
@@ -120,11 +134,12 @@ function show(now) {
   const misses = now.dns.cacheMisses - before.dns.cacheMisses;
   const ratio = hits + misses > 0 ? `, ${percent(hits / (hits + misses))} of lookups found` : '';
   id('cache').textContent = `Cache: ${now.dns.cacheEntries.toLocaleString('en')} entries${ratio}`;
+  upstreams(before.dns.upstreams, now.dns.upstreams, time);
   const hosts = rates(before.http.hosts, now.http.hosts, time);
   hosts.sort((one, other) => other.rate - one.rate || other.total - one.total);
-  rows('hosts', hosts.slice(0, 15).map(({ labels: [host, ingress], rate, failed }) => [
+  rows('hosts', hosts.slice(0, 15).map(({ labels: [host, ingress], rate, failed, times }) => [
     host || '(no host)', ingress || '–', [number(rate), 'number'],
-    [rate > 0 ? percent(failed / rate) : '–', failed > 0 ? 'number bad' : 'number'],
+    [rate > 0 ? percent(failed / rate) : '–', failed > 0 ? 'number bad' : 'number'], ...times,
   ]));
   canaries(now);
 }
@@ -164,7 +179,8 @@ function showRoutes() {
 
 function showState() {
   const up = Math.round(Date.now() / 1000 - state.started);
-  const parts = [`version ${state.version}`, state.pod && `Pod ${state.pod}`, `up for ${duration(up)}`];
+  const role = !last || last.leader === null ? '' : last.leader ? 'leader' : 'not the leader';
+  const parts = [`version ${state.version}`, state.pod && `Pod ${state.pod}`, role, `up for ${duration(up)}`];
   id('about').textContent = parts.filter(Boolean).join(' · ');
   const items = state.problems.shown.map(({ severity, text }) => {
     const item = document.createElement('li');

@@ -43,13 +43,17 @@ pub fn startup_message(
             format!("curl -k --resolve {host}:{port}:{ip} {url}")
         }
     });
+    let shop = match origin {
+        ClusterOrigin::Demo(_) => format!("  shop   http://shop.localhost:{}/\n", http.port()),
+        _ => String::new(),
+    };
     output::print(format!(
         "Portolan {version}: {of}, {namespaces}, {services}, {ingresses}, ready in {took:.2} s
 
-  DNS    {dns} (UDP and TCP)
+  live   http://{admin}/  (a page for browsers; also /healthz /ready /metrics /problems)
+{shop}  DNS    {dns} (UDP and TCP)
   HTTP   {http}
   HTTPS  {https}
-  pages  http://{admin}/  (/healthz  /ready  /metrics  /problems)
 
 Try:
   dig @{dns_ip} -p {dns_port} {name}

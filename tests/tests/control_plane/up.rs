@@ -88,6 +88,7 @@ pub(crate) fn the_demo_runs_beside_another_and_with_a_closed_output(stage: &mut 
     let plain = http::get(([127, 0, 0, 1], 8080).into(), "cart.localhost", "/a").expect("the edge answers");
     assert_eq!(plain.header("location"), Some("https://cart.localhost:8443/a"));
     the_live_page_shows_the_demo(10254);
+    top_prints_the_demo("127.0.0.1:10254");
     for words in [
         "up --dns=127.0.0.1:3053 --http=127.0.0.1:3080 --https=127.0.0.1:3443 --admin=127.0.0.1:30254",
         "reference annotations",
@@ -109,6 +110,17 @@ pub(crate) fn the_demo_runs_beside_another_and_with_a_closed_output(stage: &mut 
         assert!(deaf.wait().expect("it is a child").success(), "{words}");
     }
     assert!(first.stop().success() && second.stop().success(), "SIGTERM is a good end");
+}
+
+/// `portolan top --once`: the requests so far, by host.
+fn top_prints_the_demo(admin: &str) {
+    let mut command = Command::new(programs::portolan().expect("it runs already"));
+    let printed = command.args(["top", "--once", "--admin", admin]).output().expect("it runs");
+    let text = String::from_utf8_lossy(&printed.stdout);
+    assert!(printed.status.success(), "{printed:?}");
+    for wanted in ["4 Ingresses", "shop.localhost", "shop/shop", "DNS queries a second"] {
+        assert!(text.contains(wanted), "{wanted:?} is missing in\n{text}");
+    }
 }
 
 /// The page, what it loads, the state, the first event and an explanation.

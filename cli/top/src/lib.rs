@@ -1,0 +1,92 @@
+//! `portolan top`: what a running Portolan serves, in a terminal.
+//!
+//! It reads what the live page reads from the admin address: `/live/state`, what changes rarely, and `/live/events`, the counters, once a
+//! second. Rates are differences of counters. Nothing is written.
+
+mod event;
+mod state;
+
+mod admin;
+mod figures;
+mod format;
+mod keys;
+
+mod view;
+
+mod screen;
+
+pub use admin::{AdminAddress, AdminError};
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::admin::{Admin, LiveEvents};
+use crate::event::LiveEvent;
+use crate::figures::Figures;
+use crate::keys::{Action, KeyReader};
+use crate::screen::Screen;
+use crate::view::View;
+
+/// How often `/live/state` is read.
+const STATE_PERIOD: Duration = Duration::from_secs(5);
+
+/// Width and height of what is printed once, if standard output is not a terminal.
+const PRINTED_SIZE: (u16, u16) = (110, 34);
+
+/// Shows the figures until `q` or Ctrl-C is pressed. With `once`, or if standard output is not a terminal, returns the text of one screen after
+/// the second event.
+///
+/// # Errors
+/// When the admin address does not answer, or forbids its live page, or when the terminal cannot be used.
+pub async fn run(address: AdminAddress, once: bool) -> Result<Option<String>, AdminError> {
+    let admin = Admin::new(address);
+    let mut view = View::new(admin.address().to_string(), admin.state().await?);
+    let mut events = admin.events().await?;
+    let mut last = events.next().await?;
+    if once || !std::io::stdout().is_terminal() {
+        let now = events.next().await?;
+        view.figures(Figures::between(&last, &now));
+        return Ok(Some(screen::text(&mut view, PRINTED_SIZE)));
+    }
+    let mut screen = Screen::open().map_err(AdminError::Terminal)?;
+    let mut keys = KeyReader::read();
+    let mut refresh = interval(STATE_PERIOD);
+    refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        screen.draw(&mut view).map_err(AdminError::Terminal)?;
+        tokio::select! {
+            event = next(&admin, &mut events, &mut view) => {
+                view.figures(Figures::between(&last, &event));
+                last = event;
+            }
+            _ = refresh.tick() => {
+                if let Ok(state) = admin.state().await {
+                    view.state(state);
+                }
+            }
+            action = keys.next() => match action {
+                Action::Quit => return Ok(None),
+                action => view.apply(action),
+            },
+        }
+    }
+}
+
+/// The next event; connects again until there is one.
+async fn next(admin: &Admin, events: &mut LiveEvents, view: &mut View) -> LiveEvent {
+    loop {
+        match events.next().await {
+            Ok(event) => {
+                view.connected();
+                return event;
+            }
+            Err(error) => view.disconnected(&error),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Ok(opened) = admin.events().await {
+            *events = opened;
+        }
+    }
+}
