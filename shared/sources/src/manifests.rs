@@ -5,11 +5,15 @@ pub(crate) mod node;
 
 mod object;
 mod decode;
+
+mod watcher;
+mod walk;
 mod scanner;
 
 mod inventory;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -17,28 +21,29 @@ use cluster::{Event, Kind, Kinds};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use telemetry::{Problem, Reports};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 pub use decode::{DecodedFile, UndecodedObjects, decode, decode_objects};
 pub use object::ManifestObject;
 
 use crate::source::{EventSink, Source, WriterStopped};
 use crate::watch_status::WatchStatus;
+use decode::decode_on_this_stack;
+use documents::with_large_stack;
 use inventory::Inventory;
-use scanner::FileScanner;
+use scanner::{FileScanner, Scan};
 
-/// The pause between two scans of the files.
-const PERIOD: Duration = Duration::from_millis(300);
-
-/// The pause after a scan that found a file missing or half written.
-const SOON: Duration = Duration::from_millis(60);
+/// The pause after a scan that failed.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// The scope of problem reports.
 const SCOPE: &str = "manifests";
 
 /// A cluster that is described by manifests.
 ///
-/// Reads all `.yaml`, `.yml` and `.json` files of folders and of the folders below (as `kubectl apply -R -f`), and notices a
-/// changed file within half a second. An invalid document is reported with file and line; everything else stays served,
+/// Reads all `.yaml`, `.yml` and `.json` files of folders and of the folders below (as `kubectl apply -R -f`). The kernel names a
+/// changed file at once; what it does not report, such as files behind links, is noticed within half a second. An invalid document is reported with file and line; everything else stays served,
 /// including the last good version of the objects in that file. The defaults of the API server are applied, but no
 /// addresses are assigned: a Service without `clusterIP` has none. A namespace exists when it is declared or when an
 /// object is in it.
@@ -73,7 +78,7 @@ impl ManifestSource {
         let (scanner, inventory) = (FileScanner::new(Vec::new()), Inventory::default());
         let mut manifests = Self { scanner, inventory, unreadable: Vec::new(), reports: reports.clone() };
         for (name, text) in files {
-            manifests.put(name, text.as_ref());
+            put(&mut manifests.inventory, name, decode(name, text.as_ref()));
         }
         manifests
     }
@@ -95,34 +100,52 @@ impl ManifestSource {
 
     /// Scans once and applies the changed files. Returns the pause before the next scan.
     fn scan(&mut self) -> Duration {
-        let scan = self.scanner.scan(SystemTime::now());
-        for (path, text) in scan.changed {
-            let name = path.display().to_string();
-            match text {
-                Some(text) => self.put(&name, &text),
-                None => self.inventory.remove(&name),
+        let Self { scanner, inventory, unreadable, reports } = self;
+        // One thread decodes all files: to start one costs as much as to decode a file.
+        let scanned = with_large_stack(|| {
+            scanner.scan(SystemTime::now(), &mut |path, text| {
+                let name = path.display().to_string();
+                match text {
+                    Some(text) => put(inventory, &name, decode_on_this_stack(&name, text)),
+                    None => inventory.remove(&name),
+                }
+            })
+        });
+        let Scan { problems, pause, read } = match scanned {
+            Ok(scan) => scan,
+            Err(error) => {
+                tracing::error!("the manifests cannot be scanned: {error}");
+                return RETRY;
             }
-        }
+        };
+        tracing::debug!(read, "manifests were scanned");
         // Most scans find no change, and then no reports are built.
-        if self.inventory.changed() || self.unreadable != scan.problems {
-            self.unreadable = scan.problems;
-            self.reports.replace(SCOPE, self.unreadable.iter().cloned().chain(self.inventory.problems()));
+        let problems = problems.filter(|problems| problems != unreadable);
+        if inventory.changed() || problems.is_some() {
+            if let Some(problems) = problems {
+                *unreadable = problems;
+            }
+            reports.replace(SCOPE, unreadable.iter().cloned().chain(inventory.problems()));
         }
-        match scan.in_doubt {
-            _ if self.scanner.is_empty() => Duration::MAX,
-            true => SOON,
-            false => PERIOD,
-        }
+        if scanner.is_empty() { Duration::MAX } else { pause }
     }
 
-    fn put(&mut self, name: &str, text: &str) {
-        for kind in self.inventory.put(name, decode(name, text)) {
-            tracing::info!(file = name, "this kind is not read: {kind}");
+    /// Has the kernel report changes. Without it, for example because the user has too many inotify instances, files are polled.
+    fn watch(&mut self) -> Option<AsyncFd<OwnedFd>> {
+        if self.scanner.is_empty() {
+            return None;
         }
+        let watched = self.scanner.watch().and_then(|descriptor| {
+            // SAFETY: an `OwnedFd` has the same descriptor, which stays open, until it is dropped.
+            let changes = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
+            Ok(changes?)
+        });
+        watched.inspect_err(|error| tracing::warn!("manifests are polled, without inotify: {error}")).ok()
     }
 
     async fn follow(mut self, sink: EventSink) -> Result<(), WriterStopped> {
         let mut wanted = sink.wanted();
+        let changes = self.watch();
         loop {
             // A slow disk or a dead mount must not block a thread of the runtime.
             let scanned = tokio::task::spawn_blocking(move || {
@@ -153,10 +176,28 @@ impl ManifestSource {
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = readable(changes.as_ref()) => {}
                 _ = wanted.changed() => {}
                 () = sink.stopped() => return Err(WriterStopped),
             }
         }
+    }
+}
+
+fn put(inventory: &mut Inventory, name: &str, decoded: DecodedFile) {
+    for kind in inventory.put(name, decoded) {
+        tracing::info!(file = name, "this kind is not read: {kind}");
+    }
+}
+
+/// Waits until there is a change; without a descriptor forever.
+async fn readable(changes: Option<&AsyncFd<OwnedFd>>) {
+    match changes.map(AsyncFd::readable) {
+        Some(ready) => match ready.await {
+            Ok(mut guard) => guard.clear_ready(),
+            Err(_runtime_stops) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 

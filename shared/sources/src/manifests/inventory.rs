@@ -1,9 +1,10 @@
 //! The objects of all manifest files together, and which of them were sent to the writer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cluster::{CompactString, Event, Key, Kind, Kinds, Namespace, Object};
+use smallvec::SmallVec;
 use telemetry::Problem;
 
 use super::decode::{DecodedFile, UndecodedObjects};
@@ -11,13 +12,24 @@ use super::decode::{DecodedFile, UndecodedObjects};
 /// Kinds that are recorded as logged. Beyond this number a kind may be logged again.
 const MAX_IGNORED: usize = 1000;
 
-type Objects = BTreeMap<(Kind, Key), Object>;
+type ObjectKey = (Kind, Key);
+type Objects = BTreeMap<ObjectKey, Object>;
 
 /// The objects of all files, in the order of file names. If two files contain the same object the later one is used, as
-/// with `kubectl apply`.
+/// with `kubectl apply`. A change of a file costs what the file contains, however many others there are.
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
-    files: BTreeMap<String, File>,
+    files: BTreeMap<Arc<str>, File>,
+    /// The files of each object, in the order of names.
+    files_of: HashMap<ObjectKey, SmallVec<[Arc<str>; 1]>>,
+    /// Objects that are in several files.
+    repeated: BTreeSet<ObjectKey>,
+    /// Files that have problems.
+    invalid: BTreeSet<Arc<str>>,
+    /// How many objects of how many files are in each namespace.
+    namespaces: BTreeMap<CompactString, usize>,
+    /// Objects that may differ from what was sent.
+    touched: BTreeSet<ObjectKey>,
     sent: Objects,
     kinds: Kinds,
     /// Kinds whose first list ends only when no object of them may be missing.
@@ -61,16 +73,32 @@ impl Inventory {
         let DecodedFile { objects, problems, undecoded, ignored } = decoded;
         let mut objects: Objects =
             objects.into_iter().map(|object| ((object.kind(), object.key().clone()), object)).collect();
-        let file = self.files.entry(name.to_owned()).or_default();
+        let (name, mut last) =
+            self.files.remove_entry(name).unwrap_or_else(|| (Arc::from(name), File::default()));
         let decoded_now: Vec<_> =
             Kind::ALL.into_iter().filter(|kind| undecoded.of(*kind).is_none()).collect();
-        let decoded_kinds = file.decoded_kinds.union(Kinds::of(&decoded_now));
+        let decoded_kinds = last.decoded_kinds.union(Kinds::of(&decoded_now));
         if !undecoded.is_empty() {
-            for (key, object) in std::mem::take(&mut file.objects) {
-                objects.entry(key).or_insert(object);
+            for (key, object) in &last.objects {
+                objects.entry(key.clone()).or_insert_with(|| object.clone());
             }
         }
-        *file = File { objects, problems, decoded_kinds, undecoded };
+        for (key, object) in &objects {
+            match last.objects.remove(key) {
+                Some(last) if last == *object => {}
+                Some(_) => {
+                    self.touched.insert(key.clone());
+                }
+                None => self.add_file_of(key, &name),
+            }
+        }
+        last.objects.keys().for_each(|key| self.remove_file_of(key, &name));
+        if problems.is_empty() {
+            self.invalid.remove(&name);
+        } else {
+            self.invalid.insert(name.clone());
+        }
+        self.files.insert(name, File { objects, problems, decoded_kinds, undecoded });
         self.changed = true;
         if self.ignored.len() > MAX_IGNORED {
             self.ignored.clear();
@@ -80,7 +108,48 @@ impl Inventory {
 
     /// Removes a file and its objects.
     pub(super) fn remove(&mut self, name: &str) {
-        self.changed |= self.files.remove(name).is_some();
+        let Some((name, file)) = self.files.remove_entry(name) else { return };
+        file.objects.keys().for_each(|key| self.remove_file_of(key, &name));
+        self.invalid.remove(&name);
+        self.changed = true;
+    }
+
+    /// Records that a file contains an object.
+    fn add_file_of(&mut self, key: &ObjectKey, name: &Arc<str>) {
+        let files = self.files_of.entry(key.clone()).or_default();
+        files.insert(files.partition_point(|other| other < name), name.clone());
+        if files.len() > 1 {
+            self.repeated.insert(key.clone());
+        }
+        self.touched.insert(key.clone());
+        let namespace = &key.1.namespace;
+        if !namespace.is_empty() {
+            *self.namespaces.entry(namespace.clone()).or_insert_with(|| {
+                self.touched.insert((Kind::Namespace, Key::cluster(namespace.clone())));
+                0
+            }) += 1;
+        }
+    }
+
+    /// Records that a file no longer contains an object.
+    fn remove_file_of(&mut self, key: &ObjectKey, name: &Arc<str>) {
+        let Some(files) = self.files_of.get_mut(key) else { return };
+        files.retain(|other| other != name);
+        if files.len() < 2 {
+            self.repeated.remove(key);
+        }
+        if files.is_empty() {
+            self.files_of.remove(key);
+        }
+        self.touched.insert(key.clone());
+        let namespace = &key.1.namespace;
+        if let Some(objects) = self.namespaces.get_mut(namespace) {
+            *objects -= 1;
+            if *objects == 0 {
+                self.namespaces.remove(namespace);
+                self.touched.insert((Kind::Namespace, Key::cluster(namespace.clone())));
+            }
+        }
     }
 
     /// Whether a file has changed since events were last taken.
@@ -93,40 +162,47 @@ impl Inventory {
     ///
     /// `unreadable`: whether a file or folder could not be read. It may contain objects of any kind.
     pub(super) fn events(&mut self, wanted: Kinds, unreadable: bool) -> Vec<Event> {
-        let may_end: Vec<_> = wanted
-            .iter()
-            .filter(|kind| {
-                !self.complete_kinds.contains(*kind) || !unreadable && self.missing(*kind).is_none()
-            })
-            .collect();
-        let ends = may_end.iter().any(|kind| !self.synced.contains(*kind));
-        if !std::mem::take(&mut self.changed) && wanted == self.kinds && !ends {
+        let may_end = |kind: &Kind| {
+            !self.complete_kinds.contains(*kind) || !unreadable && self.missing(*kind).is_none()
+        };
+        let ending: Vec<_> =
+            wanted.iter().filter(|kind| !self.synced.contains(*kind)).filter(may_end).collect();
+        if !std::mem::take(&mut self.changed) && wanted == self.kinds && ending.is_empty() {
             return Vec::new();
         }
-        let objects = self.objects();
-        let unread = self.kinds.iter().filter(|kind| !wanted.contains(*kind));
-        let mut events: Vec<Event> = unread.map(Event::Forget).collect();
+        let forgotten: Vec<_> = self.kinds.iter().filter(|kind| !wanted.contains(*kind)).collect();
+        if !forgotten.is_empty() {
+            self.sent.retain(|(kind, _), _| wanted.contains(*kind));
+        }
+        let touched = std::mem::take(&mut self.touched);
+        let mut events: Vec<Event> = forgotten.into_iter().map(Event::Forget).collect();
+        let mut removed = Vec::new();
         for kind in wanted.iter() {
-            let of_kind = |kept: &&(Kind, Key)| kept.0 == kind;
-            let listed = self.kinds.contains(kind);
-            if !listed {
+            let keys = if self.kinds.contains(kind) {
+                touched.iter().filter(|key| key.0 == kind).cloned().collect()
+            } else {
                 events.push(Event::Restart(kind));
+                self.keys_of(kind)
+            };
+            for key in keys {
+                match self.object(&key) {
+                    Some(object) if self.sent.get(&key) == Some(&object) => {}
+                    Some(object) => {
+                        events.push(Event::Apply(object.clone()));
+                        self.sent.insert(key, object);
+                    }
+                    None if self.sent.remove(&key).is_some() => removed.push(Event::Remove(kind, key.1)),
+                    None => {}
+                }
             }
-            let new = objects.iter().filter(|(key, _)| of_kind(key));
-            let new = new.filter(|(key, object)| self.sent.get(key) != Some(object));
-            events.extend(new.map(|(_, object)| Event::Apply(object.clone())));
-            if !self.synced.contains(kind) && may_end.contains(&kind) {
+            if ending.contains(&kind) {
                 events.push(Event::Synced(kind));
-                self.synced = self.synced.union(Kinds::of(&[kind]));
             }
         }
-        let removed = self.sent.keys().filter(|key| wanted.contains(key.0) && !objects.contains_key(key));
-        events.extend(removed.map(|(kind, key)| Event::Remove(*kind, key.clone())));
+        events.append(&mut removed);
         self.kinds = wanted;
-        let still_wanted = self.synced.iter().filter(|kind| wanted.contains(*kind));
-        self.synced = Kinds::of(&still_wanted.collect::<Vec<_>>());
-        self.sent = objects;
-        self.sent.retain(|(kind, _), _| self.kinds.contains(*kind));
+        let synced = self.synced.union(Kinds::of(&ending));
+        self.synced = Kinds::of(&synced.iter().filter(|kind| wanted.contains(*kind)).collect::<Vec<_>>());
         events
     }
 
@@ -142,40 +218,39 @@ impl Inventory {
 
     /// All problems, including objects that are in two files.
     pub(super) fn problems(&self) -> Vec<Problem> {
-        let mut problems: Vec<_> = self.files.values().flat_map(|file| file.problems.clone()).collect();
-        let mut first: BTreeMap<&(Kind, Key), &str> = BTreeMap::new();
-        for (name, file) in &self.files {
-            for key in file.objects.keys() {
-                if let Some(other) = first.insert(key, name) {
-                    problems.push(Problem {
-                        kind: "manifest".into(),
-                        key: name.clone(),
-                        field: String::new(),
-                        what: format!("{} {} is also in {other}, and this one takes effect", key.0, key.1),
-                        wanted: "each object in one file".into(),
-                        severity: None,
-                    });
-                }
+        let invalid = self.invalid.iter().filter_map(|name| self.files.get(name));
+        let mut problems: Vec<_> = invalid.flat_map(|file| file.problems.clone()).collect();
+        for key in &self.repeated {
+            for pair in self.files_of.get(key).iter().flat_map(|files| files.windows(2)) {
+                let [other, name] = pair else { continue };
+                problems.push(Problem {
+                    kind: "manifest".into(),
+                    key: name.to_string(),
+                    field: String::new(),
+                    what: format!("{} {} is also in {other}, and this one takes effect", key.0, key.1),
+                    wanted: "each object in one file".into(),
+                    severity: None,
+                });
             }
         }
         problems
     }
 
-    /// All objects, and the namespaces that they are in: manifests rarely declare `default`, and where `kubectl apply` would
-    /// fail for a missing namespace, it is assumed to exist.
-    fn objects(&self) -> Objects {
-        let mut objects = Objects::new();
-        for file in self.files.values() {
-            objects.extend(file.objects.iter().map(|(key, object)| (key.clone(), object.clone())));
+    /// The object that takes effect. A namespace exists when an object is in it: manifests rarely declare `default`, and where
+    /// `kubectl apply` would fail for a missing namespace, it is assumed to exist.
+    fn object(&self, key: &ObjectKey) -> Option<Object> {
+        if let Some(name) = self.files_of.get(key).and_then(|files| files.last()) {
+            return self.files.get(name)?.objects.get(key).cloned();
         }
-        let named: BTreeSet<CompactString> = objects.keys().map(|(_, key)| key.namespace.clone()).collect();
-        for name in named.into_iter().filter(|name| !name.is_empty()) {
-            let key = Key::cluster(name);
-            objects
-                .entry((Kind::Namespace, key.clone()))
-                .or_insert_with(|| Object::Namespace(Arc::new(Namespace { key, labels: Vec::new() })));
-        }
-        objects
+        let is_assumed = key.0 == Kind::Namespace && self.namespaces.contains_key(&key.1.name);
+        is_assumed.then(|| Object::Namespace(Arc::new(Namespace { key: key.1.clone(), labels: Vec::new() })))
+    }
+
+    /// All objects of a kind, in the order of their keys.
+    fn keys_of(&self, kind: Kind) -> BTreeSet<ObjectKey> {
+        let written = self.files_of.keys().filter(|key| key.0 == kind).cloned();
+        let namespaces = self.namespaces.keys().filter(|_| kind == Kind::Namespace);
+        written.chain(namespaces.map(|name| (kind, Key::cluster(name.clone())))).collect()
     }
 }
 

@@ -1,85 +1,134 @@
-//! Finds manifest files, and which of them changed since the last scan.
+//! Finds manifest files, and which of them have changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ffi::OsStr;
-use std::fs::{File, Metadata};
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use telemetry::Problem;
 
-use crate::decode::shorten;
+use super::walk::{
+    FileError, FileSignature, MAX_FILES, MAX_TOTAL_SIZE, PathTarget, Walk, has_other_names, is_manifest, read,
+};
+use super::watcher::FolderWatcher;
 
-/// A file that was modified more recently than this may be half written. It is read in the next scan.
+/// A file that was modified more recently than this may be half written, unless its writer has closed it.
 const SETTLED: Duration = Duration::from_millis(50);
+
+/// When a file that may be half written is looked at again.
+const SOON: Duration = Duration::from_millis(60);
+
+/// How long a file has to be missing to count as deleted: editors and `mv` remove a name for a moment.
+const GONE: Duration = Duration::from_millis(15);
 
 /// A file that was modified more recently than this is read again even if it looks unchanged, since the resolution of file
 /// times is some milliseconds on ext4 and two seconds on other file systems.
 const COARSE: Duration = Duration::from_secs(2);
 
-/// The deepest nesting of folders.
-const MAX_DEPTH: usize = 16;
+/// The pause between two looks at what the kernel does not report.
+const PERIOD: Duration = Duration::from_millis(300);
 
-/// Manifest files that are read.
-const MAX_FILES: usize = 10_000;
+/// The pause between two scans of all files while every folder is watched. They find what has no event, such as a write through
+/// a shared memory mapping or a mount over a folder.
+const FULL_PERIOD: Duration = Duration::from_secs(30);
 
-/// Entries of folders that one scan visits.
-const MAX_ENTRIES: usize = 100_000;
-
-/// The size of one file.
-const MAX_SIZE: u64 = 16 << 20;
-
-/// The size of all files together.
-const MAX_TOTAL_SIZE: u64 = 256 << 20;
+/// Of so many seconds at most one is spent on scans of everything, however many files there are.
+const MAX_SHARE: u32 = 10;
 
 /// Problems with files and folders that are reported.
 const MAX_PROBLEMS: usize = 100;
 
-/// The files under some paths. It polls, because that works on every file system and mount and costs one `stat` per file.
+/// The files under some paths.
 ///
 /// For a folder it reads all `.yaml`, `.yml` and `.json` files in it and in the folders below, as `kubectl apply -R -f` does;
 /// a path to a file may have any name. Names that begin with a dot are ignored, and links are followed. The links at the top
 /// of a mounted ConfigMap are thus read, but not a second time through `..data`, the link by which the kubelet replaces all
 /// files at once.
+///
+/// The kernel names the files that change, and only those are read. Everything is scanned when a folder or the link of the
+/// kubelet changes, when events were lost, and every 300 ms where not all changes are reported: without inotify, on network
+/// file systems, and while a file or folder cannot be read. Links and the paths of the command line are polled, one `stat` each.
 #[derive(Debug)]
 pub(super) struct FileScanner {
     paths: Vec<PathBuf>,
+    watcher: Option<FolderWatcher>,
     known: BTreeMap<PathBuf, KnownFile>,
+    /// Bytes of all known files.
+    size: u64,
+    /// Files that were missing or half written, and when to look again.
+    doubtful: BTreeMap<PathBuf, SystemTime>,
+    /// Paths that may change without an event, and where they led when they were looked at last.
+    polled: BTreeMap<PathBuf, PathTarget>,
+    poll_at: SystemTime,
+    /// Files and folders that the last scan of everything could not read.
+    unreadable: HashSet<PathBuf>,
+    /// When everything is scanned at the latest, and at the earliest.
+    full_scan_at: SystemTime,
+    full_scan_from: SystemTime,
+    /// How many files the current scan has read.
+    read: usize,
 }
 
 #[derive(Debug)]
 struct KnownFile {
     signature: FileSignature,
-    text: Option<u64>,
-    /// Whether the file was missing or half written in the last scan.
-    in_doubt: bool,
+    text: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct FileSignature {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
+/// Receives each changed file and its text, or `None` if it was deleted.
+pub(super) type ChangedFile<'c> = dyn FnMut(&Path, Option<&str>) + 'c;
 
 /// The result of a scan.
-#[derive(Debug, Default)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Scan {
-    /// Files with new text; `None` for those that were deleted.
-    pub(super) changed: Vec<(PathBuf, Option<String>)>,
-    /// Files and folders that could not be read.
-    pub(super) problems: Vec<Problem>,
-    /// Whether to scan again soon.
-    pub(super) in_doubt: bool,
+    /// After a scan of everything: the files and folders that cannot be read.
+    pub(super) problems: Option<Vec<Problem>>,
+    /// The pause before the next scan, unless the kernel reports a change before.
+    pub(super) pause: Duration,
+    /// How many files were read.
+    pub(super) read: usize,
+}
+
+/// A change that a scan of single files cannot judge.
+struct NeedsFullScan;
+
+/// What is known of a file before it is read.
+#[derive(Clone, Copy, PartialEq)]
+enum Hint {
+    /// Nothing: its signature tells.
+    None,
+    /// It has changed and may be half written.
+    Changed,
+    /// It has changed, and its writer has closed it.
+    Complete,
 }
 
 impl FileScanner {
+    /// A scanner that polls.
     pub(super) fn new(paths: Vec<PathBuf>) -> Self {
-        Self { paths, known: BTreeMap::new() }
+        Self {
+            paths,
+            watcher: None,
+            known: BTreeMap::new(),
+            size: 0,
+            doubtful: BTreeMap::new(),
+            polled: BTreeMap::new(),
+            poll_at: SystemTime::UNIX_EPOCH,
+            unreadable: HashSet::new(),
+            full_scan_at: SystemTime::UNIX_EPOCH,
+            full_scan_from: SystemTime::UNIX_EPOCH,
+            read: 0,
+        }
+    }
+
+    /// Has the kernel report changes from the next scan on. Returns a descriptor that is readable when there is one.
+    pub(super) fn watch(&mut self) -> io::Result<OwnedFd> {
+        let watcher = FolderWatcher::new()?;
+        let descriptor = watcher.descriptor()?;
+        self.watcher = Some(watcher);
+        self.full_scan_at = SystemTime::UNIX_EPOCH;
+        Ok(descriptor)
     }
 
     /// Whether there are no paths to scan.
@@ -87,229 +136,219 @@ impl FileScanner {
         self.paths.is_empty()
     }
 
-    /// Scans all files. A file that cannot be read keeps its last text.
-    pub(super) fn scan(&mut self, now: SystemTime) -> Scan {
-        let mut scan = Scan::default();
-        let mut found = Walk::default();
-        for path in &self.paths {
-            found.visit(path, true, 0);
+    /// Finds the files that changed since the last scan and passes each to `changed`. A file that cannot be read keeps its last
+    /// text.
+    pub(super) fn scan(&mut self, now: SystemTime, changed: &mut ChangedFile<'_>) -> Scan {
+        let reported = self.watcher.as_mut().map(FolderWatcher::take).unwrap_or_default();
+        let mut files: BTreeMap<PathBuf, Hint> = reported
+            .files
+            .into_iter()
+            .map(|(path, complete)| (path, if complete { Hint::Complete } else { Hint::Changed }))
+            .collect();
+        for (path, _) in self.doubtful.iter().filter(|(_, at)| **at <= now) {
+            files.entry(path.clone()).or_insert(Hint::None);
         }
-        for (path, signature) in &found.files {
-            self.check(path, *signature, now, &mut scan);
+        if reported.all {
+            self.full_scan_at = self.full_scan_at.min(self.full_scan_from.max(now));
         }
-        let unreadable = |path: &Path| found.problems.iter().any(|(bad, _)| path.starts_with(bad));
+        self.read = 0;
+        let mut problems = None;
+        if now >= self.full_scan_at
+            || self.poll(now, &mut files).is_err()
+            || self.scan_files(&files, now, changed).is_err()
+        {
+            problems = Some(self.scan_all(now, changed));
+        }
+        let next = self.doubtful.values().copied().chain([self.poll_at, self.full_scan_at]).min();
+        let pause = next.and_then(|next| next.duration_since(now).ok()).unwrap_or_default();
+        // Times are those of the clock, which may be set back.
+        Scan { problems, pause: pause.min(FULL_PERIOD), read: self.read }
+    }
+
+    /// Looks at the paths that may change without an event. A folder given on the command line is looked at before each scan: while
+    /// it is missing, its files are not deleted.
+    fn poll(&mut self, now: SystemTime, files: &mut BTreeMap<PathBuf, Hint>) -> Result<(), NeedsFullScan> {
+        let is_due = now >= self.poll_at;
+        let named = |path: &PathBuf| self.paths.contains(path);
+        for (path, last) in &mut self.polled {
+            let is_looked_at = is_due || matches!(last, PathTarget::Folder(..)) && named(path);
+            if !is_looked_at {
+                continue;
+            }
+            let target = PathTarget::of(path);
+            if *last == target {
+                continue;
+            }
+            if matches!(last, PathTarget::Folder(..)) || matches!(target, PathTarget::Folder(..)) {
+                return Err(NeedsFullScan);
+            }
+            *last = target;
+            let known = self.known.get(path).map(|known| PathTarget::File(known.signature));
+            if known == Some(target) {
+                continue;
+            }
+            files.entry(path.clone()).or_insert(Hint::Changed);
+        }
+        if is_due {
+            self.poll_at = now + PERIOD;
+        }
+        Ok(())
+    }
+
+    /// Scans only these files.
+    fn scan_files(
+        &mut self,
+        files: &BTreeMap<PathBuf, Hint>,
+        now: SystemTime,
+        changed: &mut ChangedFile<'_>,
+    ) -> Result<(), NeedsFullScan> {
+        for (path, hint) in files {
+            let named = self.paths.contains(path);
+            let is_ours = named || is_manifest(path);
+            if self.unreadable.contains(path) {
+                return Err(NeedsFullScan);
+            }
+            let metadata = match std::fs::metadata(path) {
+                Ok(metadata) => metadata,
+                Err(error) if error.kind() == ErrorKind::NotFound && !named => {
+                    // A link to a folder has no event of a folder.
+                    if matches!(self.polled.get(path), Some(PathTarget::Folder(..))) {
+                        return Err(NeedsFullScan);
+                    }
+                    self.missing(path, now, changed);
+                    continue;
+                }
+                Err(_) if !is_ours => continue,
+                Err(_) => return Err(NeedsFullScan),
+            };
+            if metadata.is_dir() || is_ours && !metadata.is_file() {
+                return Err(NeedsFullScan);
+            }
+            if is_ours {
+                if std::fs::symlink_metadata(path).is_ok_and(|entry| has_other_names(&entry)) {
+                    self.polled.insert(path.clone(), PathTarget::File(FileSignature::of(&metadata)));
+                }
+                self.fits(path, metadata.len())?;
+                self.check(path, FileSignature::of(&metadata), *hint, now, changed)
+                    .map_err(|_| NeedsFullScan)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a file is within the limits. A scan of everything reports what is beyond.
+    fn fits(&self, path: &Path, size: u64) -> Result<(), NeedsFullScan> {
+        let known = self.known.get(path);
+        let others = self.size - known.map_or(0, |known| known.signature.size);
+        let is_one_too_many = known.is_none() && self.known.len() >= MAX_FILES;
+        if is_one_too_many || others + size > MAX_TOTAL_SIZE { Err(NeedsFullScan) } else { Ok(()) }
+    }
+
+    fn scan_all(&mut self, now: SystemTime, changed: &mut ChangedFile<'_>) -> Vec<Problem> {
+        let start = Instant::now();
+        let mut watcher = self.watcher.take();
+        watcher.iter_mut().for_each(FolderWatcher::begin_scan);
+        let mut found = Walk { watcher: watcher.as_mut(), ..Walk::default() };
+        self.paths.iter().for_each(|path| found.visit_named(path));
+        let Walk { files, mut problems, polled, unwatched, .. } = found;
+        watcher.iter_mut().for_each(FolderWatcher::end_scan);
+        let is_watched = watcher.is_some() && !unwatched;
+        self.watcher = watcher;
+        self.polled = polled;
+
         let missing: Vec<_> = self
             .known
             .keys()
-            .filter(|path| !found.files.contains_key(*path) && !unreadable(path))
+            .filter(|path| !files.contains_key(*path))
+            .filter(|path| !problems.iter().any(|(bad, _)| path.starts_with(bad)))
             .cloned()
             .collect();
-        for path in missing {
-            self.missing(path, &mut scan);
+        missing.iter().for_each(|path| self.missing(path, now, changed));
+        self.doubtful.retain(|path, _| files.contains_key(path) || self.known.contains_key(path));
+        for (path, signature) in files {
+            if let Err(error) = self.check(&path, signature, Hint::None, now, changed) {
+                problems.push((path, error));
+            }
         }
-        scan.problems.extend(found.problems.iter().map(|(path, error)| error.problem(path)));
-        if scan.problems.len() > MAX_PROBLEMS {
-            let more = scan.problems.len() - MAX_PROBLEMS;
-            scan.problems.truncate(MAX_PROBLEMS);
-            let what = format!("{more} more files and folders cannot be read");
-            scan.problems.push(Problem { kind: "manifest".into(), what, ..Problem::default() });
-        }
-        scan
+        let pause = if is_watched && problems.is_empty() { FULL_PERIOD } else { PERIOD };
+        let took = start.elapsed();
+        self.full_scan_at = now + pause.max(took * (MAX_SHARE - 1));
+        self.full_scan_from = now + took * 2;
+        self.poll_at = now + PERIOD;
+        let reports = bounded(&problems);
+        self.unreadable = problems.into_iter().map(|(path, _)| path).collect();
+        reports
     }
 
-    fn check(&mut self, path: &Path, signature: FileSignature, now: SystemTime, scan: &mut Scan) {
-        let known = self.known.get_mut(path);
+    fn check(
+        &mut self,
+        path: &Path,
+        signature: FileSignature,
+        hint: Hint,
+        now: SystemTime,
+        changed: &mut ChangedFile<'_>,
+    ) -> Result<(), FileError> {
+        let known = self.known.get(path);
         let age = now.duration_since(signature.modified()).ok();
-        let looks_the_same =
-            known.as_ref().is_some_and(|known| known.signature == signature && !known.in_doubt);
-        if looks_the_same && age.is_none_or(|age| age > COARSE) {
+        let is_doubtful = self.doubtful.contains_key(path);
+        let looks_the_same = known.is_some_and(|known| known.signature == signature) && !is_doubtful;
+        if hint == Hint::None && looks_the_same && age.is_none_or(|age| age > COARSE) {
+            return Ok(());
+        }
+        // A scan reads a new file at once, because there is no old text of it to serve meanwhile.
+        let may_be_half_written = match hint {
+            Hint::Complete => false,
+            Hint::Changed => true,
+            Hint::None => {
+                is_doubtful && known.is_none() || known.is_some_and(|known| known.signature != signature)
+            }
+        };
+        if may_be_half_written && age.is_some_and(|age| age < SETTLED) {
+            self.doubtful.insert(path.to_owned(), now + SOON);
+            return Ok(());
+        }
+        let text = self.read(path)?;
+        let known = KnownFile { signature, text: fingerprint(&text) };
+        let is_new_text = self.known.get(path).is_none_or(|before| before.text != known.text);
+        self.doubtful.remove(path);
+        self.size += signature.size;
+        if let Some(before) = self.known.insert(path.to_owned(), known) {
+            self.size -= before.signature.size;
+        }
+        if is_new_text {
+            changed(path, Some(&text));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, path: &Path) -> Result<String, FileError> {
+        self.read += 1;
+        read(path)
+    }
+
+    fn missing(&mut self, path: &Path, now: SystemTime, changed: &mut ChangedFile<'_>) {
+        if !self.known.contains_key(path) {
+            self.doubtful.remove(path);
             return;
         }
-        // A new file is read at once, because there is no old text of it to serve meanwhile.
-        if let Some(known) = known
-            && known.signature != signature
-            && age.is_some_and(|age| age < SETTLED)
-        {
-            known.in_doubt = true;
-            scan.in_doubt = true;
-            return;
-        }
-        let text = match read(path) {
-            Ok(text) => text,
-            Err(error) => return scan.problems.push(error.problem(path)),
-        };
-        let print = Some(fingerprint(&text));
-        let known = KnownFile { signature, text: print, in_doubt: false };
-        let before = self.known.insert(path.to_owned(), known);
-        if before.and_then(|known| known.text) != print {
-            scan.changed.push((path.to_owned(), Some(text)));
-        }
-    }
-
-    /// A file counts as deleted when two scans miss it, since editors and `mv` remove a name for a moment.
-    fn missing(&mut self, path: PathBuf, scan: &mut Scan) {
-        let Some(known) = self.known.get_mut(&path) else { return };
-        if known.in_doubt {
-            self.known.remove(&path);
-            scan.changed.push((path, None));
-        } else {
-            known.in_doubt = true;
-            scan.in_doubt = true;
+        let look_again = *self.doubtful.entry(path.to_owned()).or_insert(now + GONE);
+        if look_again <= now {
+            self.doubtful.remove(path);
+            self.size -= self.known.remove(path).map_or(0, |known| known.signature.size);
+            changed(path, None);
         }
     }
 }
 
-impl FileSignature {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
+/// The problems as they are reported.
+fn bounded(problems: &[(PathBuf, FileError)]) -> Vec<Problem> {
+    let mut reports: Vec<_> =
+        problems.iter().take(MAX_PROBLEMS).map(|(path, error)| error.problem(path)).collect();
+    if let Some(more) = problems.len().checked_sub(MAX_PROBLEMS).filter(|more| *more > 0) {
+        let what = format!("{more} more files and folders cannot be read");
+        reports.push(Problem { kind: "manifest".into(), what, ..Problem::default() });
     }
-
-    fn modified(&self) -> SystemTime {
-        let seconds = u64::try_from(self.modified.0).unwrap_or_default();
-        let nanoseconds = u64::try_from(self.modified.1).unwrap_or_default();
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds)
-    }
-}
-
-/// Why a file or folder is not read.
-#[derive(Debug)]
-enum FileError {
-    Io(std::io::Error),
-    /// A FIFO, a socket or a device: reading it could block or never end.
-    NotAFile,
-    TooLarge,
-    TooDeep,
-    TooManyFiles,
-    TooLargeTogether,
-    TooManyEntries,
-}
-
-impl FileError {
-    fn problem(&self, path: &Path) -> Problem {
-        let (what, wanted) = match self {
-            Self::Io(error) => (error.to_string(), "a file or folder that can be read".to_owned()),
-            Self::NotAFile => ("neither a file nor a folder".into(), "a regular file".into()),
-            Self::TooLarge => ("too large, not read".into(), format!("at most {} MiB", MAX_SIZE >> 20)),
-            Self::TooDeep => ("nested too deeply, not read".into(), format!("at most {MAX_DEPTH} levels")),
-            Self::TooManyFiles => {
-                ("one file too many, not read".into(), format!("at most {MAX_FILES} manifests"))
-            }
-            Self::TooLargeTogether => (
-                "too large together with the files before it, not read".into(),
-                format!("at most {} MiB in all files together", MAX_TOTAL_SIZE >> 20),
-            ),
-            Self::TooManyEntries => (
-                "too many entries, not read".into(),
-                format!("at most {MAX_ENTRIES} in all folders together"),
-            ),
-        };
-        let key = shorten(&path.display().to_string()).into_owned();
-        Problem { kind: "manifest".into(), key, field: String::new(), what, wanted, severity: None }
-    }
-}
-
-impl From<std::io::Error> for FileError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-/// The text of a regular file. The file at `path` may have been replaced since its metadata was read, so the open file is
-/// checked once more, and opening it does not wait for the other end of a FIFO.
-fn read(path: &Path) -> Result<String, FileError> {
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(FileError::NotAFile);
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_SIZE {
-        return Err(FileError::TooLarge);
-    }
-    Ok(String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
-}
-
-/// The files and failures of one walk over the paths.
-#[derive(Default)]
-struct Walk {
-    files: BTreeMap<PathBuf, FileSignature>,
-    problems: Vec<(PathBuf, FileError)>,
-    /// Folders already visited, by device and inode: links may form a loop.
-    folders: HashSet<(u64, u64)>,
-    entries: usize,
-    /// Bytes of all files.
-    size: u64,
-}
-
-impl Walk {
-    /// Visits a path; `named` if it was given on the command line.
-    fn visit(&mut self, path: &Path, named: bool, depth: usize) {
-        let metadata = match std::fs::metadata(path) {
-            Ok(metadata) => metadata,
-            // Deleted since its folder was read, or a dangling link: the same as absent.
-            Err(error) if !named && error.kind() == ErrorKind::NotFound => return,
-            Err(error) => return self.reject(path, error.into()),
-        };
-        if metadata.is_dir() {
-            if self.folders.insert((metadata.dev(), metadata.ino())) {
-                self.enter(path, depth);
-            }
-        } else if named || is_manifest(path) {
-            match () {
-                () if !metadata.is_file() => self.reject(path, FileError::NotAFile),
-                () if metadata.len() > MAX_SIZE => self.reject(path, FileError::TooLarge),
-                () if self.files.len() >= MAX_FILES => self.reject(path, FileError::TooManyFiles),
-                () if self.size + metadata.len() > MAX_TOTAL_SIZE => {
-                    self.reject(path, FileError::TooLargeTogether);
-                }
-                () => {
-                    self.size += metadata.len();
-                    self.files.insert(path.to_owned(), FileSignature::of(&metadata));
-                }
-            }
-        }
-    }
-
-    fn enter(&mut self, folder: &Path, depth: usize) {
-        if depth >= MAX_DEPTH {
-            return self.reject(folder, FileError::TooDeep);
-        }
-        match self.entries_of(folder) {
-            Ok(entries) => entries.iter().for_each(|path| self.visit(path, false, depth + 1)),
-            Err(error) => self.reject(folder, error),
-        }
-    }
-
-    /// The entries of a folder in the order of names, without hidden ones.
-    fn entries_of(&mut self, folder: &Path) -> Result<BTreeSet<PathBuf>, FileError> {
-        let mut paths = BTreeSet::new();
-        for entry in std::fs::read_dir(folder)? {
-            self.entries += 1;
-            if self.entries > MAX_ENTRIES {
-                return Err(FileError::TooManyEntries);
-            }
-            let entry = entry?;
-            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                paths.insert(entry.path());
-            }
-        }
-        Ok(paths)
-    }
-
-    fn reject(&mut self, path: &Path, error: FileError) {
-        self.problems.push((path.to_owned(), error));
-    }
-}
-
-fn is_manifest(path: &Path) -> bool {
-    matches!(path.extension().and_then(OsStr::to_str), Some("yaml" | "yml" | "json"))
+    reports
 }
 
 fn fingerprint(text: &str) -> u64 {

@@ -183,3 +183,30 @@ fn a_file_that_cannot_be_read_may_contain_objects_of_any_kind() {
     assert_eq!(inventory.events(GUARDS, true).len(), 3, "no list ends");
     assert_eq!(events(&mut inventory, GUARDS), ["Ingress]", "IngressClass]", "ConfigMap]"]);
 }
+
+#[test]
+fn a_change_of_a_file_compares_the_objects_of_that_file_only() {
+    let mut inventory = Inventory::default();
+    for number in 0..500 {
+        let name = format!("web-{number}");
+        inventory.put(&name, decode(&name, &services(&[&name])));
+    }
+    assert_eq!(events(&mut inventory, SERVICES).len(), 502);
+    inventory.put("web-7", decode("web-7", &services(&["web-7", "new"])));
+    assert_eq!(inventory.touched.len(), 1, "{:?}", inventory.touched);
+    assert_eq!(events(&mut inventory, SERVICES), ["+new"]);
+    inventory.remove("web-7");
+    assert_eq!(events(&mut inventory, SERVICES), ["-new", "-web-7"]);
+}
+
+#[test]
+fn an_object_that_moves_to_another_file_is_never_missing() {
+    let mut inventory = Inventory::default();
+    inventory.put("a", decode("a", &services(&["web"])));
+    events(&mut inventory, SERVICES);
+    inventory.put("b", decode("b", &services(&["web"])));
+    inventory.remove("a");
+    assert_eq!(events(&mut inventory, SERVICES), [""; 0]);
+    inventory.remove("b");
+    assert_eq!(events(&mut inventory, SERVICES), ["-web"]);
+}

@@ -1,18 +1,30 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::super::walk::{MAX_DEPTH, MAX_ENTRIES, MAX_SIZE};
 use super::*;
+
+/// A time when all files have settled: a second after the last one that this returned.
+fn later() -> SystemTime {
+    static SECONDS: AtomicU64 = AtomicU64::new(1);
+    SystemTime::now() + Duration::from_secs(SECONDS.fetch_add(1, Ordering::Relaxed))
+}
 
 /// Scans at a time when all files have settled. Returns the changes and problems, and whether to scan again soon.
 fn scan(folder: &mut FileScanner) -> (Vec<String>, bool) {
-    let Scan { changed, problems, in_doubt } = folder.scan(SystemTime::now() + Duration::from_secs(1));
-    let name = |path: PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
-    let changed = changed.into_iter().map(|(path, text)| match text {
-        Some(text) => format!("{} {text}", name(path)),
-        None => format!("{} gone", name(path)),
+    scan_at(folder, later())
+}
+
+fn scan_at(folder: &mut FileScanner, now: SystemTime) -> (Vec<String>, bool) {
+    let mut changes = Vec::new();
+    let scan = folder.scan(now, &mut |path, text| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        changes.push(text.map_or(format!("{name} gone"), |text| format!("{name} {text}")));
     });
-    let problems = problems.into_iter().map(|problem| problem.what);
-    (changed.chain(problems).collect(), in_doubt)
+    changes.extend(scan.problems.into_iter().flatten().map(|problem| problem.what));
+    (changes, !folder.doubtful.is_empty())
 }
 
 fn changes(folder: &mut FileScanner) -> Vec<String> {
@@ -54,8 +66,8 @@ fn a_file_being_written_is_read_when_it_has_settled() {
     assert_eq!(changes(&mut folder), ["a.yaml whole"]);
     fs::write(&path, "").unwrap();
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
-    let early = folder.scan(modified + Duration::from_millis(1));
-    assert!(early.changed.is_empty() && early.in_doubt, "{early:?}");
+    folder.full_scan_at = SystemTime::UNIX_EPOCH;
+    assert_eq!(scan_at(&mut folder, modified + Duration::from_millis(1)), (vec![], true));
     fs::write(&path, "whole again").unwrap();
     assert_eq!(scan(&mut folder), (vec!["a.yaml whole again".to_owned()], false));
 }
@@ -190,11 +202,12 @@ fn files_beyond_the_limit_are_reported() {
     (1..MAX_FILES + 2 * MAX_PROBLEMS).for_each(|number| {
         fs::hard_link(&file, home.path().join(format!("{number:05}.yaml"))).unwrap();
     });
-    let scan =
-        FileScanner::new(vec![home.path().to_owned()]).scan(SystemTime::now() + Duration::from_secs(1));
-    assert_eq!((scan.changed.len(), scan.problems.len()), (MAX_FILES, MAX_PROBLEMS + 1));
-    assert_eq!(scan.problems[0].wanted, "at most 10000 manifests");
-    assert_eq!(scan.problems[MAX_PROBLEMS].what, "100 more files and folders cannot be read");
+    let mut files = 0;
+    let scan = FileScanner::new(vec![home.path().to_owned()]).scan(later(), &mut |_, _| files += 1);
+    let problems = scan.problems.unwrap();
+    assert_eq!((files, problems.len()), (MAX_FILES, MAX_PROBLEMS + 1));
+    assert_eq!(problems[0].wanted, "at most 50000 manifests");
+    assert_eq!(problems[MAX_PROBLEMS].what, "100 more files and folders cannot be read");
 }
 
 #[test]
@@ -204,7 +217,7 @@ fn files_that_are_too_large_together_are_reported() {
         fs::File::create(home.path().join(name)).unwrap().set_len(10).unwrap();
     }
     let mut walk = Walk { size: MAX_TOTAL_SIZE - 20, ..Walk::default() };
-    walk.visit(home.path(), true, 0);
+    walk.visit_named(home.path());
     assert_eq!(walk.files.len(), 2);
     assert!(matches!(&walk.problems[..], [(_, FileError::TooLargeTogether)]), "{:?}", walk.problems);
 }
@@ -214,7 +227,9 @@ fn a_folder_with_too_many_entries_is_reported() {
     let mut walk = Walk { entries: MAX_ENTRIES, ..Walk::default() };
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("a.yaml"), "one").unwrap();
-    walk.visit(home.path(), true, 0);
+    walk.visit_named(home.path());
     assert!(walk.files.is_empty());
     assert!(matches!(&walk.problems[..], [(_, FileError::TooManyEntries)]), "{:?}", walk.problems);
 }
+
+mod watched;
