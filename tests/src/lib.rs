@@ -24,6 +24,8 @@ pub mod control_plane;
 
 pub mod stage;
 
+pub mod browser;
+
 pub mod documentation;
 
 pub mod promql;

@@ -36,7 +36,7 @@ impl DemoPod {
         match path {
             "/cart" if request.method() == Method::POST => self.add_to_cart(request.headers()),
             "/" if accepts_html(request.headers()) => {
-                respond("text/html; charset=utf-8", PAGE.replace("{pod}", &self.name))
+                respond("text/html; charset=utf-8", PAGE.replace("POD_NAME", &self.name))
             }
             _ => respond("text/plain; charset=utf-8", self.describe(request)),
         }
@@ -107,7 +107,7 @@ mod tests {
     async fn a_browser_gets_a_page_and_others_the_request() {
         let pod = DemoPod::new("web-0");
         let (page, _) = text(&pod, Request::get("/").header(ACCEPT, "text/html,*/*;q=0.8")).await;
-        assert!(page.contains("<strong id=\"pod\">web-0</strong>") && !page.contains("{pod}"));
+        assert!(page.contains("<strong id=\"pod\">web-0</strong>") && !page.contains("POD_NAME"));
         let (plain, _) = text(&pod, Request::get("/").header(ACCEPT, "*/*")).await;
         assert_eq!(plain, "web-0 answers GET /\n  accept: */*\n");
     }

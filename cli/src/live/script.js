@@ -266,13 +266,20 @@ async function explain(event) {
 
 id('search').addEventListener('input', showRoutes);
 id('explain').addEventListener('submit', explain);
-const events = new EventSource('/live/events');
-events.onmessage = (event) => {
-  id('connection').textContent = 'live';
-  show(JSON.parse(event.data));
-};
-events.onerror = () => {
-  id('connection').textContent = 'connection lost, trying again …';
-};
+
+function connect() {
+  const events = new EventSource('/live/events');
+  events.onmessage = (event) => {
+    id('connection').textContent = 'live';
+    show(JSON.parse(event.data));
+  };
+  events.onerror = () => {
+    id('connection').textContent = 'connection lost, trying again …';
+    // After a response other than 200, such as 503 beyond the limit of streams, the browser itself does not try again.
+    if (events.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
+  };
+}
+
+connect();
 loadState();
 setInterval(loadState, 5000);
