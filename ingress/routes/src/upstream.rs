@@ -217,6 +217,11 @@ impl UpstreamTarget {
         self.sticky.as_ref().map(|sticky| &sticky.affinity_rule.affinity)
     }
 
+    /// Whether responses set the cookie of its affinity: on other paths of the same Service it is only read.
+    pub fn sets_affinity_cookie(&self) -> bool {
+        self.sticky.as_ref().is_some_and(|sticky| sticky.affinity_rule.sets_cookie)
+    }
+
     /// The target of a connection without requests.
     pub fn without_request(&self) -> SelectedTarget<'_> {
         let client = CookieContext { secure: true, rejects_same_site_none: false };

@@ -46,12 +46,14 @@ pub(super) fn explain(
     }
     let target = if low.1 == high.1 { low.0 } else { high.0 };
     if let Some(affinity) = target.affinity() {
-        let is_sent = exchange.cookie(&affinity.name).is_some();
+        let cookie = match (exchange.cookie(&affinity.name).is_some(), target.sets_affinity_cookie()) {
+            (true, _) => "the request has it",
+            (false, true) => "the request does not have it, and the response sets it",
+            (false, false) => "the request does not have it, and on this path the response does not set it",
+        };
         parts.push(Tree::new(format!(
-            "affinity: cookie {}, mode {:?}; the request {}",
-            affinity.name,
-            affinity.mode,
-            if is_sent { "has it" } else { "does not have it, and the response sets it" }
+            "affinity: cookie {}, mode {:?}; {cookie}",
+            affinity.name, affinity.mode
         )));
     }
     if target.affinity().is_none() {
