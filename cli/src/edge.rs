@@ -78,7 +78,9 @@ pub fn start(
         shutdown.request_shutdown(format!("a worker of the proxy: {reason}"))
     });
     let stream_problems = reporting::stream_problems(runtime);
-    let telemetry = Telemetry { registry: runtime.metrics.clone(), access, worker_failed, stream_problems };
+    let listen_problems = reporting::listen_problems(runtime);
+    let registry = runtime.metrics.clone();
+    let telemetry = Telemetry { registry, access, worker_failed, stream_problems, listen_problems };
     Proxy::start(options, views, &telemetry).map_err(|error| match &error {
         ProxyStartError::Bind(bind) => {
             let flag = if https.contains(&bind.address) { flags.1 } else { flags.0 };

@@ -57,7 +57,7 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
     let complete = edge::complete(args.namespace_selector.is_some());
     let cluster =
         clusters::open(&origin(args), selection, complete, RequestLimiter::default(), runtime).await?;
-    let options = proxy_options(args);
+    let mut options = proxy_options(args);
     let views = edge::views(&cluster, &table_options(args), &options.controller, runtime);
     let shown = LiveIngress { cluster: cluster.clone(), views: views.clone(), options: table_options(args) };
     live::serve(args.live, Some(shown), runtime);
@@ -67,6 +67,7 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         Some(reason) = fatal.recv() => return Err(CommandError::outside(reason)),
         _ = signals.stop() => return Ok(()),
     }
+    follow_worker_processes(&mut options, args, &views);
     let access = edge::access_log(args.log.json, runtime);
     other_controllers::follow(&origin(args), &cluster, &table_options(args), &options.controller, runtime);
     let controller =
@@ -196,6 +197,13 @@ pub fn proxy_options(args: &IngressArgs) -> ProxyOptions {
         options.workers = workers;
     }
     options
+}
+
+/// Takes the number of workers from `worker-processes` of the ConfigMap, unless `--workers` is given.
+pub fn follow_worker_processes(options: &mut ProxyOptions, args: &IngressArgs, views: &ProxyViews) {
+    if let (None, Some(workers)) = (args.workers, views.table.load().server().listen.workers) {
+        options.workers = workers;
+    }
 }
 
 /// Whether IPv6 is enabled on this host.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cluster::{Key, Kind, Kinds, Service};
-use ingress_proxy::{ProxyViews, StreamProblems};
+use ingress_proxy::{ListenProblems, ProxyViews, StreamProblems};
 use ingress_routes::{Level, RouteOptions, RoutingProblem};
 use sources::{Cluster, WatchStatus};
 use telemetry::Severity;
@@ -55,6 +55,22 @@ fn report_views(views: &ProxyViews, forbidden_classes: bool, runtime: &Runtime) 
 pub fn stream_problems(runtime: &Runtime) -> StreamProblems {
     let reports = runtime.reports.clone();
     Arc::new(move |problems| reports.replace("stream ports", problems.into_iter().map(problem)))
+}
+
+/// Reports the keys about listeners that are not in effect.
+pub fn listen_problems(runtime: &Runtime) -> ListenProblems {
+    let reports = runtime.reports.clone();
+    Arc::new(move |problems| {
+        let problems = problems.into_iter().map(|problem| telemetry::Problem {
+            kind: Kind::ConfigMap.name().to_owned(),
+            key: "--configmap".to_owned(),
+            field: problem.key.to_owned(),
+            what: problem.what,
+            wanted: String::new(),
+            severity: Some(Severity::Differs),
+        });
+        reports.replace("listeners", problems);
+    })
 }
 
 /// Problems with the objects that flags refer to. Reported only after their kind has been listed.

@@ -53,7 +53,7 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
     let complete = edge::complete(ingress_args.namespace_selector.is_some());
     let limiter = RequestLimiter::default();
     let cluster = clusters::open(&origin, selection, complete, limiter.clone(), runtime).await?;
-    let options = ProxyOptions {
+    let mut options = ProxyOptions {
         // The other half is for the DNS server of this process.
         descriptors: DescriptorShares::of(descriptors::limit() / 2),
         ..ingress::proxy_options(ingress_args)
@@ -91,6 +91,7 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
         Some(reason) = fatal.recv() => return Err(CommandError::outside(reason)),
         _ = signals.stop() => return Ok(()),
     }
+    ingress::follow_worker_processes(&mut options, ingress_args, &views);
     let access = edge::access_log(ingress_args.log.json, runtime);
     other_controllers::follow(&origin, &cluster, &table_options, &options.controller, runtime);
     let controller = cluster_writer::start(&origin, ingress_args, &table_options, &cluster, &views, runtime)?;

@@ -24,6 +24,7 @@ mod proxy;
 
 pub mod explain;
 
+pub use listener::addresses::{ListenProblem, ListenProblems};
 pub use observe::metrics::ConfigurationMetrics;
 pub use options::{Controller, MetricsOptions, ProxyOptions};
 pub use proxy::{Proxy, ProxyStartError, Telemetry, WorkerFailed};

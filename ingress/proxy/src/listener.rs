@@ -1,15 +1,16 @@
 //! Listening sockets, accepted connections and TLS.
 
 pub(crate) mod accept;
+pub(crate) mod addresses;
 pub(crate) mod proxy_header;
 mod handshake;
 mod passthrough;
 pub(crate) mod tls;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 
-use net::BindError;
+use tokio_util::sync::CancellationToken;
 
 use self::tls::TlsServers;
 
@@ -17,6 +18,10 @@ use self::tls::TlsServers;
 pub(crate) struct Listener {
     pub(crate) socket: TcpListener,
     pub(crate) properties: ListenerProperties,
+    /// Cancelled when the address is no longer one of `bind-address`.
+    pub(crate) closed: CancellationToken,
+    /// The address is in use by this process until this is dropped.
+    pub(crate) held: Arc<()>,
 }
 
 /// Properties of all connections that a listener accepts.
@@ -26,25 +31,4 @@ pub(crate) struct ListenerProperties {
     pub(crate) tls: Option<Arc<TlsServers>>,
     /// The port for `X-Forwarded-Port`.
     pub(crate) port: u16,
-}
-
-/// Binds each address once per worker, and returns the bound addresses.
-pub(crate) fn open(
-    addresses: &[SocketAddr],
-    tls: Option<&Arc<TlsServers>>,
-    workers: &mut [Vec<Listener>],
-) -> Result<Vec<SocketAddr>, BindError> {
-    let mut bound = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        let sockets = net::listen::listen(*address, workers.len())?;
-        for (at, (socket, listeners)) in sockets.into_iter().zip(&mut *workers).enumerate() {
-            let exact = socket.local_addr().map_err(|cause| BindError { address: *address, cause })?;
-            if at == 0 {
-                bound.push(exact);
-            }
-            let port = if tls.is_some() { 443 } else { exact.port() };
-            listeners.push(Listener { socket, properties: ListenerProperties { tls: tls.cloned(), port } });
-        }
-    }
-    Ok(bound)
 }

@@ -17,9 +17,11 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::listener::accept::accept;
-use crate::listener::{self, Listener, tls};
+use crate::listener::addresses::{ListenProblems, ListenerSet};
+use crate::listener::{Listener, tls};
 use crate::observe::metrics::{ConfigurationMetrics, ProxyMetrics};
 use crate::options::{Controller, MetricsOptions, ProxyOptions};
+use crate::state::listening::ListeningAddresses;
 use crate::state::shared::SharedState;
 use crate::state::worker::Worker;
 use crate::stream::ports::{StreamPorts, StreamProblems};
@@ -64,12 +66,13 @@ pub struct Telemetry {
     pub worker_failed: WorkerFailed,
     /// Called with the ports of TCP and UDP services that cannot be opened, whenever they change.
     pub stream_problems: StreamProblems,
+    /// Called with the keys about listeners that are not in effect, whenever they change.
+    pub listen_problems: ListenProblems,
 }
 
 /// A running proxy.
 pub struct Proxy {
-    http: Vec<SocketAddr>,
-    https: Vec<SocketAddr>,
+    listening: Current<ListeningAddresses>,
     drain: Drain,
     healthy: Arc<AtomicBool>,
     table: Current<RouteTable>,
@@ -102,10 +105,15 @@ impl Proxy {
         let options = Arc::new(options);
         let count = options.workers.max(1);
         let config = Arc::new(tls::TlsServers::new(&views).map_err(ProxyStartError::Tls)?);
-        let mut listeners: Vec<Vec<Listener>> = (0..count).map(|_| Vec::new()).collect();
-        let http = listener::open(&options.http, None, &mut listeners).map_err(ProxyStartError::Bind)?;
-        let https =
-            listener::open(&options.https, Some(&config), &mut listeners).map_err(ProxyStartError::Bind)?;
+        let settings = views.table.load().server().clone();
+        let (listeners, accepted) = ListenerSet::open(
+            (&options.http, &options.https),
+            &settings.listen,
+            config.clone(),
+            count,
+            telemetry.listen_problems.clone(),
+        )
+        .map_err(ProxyStartError::Bind)?;
         let self_signed = config.self_signed.clone().filter(|_| !options.https.is_empty());
         let metrics = ProxyMetrics::new(
             &telemetry.registry,
@@ -115,23 +123,21 @@ impl Proxy {
             self_signed,
         );
         let mut proxy = Self {
-            http,
-            https,
+            listening: listeners.listening(),
             drain: Drain::new(),
             healthy: Arc::new(AtomicBool::new(true)),
             table: views.table.clone(),
             active: metrics.connections.active.clone(),
             workers: Vec::new(),
         };
-        let listening = proxy.http.iter().chain(&proxy.https).copied().collect();
-        let shared = Arc::new(SharedState::new(listening, count, &metrics.limits));
+        let shared = Arc::new(SharedState::new(listeners.listening(), count, &metrics.limits));
         let (streams, problems) = (views.streams.clone(), telemetry.stream_problems.clone());
         let (mut ports, opened) = StreamPorts::new(streams, options.addresses(), count, problems);
-        ports.open_all();
-        // The first worker opens and closes ports for all.
-        let mut ports = Some(ports);
-        for ((number, listeners), opened) in listeners.into_iter().enumerate().zip(opened) {
-            let ports = ports.take();
+        ports.open_all(&settings.listen);
+        // The first worker opens and closes addresses and ports for all.
+        let mut sockets = Some((listeners, ports));
+        for ((number, listeners), opened) in accepted.into_iter().enumerate().zip(opened) {
+            let sockets = sockets.take();
             let (options, views, metrics) = (options.clone(), views.clone(), metrics.clone());
             let (lines, drain, shared) = (telemetry.access.clone(), proxy.drain.clone(), shared.clone());
             let (healthy, failed) = (proxy.healthy.clone(), telemetry.worker_failed.clone());
@@ -141,7 +147,7 @@ impl Proxy {
             let run = move || {
                 let _slot = ThreadSlot::claim();
                 let new = || Worker::new(number as u32, options, views, metrics, lines, drain, shared);
-                if let Err(reason) = supervise(|| work(listeners, (ports, opened), accepting, new)) {
+                if let Err(reason) = supervise(|| work(sockets, (listeners, opened), accepting, new)) {
                     panics.inc();
                     healthy.store(false, SeqCst);
                     tracing::error!("worker {number} of the proxy has ended: {reason}");
@@ -158,13 +164,13 @@ impl Proxy {
     }
 
     /// The addresses that HTTP is served on, with the ports that the system has chosen.
-    pub fn http(&self) -> &[SocketAddr] {
-        &self.http
+    pub fn http(&self) -> Vec<SocketAddr> {
+        self.listening.load().http.clone()
     }
 
     /// The addresses that HTTPS is served on.
-    pub fn https(&self) -> &[SocketAddr] {
-        &self.https
+    pub fn https(&self) -> Vec<SocketAddr> {
+        self.listening.load().https.clone()
     }
 
     /// Whether the proxy is healthy: true until it is stopped or a worker fails. `/healthz` answers 200, then 500.
@@ -251,8 +257,8 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 /// # Errors
 /// When the worker cannot start, or a task ends that must not end before the proxy stops.
 fn work(
-    listeners: Vec<Listener>,
-    (mut ports, opened): (Option<StreamPorts>, UnboundedReceiver<OpenedPort>),
+    mut sockets: Option<(ListenerSet, StreamPorts)>,
+    (mut listeners, opened): (UnboundedReceiver<Listener>, UnboundedReceiver<OpenedPort>),
     open: DrainToken,
     worker: impl FnOnce() -> Rc<Worker>,
 ) -> Result<(), String> {
@@ -266,8 +272,10 @@ fn work(
             async move {
                 let each = || {
                     worker.tick();
-                    if let Some(ports) = ports.as_mut().filter(|_| !worker.is_stopping()) {
-                        ports.follow();
+                    if let Some((listeners, ports)) = sockets.as_mut().filter(|_| !worker.is_stopping()) {
+                        let table = worker.views.table.load();
+                        listeners.follow(&table.server().listen);
+                        ports.follow(&table.server().listen);
                     }
                 };
                 worker.clock.run(each).await
@@ -279,15 +287,20 @@ fn work(
         });
         let streams = tokio::task::spawn_local(stream::run(worker.clone(), opened));
         let mut accepting = tokio::task::JoinSet::new();
-        for listener in listeners {
-            accepting.spawn_local(accept(worker.clone(), listener));
-        }
-        tokio::select! {
-            biased;
-            () = worker.drain.stopping() => {}
-            ended = &mut clock => return Err(end_of(ended, "its clock")),
-            ended = &mut shedding => return Err(end_of(ended, "its buffer budget")),
-            Some(ended) = accepting.join_next() => return Err(end_of(ended, "a listener")),
+        loop {
+            tokio::select! {
+                biased;
+                () = worker.drain.stopping() => break,
+                ended = &mut clock => return Err(end_of(ended, "its clock")),
+                ended = &mut shedding => return Err(end_of(ended, "its buffer budget")),
+                Some(listener) = listeners.recv() => {
+                    accepting.spawn_local(accept(worker.clone(), listener));
+                }
+                Some(ended) = accepting.join_next() => match ended {
+                    Ok(true) => {}
+                    ended => return Err(end_of(ended.map(drop), "a listener")),
+                },
+            }
         }
         // Accepting ends by itself when the proxy stops.
         while accepting.join_next().await.is_some() {}

@@ -2,6 +2,7 @@
 
 pub(crate) mod client_table;
 pub(crate) mod encoder_memory;
+pub(crate) mod listening;
 pub(crate) mod open_streams;
 pub(crate) mod passthrough_limit;
 mod generations;

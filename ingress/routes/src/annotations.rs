@@ -21,6 +21,7 @@ mod hsts;
 mod https_redirect;
 mod ingress_filter;
 mod limits;
+mod listeners;
 mod load_balance;
 mod mirror;
 mod networks;
@@ -208,6 +209,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     proxy::FAMILY,
     mirror::FAMILY,
     server::FAMILY,
+    listeners::FAMILY,
     tls::FAMILY,
     access_log::FAMILY,
     stream_services::FAMILY,

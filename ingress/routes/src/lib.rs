@@ -74,8 +74,8 @@ pub use plan::filter::{DirectResponse, FilterOutcome};
 pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Effect, RoutingProblem};
 pub use settings::{
-    ConnectionSettings, Defaults, KeepAlive, NextUpstream, ProxySettings, RetryCondition, ServerSettings,
-    StreamSettings, TicketKey, TlsSettings, TlsVersions,
+    ConnectionSettings, Defaults, KeepAlive, ListenSettings, NextUpstream, ProxySettings, RetryCondition,
+    ServerSettings, StreamSettings, TicketKey, TlsSettings, TlsVersions,
 };
 pub use streams::{StreamIndex, StreamService, Streams};
 pub use table::{

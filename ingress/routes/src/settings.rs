@@ -7,6 +7,7 @@
 //! parts. Values that only the plan of a family needs are not here but among the [`FamilyValues`] of the ConfigMap.
 
 mod connections;
+mod listen;
 mod next_upstream;
 mod proxy_overrides;
 mod stream;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use http::Version;
 
 pub use self::connections::{ConnectionSettings, KeepAlive};
+pub use self::listen::ListenSettings;
 pub use self::next_upstream::{NextUpstream, RetryCondition};
 pub use self::proxy_overrides::ProxyOverrides;
 pub use self::stream::StreamSettings;
@@ -89,6 +91,8 @@ impl Default for ProxySettings {
 pub struct ServerSettings {
     /// Of the family `server`.
     pub connections: ConnectionSettings,
+    /// Of the family `listeners`: addresses and workers.
+    pub listen: ListenSettings,
     /// Of the family `tls`: TLS of clients' connections.
     pub tls: Arc<TlsSettings>,
     /// Of the family `access log`.
@@ -103,6 +107,7 @@ impl ServerSettings {
     /// Stores each part as the value from which its family begins.
     pub(crate) fn store(&self, values: &mut FamilyValues) {
         values.set(self.connections.clone());
+        values.set(self.listen.clone());
         values.set(self.tls.clone());
         values.set(self.access_log.clone());
         values.set(self.identity.clone());
@@ -113,6 +118,7 @@ impl ServerSettings {
     pub(crate) fn take(values: &mut FamilyValues) -> Self {
         Self {
             connections: values.take().unwrap_or_default(),
+            listen: values.take().unwrap_or_default(),
             tls: values.take().unwrap_or_default(),
             access_log: values.take().unwrap_or_default(),
             identity: values.take().unwrap_or_default(),

@@ -69,7 +69,7 @@ pub(crate) fn a_guard_in_the_config_map_closes_and_opens_routes_live(stage: &mut
     // The host of the server has no address: nothing passes.
     EDGE.expect(SOON, "http://globals.test/ = 500\n http://free.test/ = 200 a");
 
-    api.apply(&config_map("globals", "{bind-address: 192.0.2.1}"));
+    api.apply(&config_map("globals", "{bind-address: eth0}"));
     EDGE.expect(SOON, "http://globals.test/ = 503\n http://other.test/ = 503");
 
     api.apply(&config_map("globals", "{bind-address: ''}"));

@@ -29,10 +29,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How many unsent bytes a TLS session buffers: two records.
 const TLS_BUFFER: usize = 32 * 1024;
 
-/// Accepts connections of HTTP and HTTPS until the proxy stops.
-pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
-    let Listener { socket, properties } = listener;
-    accept_until(&worker, socket, worker.drain.stopping(), |stream, peer| {
+/// Accepts connections of HTTP and HTTPS until the listener is closed or the proxy stops. Returns whether one of these was the reason.
+pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) -> bool {
+    let Listener { socket, properties, closed, held } = listener;
+    let stop = async {
+        tokio::select! {
+            () = closed.cancelled() => {}
+            () = worker.drain.stopping() => {}
+        }
+    };
+    accept_until(&worker, socket, stop, |stream, peer| {
         let properties = properties.clone();
         admit(&worker, peer, |entry| {
             let beginning = Box::pin(begin(worker.clone(), stream, peer, properties, entry));
@@ -46,6 +52,8 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Listener) {
         });
     })
     .await;
+    drop(held);
+    closed.is_cancelled() || worker.drain.is_stopping()
 }
 
 /// Accepts until `stop`. Then accepts the connections that the kernel has completed already: closing the socket would reset them.

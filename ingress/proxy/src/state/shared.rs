@@ -1,24 +1,30 @@
 //! State that the workers share.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
+
+use cluster::Current;
 
 use crate::observe::metrics::LimitMetrics;
 use crate::state::encoder_memory::EncoderMemory;
+use crate::state::listening::ListeningAddresses;
 use crate::state::password_verifier::PasswordVerifier;
 use crate::state::subrequest_cache::SubrequestCache;
 
 /// State of the proxy that its workers share.
 pub(crate) struct SharedState {
     /// The addresses that the proxy listens on.
-    pub(crate) listening: Box<[SocketAddr]>,
+    pub(crate) listening: Current<ListeningAddresses>,
     pub(crate) passwords: PasswordVerifier,
     pub(crate) subrequests: SubrequestCache,
     pub(crate) encoders: Arc<EncoderMemory>,
 }
 
 impl SharedState {
-    pub(crate) fn new(listening: Box<[SocketAddr]>, workers: usize, metrics: &LimitMetrics) -> Self {
+    pub(crate) fn new(
+        listening: Current<ListeningAddresses>,
+        workers: usize,
+        metrics: &LimitMetrics,
+    ) -> Self {
         let passwords = PasswordVerifier::new(workers, metrics.passwords.clone());
         let subrequests = SubrequestCache::new(metrics.subrequest_cache.clone());
         let encoders = EncoderMemory::new(metrics.not_compressed.clone());

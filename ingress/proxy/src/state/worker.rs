@@ -121,6 +121,8 @@ impl Worker {
         let buffers = BufferBudget::new(options.max_buffered_bytes, options.workers, limits.buffered.clone());
         let settings = views.table.load().server().clone();
         let (clients, upstreams) = connection_limits(&options, &settings);
+        let resolver = Resolver::new(&options.name_servers, options.allow_local_external_names);
+        resolver.set_ipv4_only(settings.listen.disables_ipv6_names);
         Rc::new(Self {
             clients: ClientTable::new(clients, buffers.clone()),
             upstreams: UpstreamLimit::new(upstreams),
@@ -135,7 +137,7 @@ impl Worker {
             subrequest_pool: SubrequestPool::default(),
             http2_pool: Http2Pool::default(),
             settings: RefCell::new(settings),
-            resolver: Resolver::new(&options.name_servers, options.allow_local_external_names),
+            resolver,
             subrequest_tls: net::tls_client::unverified(),
             drain,
             shared,
@@ -185,6 +187,7 @@ impl Worker {
         self.clients.set_limit(clients);
         self.upstreams.set_total(upstreams);
         self.connection_pool.set_rules(settings.connections.upstream_keep_alive);
+        self.resolver.set_ipv4_only(settings.listen.disables_ipv6_names);
         self.settings.replace(settings.clone());
     }
 
@@ -288,7 +291,7 @@ impl Worker {
             own.port() == address.port() && (own.ip().is_unspecified() || own.ip().to_canonical() == ip)
         };
         // A connection to this machine has the same address at both ends.
-        self.shared.listening.iter().any(is_own)
+        self.shared.listening.load().iter().any(is_own)
             && stream.local_addr().is_ok_and(|local| local.ip().to_canonical() == ip)
     }
 

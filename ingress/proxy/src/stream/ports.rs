@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cluster::{Current, Kind, Protocol};
 use ingress_routes::problem::Effect;
-use ingress_routes::{RoutingProblem, StreamService, Streams};
+use ingress_routes::{ListenSettings, RoutingProblem, StreamService, Streams};
 use net::BindError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -22,13 +22,19 @@ const OPENED_AT_ONCE: usize = 32;
 /// How long it takes until a port that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Protocol and port.
-type PortKey = (Protocol, u16);
+/// Protocol and address.
+type PortKey = (Protocol, SocketAddr);
 
 /// The ports of TCP and UDP services. Owned by one worker, which follows the view ten times a second.
 pub(crate) struct StreamPorts {
     view: Current<Streams>,
+    /// The addresses without keys of the ConfigMap.
+    all: Vec<IpAddr>,
+    /// The settings that were followed last, and their addresses.
+    settings: ListenSettings,
     addresses: Vec<IpAddr>,
+    /// These and the addresses before: a worker may have a socket on one of them still.
+    held: Vec<IpAddr>,
     workers: Vec<UnboundedSender<OpenedPort>>,
     problems: StreamProblems,
     /// The view that was followed last, if all of its ports are open.
@@ -48,34 +54,45 @@ struct Port {
 }
 
 impl StreamPorts {
-    /// Ports on these addresses, and the receiver of each worker.
+    /// Ports on these addresses, unless the ConfigMap has others, and the receiver of each worker.
     pub(crate) fn new(
         view: Current<Streams>,
-        addresses: Vec<IpAddr>,
+        all: Vec<IpAddr>,
         workers: usize,
         problems: StreamProblems,
     ) -> (Self, Vec<UnboundedReceiver<OpenedPort>>) {
         let (workers, receivers) = (0..workers).map(|_| unbounded_channel()).unzip();
         let ports = HashMap::default();
-        (Self { view, addresses, workers, problems, followed: None, ports }, receivers)
+        let (settings, addresses, held) = (ListenSettings::default(), all.clone(), all.clone());
+        let ports = Self { view, all, settings, addresses, held, workers, problems, followed: None, ports };
+        (ports, receivers)
     }
 
     /// Opens all ports of the view.
-    pub(crate) fn open_all(&mut self) {
-        self.follow_some(usize::MAX);
+    pub(crate) fn open_all(&mut self, settings: &ListenSettings) {
+        self.follow_some(settings, usize::MAX);
     }
 
-    /// Follows the view. One comparison unless it has changed.
-    pub(crate) fn follow(&mut self) {
-        self.follow_some(OPENED_AT_ONCE);
+    /// Follows the view and the settings. Two comparisons unless one has changed.
+    pub(crate) fn follow(&mut self, settings: &ListenSettings) {
+        self.follow_some(settings, OPENED_AT_ONCE);
     }
 
-    fn follow_some(&mut self, most: usize) {
+    fn follow_some(&mut self, settings: &ListenSettings, most: usize) {
+        if self.settings != *settings {
+            self.settings = settings.clone();
+            self.held = std::mem::replace(&mut self.addresses, settings.ips(&self.all));
+            self.held.extend(&self.addresses);
+            self.followed = None;
+        }
         let view = self.view.load_full();
         if self.followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, &view)) {
             return;
         }
-        let is_wanted = |key: &PortKey| view.get(key.0, key.1).is_some_and(|service| service.is_open());
+        let is_wanted = |(protocol, address): &PortKey| {
+            self.addresses.contains(&address.ip())
+                && view.get(*protocol, address.port()).is_some_and(|service| service.is_open())
+        };
         let mut have_problems_changed = false;
         self.ports.retain(|key, port| {
             if !is_wanted(key) {
@@ -87,9 +104,14 @@ impl StreamPorts {
             port.close.is_some() || port.failed.is_some() || port.held.strong_count() > 0
         });
         let (mut opened, mut are_all_open, now) = (0, true, Instant::now());
-        for service in view.iter().filter(|service| service.is_open()) {
-            let key = (service.protocol, service.port);
-            let port = self.ports.entry(key).or_default();
+        let services = view.iter().filter(|service| service.is_open());
+        let wanted = services.flat_map(|service| self.addresses.iter().map(move |ip| (service, *ip)));
+        for (service, ip) in wanted {
+            let address = SocketAddr::new(ip, service.port);
+            let of_port = self.held.iter().map(|ip| (service.protocol, SocketAddr::new(*ip, service.port)));
+            let mut of_port = of_port.filter_map(|key| self.ports.get(&key));
+            let is_held = of_port.any(|port| port.held.strong_count() > 0);
+            let port = self.ports.entry((service.protocol, address)).or_default();
             if port.close.is_some() {
                 continue;
             }
@@ -99,11 +121,11 @@ impl StreamPorts {
                 continue;
             }
             opened += 1;
-            match open(service, &self.addresses, self.workers.len(), port.held.strong_count() > 0) {
+            match open(service.protocol, address, self.workers.len(), is_held) {
                 Ok(sockets) => {
                     let (closed, held) = (CancellationToken::new(), Arc::new(()));
                     port.held = Arc::downgrade(&held);
-                    for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
+                    for (worker, socket) in self.workers.iter().zip(sockets) {
                         let (closed, held) = (closed.clone(), held.clone());
                         // A worker that has ended receives nothing more, and the process stops.
                         let _ = worker.send(OpenedPort { socket, port: service.port, closed, held });
@@ -129,40 +151,35 @@ impl StreamPorts {
     }
 }
 
-/// A socket on each address for each worker, in the order of the workers. `is_held`: sockets of this process have the addresses still.
+/// A socket for each worker. `is_held`: sockets of this process have the address still.
 ///
 /// # Errors
-/// When one of the addresses cannot be bound; then none is.
+/// When the address cannot be bound.
 fn open(
-    service: &StreamService,
-    addresses: &[IpAddr],
+    protocol: Protocol,
+    address: SocketAddr,
     workers: usize,
     is_held: bool,
 ) -> Result<Vec<StreamSocket>, BindError> {
-    let mut sockets = Vec::with_capacity(addresses.len() * workers);
-    for address in addresses {
-        let address = SocketAddr::new(*address, service.port);
-        match (service.protocol, is_held) {
-            (Protocol::Udp, false) => {
-                sockets.extend(net::datagram::open(address, workers)?.into_iter().map(StreamSocket::Udp));
-            }
-            (Protocol::Udp, true) => {
-                let opened = net::datagram::open_beside(address, workers)?;
-                sockets.extend(opened.into_iter().map(StreamSocket::Udp));
-            }
-            (_, false) => {
-                sockets.extend(net::listen::listen(address, workers)?.into_iter().map(StreamSocket::Tcp))
-            }
-            (_, true) => {
-                sockets
-                    .extend(net::listen::listen_beside(address, workers)?.into_iter().map(StreamSocket::Tcp));
-            }
+    Ok(match protocol {
+        Protocol::Udp => {
+            let open = if is_held { net::datagram::open_beside } else { net::datagram::open };
+            open(address, workers)?.into_iter().map(StreamSocket::Udp).collect()
         }
-    }
-    Ok(sockets)
+        _ => {
+            let open = if is_held { net::listen::listen_beside } else { net::listen::listen };
+            open(address, workers)?.into_iter().map(StreamSocket::Tcp).collect()
+        }
+    })
 }
 
 fn problem(service: &StreamService, error: &BindError) -> RoutingProblem {
     let (kind, key, field) = (Kind::ConfigMap, service.config_map.clone(), service.port.to_string());
-    RoutingProblem { kind, key, field, what: format!("{error}; the port is closed"), effect: Effect::Differs }
+    RoutingProblem {
+        kind,
+        key,
+        field,
+        what: format!("{error}; the port is closed there"),
+        effect: Effect::Differs,
+    }
 }

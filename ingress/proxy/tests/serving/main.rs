@@ -18,6 +18,7 @@ mod error_pages;
 mod forwarding;
 mod heads;
 mod identity;
+mod listeners;
 mod mirror;
 mod order;
 mod retries;

@@ -252,6 +252,7 @@ fn an_address_in_use_is_named_and_nothing_is_left_running() {
         access: None,
         worker_failed: std::sync::Arc::new(|_| {}),
         stream_problems: std::sync::Arc::new(|_| {}),
+        listen_problems: std::sync::Arc::new(|_| {}),
     };
     let error = ingress_proxy::Proxy::start(options, views, &telemetry).err().unwrap();
     assert_eq!(error.to_string(), format!("cannot listen on {}: the address is in use", world.http));

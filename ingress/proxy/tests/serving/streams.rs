@@ -294,7 +294,7 @@ fn a_port_that_another_program_has_is_reported_and_opened_when_it_is_free() {
         world.cluster.stream_problems.lock().unwrap().iter().map(ToString::to_string).collect()
     };
     let expected = format!(
-        "ConfigMap ingress/tcp: {PORT}: cannot listen on {}:{PORT}: the address is in use; the port is closed",
+        "ConfigMap ingress/tcp: {PORT}: cannot listen on {}:{PORT}: the address is in use; the port is closed there",
         world.address
     );
     assert_eq!(problems(), [expected]);

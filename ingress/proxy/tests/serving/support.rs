@@ -10,7 +10,7 @@ use cluster::{
     IngressPath, IngressRule, IngressTls, Key, Kind, Object, PathType, PortRef, Protocol, Secret, Service,
     ServiceBackend, ServiceKind, ServicePort,
 };
-use ingress_proxy::{Proxy, ProxyOptions, ProxyViews, Telemetry};
+use ingress_proxy::{ListenProblem, Proxy, ProxyOptions, ProxyViews, Telemetry};
 use ingress_routes::{
     CertIndex, ConnectionSettings, PoolIndex, ProxySettings, RouteIndex, RouteOptions, RoutingProblem,
     StreamIndex, StreamSettings,
@@ -36,6 +36,7 @@ pub struct TestCluster {
     log: Arc<Mutex<Vec<u8>>>,
     /// The ports of TCP and UDP services that cannot be opened.
     pub stream_problems: Arc<Mutex<Vec<RoutingProblem>>>,
+    pub listen_problems: Arc<Mutex<Vec<ListenProblem>>>,
 }
 
 #[derive(Clone)]
@@ -150,18 +151,33 @@ impl TestCluster {
         let (registry, log) = (Registry::new(), Arc::default());
         let stream_problems = Arc::<Mutex<Vec<RoutingProblem>>>::default();
         let reported = stream_problems.clone();
+        let listen_problems = Arc::<Mutex<Vec<ListenProblem>>>::default();
+        let listeners = listen_problems.clone();
         let lines = LogWriter::new(Sink(Arc::clone(&log)), Counter::default());
         let telemetry = Telemetry {
             registry: registry.clone(),
             access: Some(lines.clone()),
             worker_failed: Arc::new(|_| {}),
             stream_problems: Arc::new(move |problems| *reported.lock().unwrap() = problems),
+            listen_problems: Arc::new(move |problems| *listeners.lock().unwrap() = problems),
         };
         let proxy = Proxy::start(options, views.clone(), &telemetry).unwrap();
         let (http, https) = (proxy.http()[0], proxy.https()[0]);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { cache, proxy: Some(proxy), registry, http, https, runtime, views, lines, log, stream_problems }
+        Self {
+            cache,
+            proxy: Some(proxy),
+            registry,
+            http,
+            https,
+            runtime,
+            views,
+            lines,
+            log,
+            stream_problems,
+            listen_problems,
+        }
     }
 
     /// A cluster with an Ingress `shop` for `shop.example` and every path, and these endpoints.

@@ -166,6 +166,7 @@ const NOT_IN_EXAMPLES: &[(&str, &[Phase])] = &[
     ("affinity", &[Phase::ResponseHead]),
     // The settings of the server are not in the plan.
     ("server", &[Phase::Server]),
+    ("listeners", &[Phase::Server]),
     // It belongs to the upstream.
     ("load balancing", &[Phase::Balance]),
     ("streams", &[Phase::Server]),

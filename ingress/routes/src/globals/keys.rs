@@ -1,7 +1,6 @@
 //! The keys of ingress-nginx's ConfigMap, each with its support here.
 //!
-//! An unsupported key closes routes if it protects them. These keys do: keys that control access (the firewall) and the listening
-//! addresses (`bind-address`). All others are only reported.
+//! An unsupported key closes routes if it protects them: so do the keys of the firewall. All others are only reported.
 
 use crate::annotations::FAMILIES;
 use crate::unsupported::NeutralValues::{self, False, NotPositive, OnlyEmpty, True, Words};
@@ -47,7 +46,6 @@ impl Guard {
     }
 }
 
-const EVERYTHING: Guard = Guard { opt_out: None };
 const FIREWALL: Guard = Guard { opt_out: Some("enable-modsecurity") };
 
 const fn honoured(name: &'static str, doc: &'static str) -> ConfigMapKey {
@@ -110,9 +108,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     not_needed("http2-max-field-size", NOT_READ),
     not_needed("http2-max-header-size", NOT_READ),
     not_needed("http2-max-requests", NOT_READ),
-    guarded("bind-address", OnlyEmpty, "the proxy listens on all addresses", &EVERYTHING),
-    served(differs("disable-ipv6", False, "the proxy listens on IPv6, too")),
-    served(differs("disable-ipv6-dns", False, "IPv6 addresses of ExternalName Services are used, too")),
     // TLS.
     served(cosmetic("ssl-ecdh-curve", Words(&["auto"]), "the key exchange groups are those built in")),
     not_needed("ssl-dh-param", "no cipher with finite-field DHE is offered"),
@@ -146,11 +141,10 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     served(cosmetic("otel-max-export-batch-size", Words(&["512"]), NO_TRACES)),
     served(cosmetic("otel-max-queuesize", Words(&["2048"]), NO_TRACES)),
     // The process, what is inside nginx, and what is refused.
-    served(cosmetic("worker-processes", Words(&["auto"]), "there is a worker for each core, or what --workers says")),
     not_needed("max-worker-open-files", "the limit of open files is raised to the maximum"),
     not_needed("worker-cpu-affinity", "the kernel places the workers"),
     not_needed("enable-serial-reloads", "nothing is reloaded"),
-    not_needed("reuse-port", "each worker has a socket of its own"),
+    not_needed("reuse-port", "each worker has a socket of its own, as with true"),
     not_needed("enable-multi-accept", "each worker accepts all waiting connections"),
     not_needed("enable-aio-write", "no bodies are written to files"),
     not_needed("map-hash-bucket-size", NGINX_TABLE),
