@@ -206,22 +206,12 @@ impl<H: RequestHandler> Connection<'_, H> {
     /// The access log record of a request with a refused head.
     fn refused(&self, line: Bytes, status: StatusCode, (sent_head, sent): (u64, u64)) -> AccessRecord {
         AccessRecord {
-            started: self.worker.clock.instant(),
-            client: self.client.peer_ip.clone(),
             head_bytes: line.len() as u64,
-            line,
-            body_bytes: 0,
-            exchange: None,
-            route: None,
-            canary: None,
-            attempts: Default::default(),
-            default_backend: None,
-            response_fields: Vec::new(),
             request_id: RequestId::of(None, || self.worker.random()),
             status: status.as_u16(),
             sent_head,
             sent,
-            silent: false,
+            ..AccessRecord::new(self.worker.clock.instant(), self.client.peer_ip.clone(), line)
         }
     }
 

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
+use ingress_routes::access_log::ResponseSide;
 use ingress_wire::framing::MessageFraming;
 use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::HeadError;
@@ -34,6 +35,16 @@ pub(crate) fn body_length(head: &ParsedRequest) -> BodyLength {
 pub(crate) struct ClientResponse {
     pub(crate) head: WrittenHead,
     pub(crate) body: ResponseBody,
+}
+
+impl ClientResponse {
+    /// A response. Keeps the fields of its head that the format of the log has.
+    pub(crate) fn new(client: &ClientConnection, head: WrittenHead, mut body: ResponseBody) -> Self {
+        if let Some(format) = &client.worker.settings().access_log.format {
+            body.guard().keep_fields(format, ResponseSide::Sent, |name| head.values(name));
+        }
+        Self { head, body }
+    }
 }
 
 /// Responds to every request of a connection. Errors become error pages.

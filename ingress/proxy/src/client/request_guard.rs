@@ -11,12 +11,15 @@ use crate::state::worker::Worker;
 
 /// Keeps a request open. Dropping it ends the request: it is logged and counted.
 pub(crate) struct RequestGuard {
-    record: Box<AccessRecord>,
+    /// `None` once the guard is dropped.
+    record: Option<Box<AccessRecord>>,
     client: Rc<ClientConnection>,
     pub(crate) traits: ResponseTraits,
     /// It began after the time that the client had to react to GOAWAY.
     late: bool,
 }
+
+const HAS_RECORD: &str = "a guard has its record until it is dropped";
 
 impl RequestGuard {
     pub(crate) fn new(
@@ -28,7 +31,7 @@ impl RequestGuard {
             client.worker.connections.writing.inc();
         }
         let late = client.entry.begin_request();
-        Self { record, client, traits, late }
+        Self { record: Some(record), client, traits, late }
     }
 
     pub(crate) fn worker(&self) -> &Rc<Worker> {
@@ -50,19 +53,19 @@ impl Deref for RequestGuard {
     type Target = AccessRecord;
 
     fn deref(&self) -> &AccessRecord {
-        &self.record
+        self.record.as_ref().expect(HAS_RECORD)
     }
 }
 
 impl DerefMut for RequestGuard {
     fn deref_mut(&mut self) -> &mut AccessRecord {
-        &mut self.record
+        self.record.as_mut().expect(HAS_RECORD)
     }
 }
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        let record = &mut *self.record;
+        let Some(mut record) = self.record.take() else { return };
         let ClientConnection { worker, entry, http1, .. } = &*self.client;
         entry.end_request(self.late, worker.clock.now());
         if entry.open_requests() == 0 {
@@ -71,6 +74,7 @@ impl Drop for RequestGuard {
         if let Some(http1) = http1 {
             record.body_bytes = http1.stream.body_bytes();
         }
-        worker.finish(record, self.client.logged());
+        worker.finish(&mut record, self.client.logged());
+        worker.recycle_record(record);
     }
 }

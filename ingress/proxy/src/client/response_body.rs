@@ -34,7 +34,7 @@ pub(crate) struct ResponseBody {
     /// For HTTP/2: what hyper buffers of the body.
     charge: Option<Rc<BufferCharge>>,
     /// For HTTP/2: the error that ends the body, kept until everything before it has been written.
-    broken: Option<UpstreamError>,
+    broken: Option<Box<UpstreamError>>,
     /// `limit-rate`, for bodies of endpoints.
     limiter: Option<Box<RateLimiter>>,
     /// Compresses the endpoint's body. `None` after its end, too.
@@ -256,7 +256,7 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<ChargedBytes>, UpstreamError>>> {
         let this = &mut *self;
         if let Some(error) = this.broken.take() {
-            return Poll::Ready(Some(Err(error)));
+            return Poll::Ready(Some(Err(*error)));
         }
         let entry = this.guard.entry();
         let charge = this.charge.get_or_insert_with(|| BufferCharge::new(entry.buffers.clone())).clone();
@@ -270,7 +270,7 @@ impl Body for ResponseBody {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
                 // hyper discards unwritten data when a body fails, but writes it while the body is pending.
-                this.broken = Some(error);
+                this.broken = Some(Box::new(error));
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

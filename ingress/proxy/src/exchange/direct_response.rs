@@ -29,7 +29,7 @@ pub(crate) fn page(
     };
     guard.status = status.as_u16();
     if guard.status == pages::NO_RESPONSE && client.is_http1() {
-        return ClientResponse { head: WrittenHead::none(), body: ResponseBody::nothing(guard) };
+        return ClientResponse::new(client, WrittenHead::none(), ResponseBody::nothing(guard));
     }
     if let Some(timer) = &*client.stream_timer.borrow() {
         let worker = &client.worker;
@@ -61,5 +61,5 @@ pub(crate) fn page(
         fields.head(client, guard.traits, Some(body.len() as u64))
     };
     let body = if is_head { ResponseBody::nothing(guard) } else { ResponseBody::page(body, guard) };
-    ClientResponse { head, body }
+    ClientResponse::new(client, head, body)
 }

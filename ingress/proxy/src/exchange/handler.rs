@@ -4,9 +4,7 @@ use std::rc::Rc;
 
 use cluster::PathType;
 use http::StatusCode;
-use ingress_routes::access_log::ResponseSide;
 use ingress_routes::{DirectResponse, Exchange, FilterOutcome, ProxySettings, RequestId, RequestScheme};
-use smallvec::SmallVec;
 
 use crate::client::connection::ClientConnection;
 use crate::client::pages;
@@ -17,7 +15,6 @@ use crate::exchange::direct_response::page;
 use crate::exchange::proxy_request::ProxyRequest;
 use crate::exchange::{access, client_certificate};
 use crate::io::buffers::{BufferHold, BufferUse};
-use crate::observe::access_log::AccessRecord;
 use crate::upstream::request_body::{RequestBody, RequestBodySource};
 use crate::upstream::request_head::BodyLength;
 
@@ -26,13 +23,12 @@ use crate::upstream::request_head::BodyLength;
 pub(crate) struct ExchangeHandler;
 
 impl RequestHandler for ExchangeHandler {
-    async fn handle(self, client: &Rc<ClientConnection>, request: ClientRequest) -> ClientResponse {
-        let mut response = handle(client, request).await;
-        if let Some(format) = &client.worker.settings().access_log.format {
-            let head = &response.head;
-            response.body.guard().keep_fields(format, ResponseSide::Sent, |name| head.values(name));
-        }
-        response
+    fn handle(
+        self,
+        client: &Rc<ClientConnection>,
+        request: ClientRequest,
+    ) -> impl Future<Output = ClientResponse> {
+        handle(client, request)
     }
 }
 
@@ -42,27 +38,14 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     client.requests.set(client.requests.get() + 1);
     let ClientRequest { head, body } = request;
     let given = head.as_deref().ok();
-    let record = Box::new(AccessRecord {
-        started: worker.clock.instant(),
-        client: client.peer_ip.clone(),
-        line: match &head {
-            Ok(head) => head.line_bytes(),
-            Err((_, line)) => line.clone(),
-        },
-        head_bytes: given.map_or(0, |head| head.head().bytes().len() as u64),
-        body_bytes: 0,
-        exchange: None,
-        route: None,
-        canary: None,
-        attempts: SmallVec::new(),
-        default_backend: None,
-        response_fields: Vec::new(),
-        request_id: RequestId::of(given, || worker.random()),
-        status: pages::CLIENT_CLOSED,
-        sent_head: 0,
-        sent: 0,
-        silent: false,
-    });
+    let line = match &head {
+        Ok(head) => head.line_bytes(),
+        Err((_, line)) => line.clone(),
+    };
+    let mut record = worker.record(client.peer_ip.clone(), line);
+    record.head_bytes = given.map_or(0, |head| head.head().bytes().len() as u64);
+    record.request_id = RequestId::of(given, || worker.random());
+    record.status = pages::CLIENT_CLOSED;
     let traits = given.map_or(ResponseTraits::HTTP2, ResponseTraits::of);
     let mut guard = RequestGuard::new(record, client.clone(), traits);
     let head = match head {
@@ -72,17 +55,17 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         }
     };
     let length = body_length(&head);
-    let exchange = match Exchange::new(head, client.peer, client.scheme) {
-        Ok(exchange) => exchange,
+    // Moved into the record at once, and not again: it is large.
+    guard.exchange = match Exchange::new(head, client.peer, client.scheme) {
+        Ok(exchange) => Some(exchange),
         Err((error, head)) => {
             tracing::debug!(%error, client = %client.peer_ip, "a request target or host is invalid");
             worker.recycle_request(head);
             return page(client, guard, &DirectResponse::status(StatusCode::BAD_REQUEST));
         }
     };
-    // Moved into the record at once, and not again: it is large.
     let record = &mut *guard;
-    let exchange = record.exchange.insert(exchange);
+    let exchange = record.exchange.as_mut().expect("set above");
     let (route, outcome) = {
         let table = worker.views.table.load();
         worker.follow(&table);

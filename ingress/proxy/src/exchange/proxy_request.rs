@@ -267,7 +267,7 @@ impl<'a> ProxyRequest<'a> {
             UpstreamRequest::Stream(request) if switching => ResponseBody::switched(request, self.guard),
             request => ResponseBody::endpoint(request, self.guard, encoder),
         };
-        ClientResponse { head, body }
+        ClientResponse::new(self.client, head, body)
     }
 }
 

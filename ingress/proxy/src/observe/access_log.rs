@@ -64,6 +64,44 @@ pub(crate) struct AccessRecord {
 }
 
 impl AccessRecord {
+    /// The record of a request that begins now.
+    pub(crate) fn new(started: Instant, client: Rc<str>, line: Bytes) -> Self {
+        Self {
+            started,
+            client,
+            line,
+            head_bytes: 0,
+            body_bytes: 0,
+            exchange: None,
+            route: None,
+            canary: None,
+            attempts: SmallVec::new(),
+            default_backend: None,
+            response_fields: Vec::new(),
+            request_id: RequestId::None,
+            status: 0,
+            sent_head: 0,
+            sent: 0,
+            silent: false,
+        }
+    }
+
+    /// Makes the record that of a request that begins now. Its fields are set one by one, because it is large.
+    pub(crate) fn restart(&mut self, started: Instant, client: Rc<str>, line: Bytes) {
+        (self.started, self.client, self.line) = (started, client, line);
+        (self.head_bytes, self.body_bytes, self.sent_head, self.sent) = (0, 0, 0, 0);
+        (self.status, self.silent, self.canary) = (0, false, None);
+        self.request_id = RequestId::None;
+    }
+
+    /// Releases what belongs to its request.
+    pub(crate) fn clear(&mut self) {
+        self.line = Bytes::new();
+        (self.exchange, self.route, self.default_backend) = (None, None, None);
+        self.attempts = SmallVec::new();
+        self.response_fields.clear();
+    }
+
     fn canary_target(&self) -> Option<(usize, &UpstreamTarget)> {
         let (at, upstream) = (self.canary?, self.route.as_ref()?.upstream.as_ref()?);
         Some((at, &upstream.canary.as_ref()?.target))
@@ -237,22 +275,13 @@ pub(crate) mod tests {
         let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
         let exchange = Exchange::new(request, peer, RequestScheme::Http).unwrap();
         AccessRecord {
-            started: Instant::now(),
-            client: "192.0.2.7".into(),
-            line: Bytes::from_static(b"GET /a?b HTTP/1.1"),
             head_bytes: 70,
             body_bytes: 12,
             exchange: Some(exchange),
-            route: None,
-            canary: None,
-            attempts: SmallVec::new(),
-            default_backend: None,
-            response_fields: Vec::new(),
             request_id: RequestId::of(None, || 0x1234_5678_9abc_def0_1234_5678_9abc_def0),
             status: 404,
-            sent_head: 0,
             sent: 146,
-            silent: false,
+            ..AccessRecord::new(Instant::now(), "192.0.2.7".into(), Bytes::from_static(b"GET /a?b HTTP/1.1"))
         }
     }
 

@@ -85,6 +85,8 @@ pub(crate) struct Worker {
     requests: RefCell<Vec<Box<ParsedRequest>>>,
     #[expect(clippy::vec_box, reason = "a request takes the box over without copying the head")]
     responses: RefCell<Vec<Box<ParsedResponse>>>,
+    #[expect(clippy::vec_box, reason = "a request takes the box over without copying the record")]
+    records: RefCell<Vec<Box<AccessRecord>>>,
     /// How many connections have been numbered.
     numbered: Cell<u64>,
     stopping: Cell<bool>,
@@ -156,6 +158,7 @@ impl Worker {
             head_writer: RefCell::default(),
             requests: RefCell::default(),
             responses: RefCell::default(),
+            records: RefCell::default(),
             numbered: Cell::new(0),
             stopping: Cell::new(false),
             forced: Cell::new(false),
@@ -303,6 +306,27 @@ impl Worker {
     /// A response's head that is empty.
     pub(crate) fn response(&self) -> Box<ParsedResponse> {
         self.responses.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// The record of a request that begins now, with memory from an earlier one if possible.
+    pub(crate) fn record(&self, client: Rc<str>, line: Bytes) -> Box<AccessRecord> {
+        let started = self.clock.instant();
+        match self.records.borrow_mut().pop() {
+            Some(mut record) => {
+                record.restart(started, client, line);
+                record
+            }
+            None => Box::new(AccessRecord::new(started, client, line)),
+        }
+    }
+
+    /// Keeps the memory of a record for another.
+    pub(crate) fn recycle_record(&self, mut record: Box<AccessRecord>) {
+        let mut records = self.records.borrow_mut();
+        if records.len() < SPARE_HEADS {
+            record.clear();
+            records.push(record);
+        }
     }
 
     /// Keeps the memory of a request's head for another.
