@@ -28,8 +28,8 @@ pub(crate) fn colon(bytes: &[u8]) -> Option<usize> {
 }
 
 #[inline]
-fn find(bytes: &[u8], block: fn(Block) -> Option<usize>) -> Option<usize> {
-    let (blocks, rest) = bytes.as_chunks::<{ Block::SIZE }>();
+fn find(text: &[u8], block: fn(Block) -> Option<usize>) -> Option<usize> {
+    let (blocks, rest) = text.as_chunks::<{ Block::SIZE }>();
     for (at, bytes) in blocks.iter().enumerate() {
         if let Some(found) = block(Block::load(bytes)) {
             return Some(at * Block::SIZE + found);
@@ -38,10 +38,15 @@ fn find(bytes: &[u8], block: fn(Block) -> Option<usize>) -> Option<usize> {
     if rest.is_empty() {
         return None;
     }
+    // The last block overlaps with the one before it, where nothing was found.
+    if let Some(last) = text.last_chunk::<{ Block::SIZE }>() {
+        let at = text.len() - Block::SIZE;
+        return Some(at + block(Block::load(last))?);
+    }
     // No search finds a letter.
     let mut last = [b'x'; Block::SIZE];
     last[..rest.len()].copy_from_slice(rest);
-    Some(blocks.len() * Block::SIZE + block(Block::load(&last))?)
+    block(Block::load(&last))
 }
 
 #[cfg(test)]

@@ -56,8 +56,12 @@ fn has_special(text: &[u8], or_not_ascii: bool) -> bool {
     };
     let (words, rest) = text.as_chunks::<8>();
     let found = words.iter().fold(0, |found, word| found | special(u64::from_le_bytes(*word)));
-    let mut last = [b'x'; 8];
-    last[..rest.len()].copy_from_slice(rest);
+    // The last eight bytes overlap with the word before them.
+    let last = text.last_chunk().copied().unwrap_or_else(|| {
+        let mut last = [b'x'; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        last
+    });
     (found | special(u64::from_le_bytes(last))) & HIGH != 0
 }
 
