@@ -1,5 +1,7 @@
 //! The views of the cluster that requests are served from.
 
+pub(crate) mod held_routes;
+
 use cluster::Current;
 use ingress_routes::{Certs, Pools, RouteTable, Streams};
 

@@ -18,7 +18,7 @@ pub mod testing;
 
 pub use cache::Cache;
 pub use change::{Change, ObjectChange};
-pub use current::Current;
+pub use current::{Current, HeldView, LocalView};
 pub use event::{Event, Object};
 pub use key::{CompactString, Key};
 pub use kind::{Kind, Kinds};

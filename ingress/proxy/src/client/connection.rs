@@ -9,6 +9,7 @@ use ingress_routes::{ProxiedConnection, RequestScheme};
 use crate::client::client_handshake::ClientHandshake;
 use crate::client::connection_state::ConnectionState;
 use crate::io::clock::Timer;
+use crate::io::turn::after_others;
 use crate::observe::log_line::LoggedConnection;
 use crate::observe::tls_details::TlsDetails;
 use crate::state::client_table::ClientEntry;
@@ -44,6 +45,8 @@ pub(crate) struct ClientConnection {
     pub(crate) forwarded_lines: OnceCell<ConnectionLines>,
     /// How many requests have been received.
     pub(crate) requests: Cell<u32>,
+    /// Set while a request waits in [`ClientConnection::after_others`].
+    pub(crate) waits_for_others: Cell<bool>,
     /// The connection in the worker's table.
     pub(crate) entry: Rc<ClientEntry>,
 }
@@ -99,6 +102,13 @@ impl ClientConnection {
             tls: self.tls.as_deref(),
             certificate: self.client_handshake.as_ref().and_then(|handshake| handshake.der()),
         }
+    }
+
+    /// Lets the tasks of other connections run that are ready now. It takes no time, so an HTTP/1 client is not watched meanwhile.
+    pub(crate) async fn after_others(&self) {
+        self.waits_for_others.set(true);
+        after_others().await;
+        self.waits_for_others.set(false);
     }
 
     /// The timer of the request that is being polled.

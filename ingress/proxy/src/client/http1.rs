@@ -165,6 +165,7 @@ impl<H: RequestHandler> Connection<'_, H> {
             let mut handling = std::pin::pin!(handler.handle(client, request));
             std::future::poll_fn(|cx| match handling.as_mut().poll(cx) {
                 Poll::Ready(response) => Poll::Ready(Some(response)),
+                Poll::Pending if client.waits_for_others.get() => Poll::Pending,
                 Poll::Pending => stream.poll_closed(cx).map(|()| None),
             })
             .await
@@ -211,7 +212,8 @@ impl<H: RequestHandler> Connection<'_, H> {
             status: status.as_u16(),
             sent_head,
             sent,
-            ..AccessRecord::new(self.worker.clock.instant(), self.client.peer_ip.clone(), line)
+            refused_line: line,
+            ..AccessRecord::new(self.worker.clock.instant(), self.client.peer_ip.clone())
         }
     }
 

@@ -21,7 +21,6 @@ use crate::exchange::open::ConnectError;
 use crate::exchange::proxy_request::{
     AttemptsFailed, EndpointResponse, ProxyRequest, RequestPurpose, status_from,
 };
-use crate::io::turn::after_others;
 use crate::observe::access_log::Attempt;
 use crate::upstream::connection::ConnectionKey;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
@@ -101,7 +100,7 @@ impl<'a> ProxyRequest<'a> {
             let bytes: &Bytes = head.get_or_insert_with(|| self.head(is_external, &mut buffer));
             let buffers = &self.client.entry.buffers;
             let mut request = connection.request(bytes.clone(), body, traits, timer, buffers);
-            after_others().await;
+            self.client.after_others().await;
             let result = std::future::poll_fn(|cx| request.poll_head(cx, &mut response)).await;
             let attempt = self.guard.attempts.last_mut().expect("recorded by connect");
             let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);
@@ -216,7 +215,7 @@ impl<'a> ProxyRequest<'a> {
     ) -> Option<(SocketAddr, SelectedEndpoint)> {
         let worker = &self.client.worker;
         // Loaded for each attempt, so that endpoints removed in the meantime are not used.
-        let pick = choice.next_endpoint(&worker.views.pools.load(), tried, &mut worker.balancer())?;
+        let pick = choice.next_endpoint(&worker.pools(), tried, &mut worker.balancer())?;
         match &pick.address {
             UpstreamAddress::Socket(address) => Some((*address, pick)),
             UpstreamAddress::Host { host, port } => {

@@ -38,11 +38,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     client.requests.set(client.requests.get() + 1);
     let ClientRequest { head, body } = request;
     let given = head.as_deref().ok();
-    let line = match &head {
-        Ok(head) => head.line_bytes(),
-        Err((_, line)) => line.clone(),
-    };
-    let mut record = worker.record(client.peer_ip.clone(), line);
+    let mut record = worker.record(client.peer_ip.clone());
     record.head_bytes = given.map_or(0, |head| head.head().bytes().len() as u64);
     record.request_id = RequestId::of(given, || worker.random());
     record.status = pages::CLIENT_CLOSED;
@@ -50,7 +46,8 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     let mut guard = RequestGuard::new(record, client.clone(), traits);
     let head = match head {
         Ok(head) => head,
-        Err((refusal, _)) => {
+        Err((refusal, line)) => {
+            guard.refused_line = line;
             return page(client, guard, &DirectResponse::status(pages::status_of(refusal)));
         }
     };
@@ -60,6 +57,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         Ok(exchange) => Some(exchange),
         Err((error, head)) => {
             tracing::debug!(%error, client = %client.peer_ip, "a request target or host is invalid");
+            guard.refused_line = head.line_bytes();
             worker.recycle_request(head);
             return page(client, guard, &DirectResponse::status(StatusCode::BAD_REQUEST));
         }
@@ -67,7 +65,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     let record = &mut *guard;
     let exchange = record.exchange.as_mut().expect("set above");
     let (route, outcome) = {
-        let table = worker.views.table.load();
+        let table = worker.table();
         worker.follow(&table);
         exchange.identify(&table.server().identity, client.proxied);
         let found = table.find_for(exchange);
@@ -93,13 +91,13 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
             && exchange.path() == worker.options.health_check_path
         {
             record.silent = true;
-            (route.clone(), FilterOutcome::Respond(DirectResponse::status(StatusCode::OK)))
+            (worker.routes.hold(route), FilterOutcome::Respond(DirectResponse::status(StatusCode::OK)))
         } else {
             // nginx checks certificates before it chooses a host.
             let refusal = client_certificate::check(client, &found, exchange);
             let outcome = refusal.map_or_else(|| found.rewrite(exchange), FilterOutcome::Respond);
             // A snippet may have changed the path, and with it the route.
-            (found.route().clone(), outcome)
+            (worker.routes.hold(found.route()), outcome)
         }
     };
     record.client = client.text_of(exchange.client_ip());
@@ -113,7 +111,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         // As in nginx, limits do not count such a request, authentication servers are not asked, and there is no copy. Other routes find
         // out when they select an endpoint.
         let is_without_endpoints = |exchange: &Exchange| {
-            route.is_without_endpoints(exchange, &worker.views.pools.load(), &mut worker.balancer())
+            route.is_without_endpoints(exchange, &worker.pools(), &mut worker.balancer())
         };
         if request.guard.exchange.as_ref().is_some_and(is_without_endpoints) {
             return request.respond(&DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE)).await;

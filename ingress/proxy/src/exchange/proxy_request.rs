@@ -98,7 +98,7 @@ impl<'a> ProxyRequest<'a> {
             return self.respond(&DirectResponse::status(StatusCode::NOT_FOUND)).await;
         };
         let choice = {
-            let pools = worker.views.pools.load();
+            let pools = worker.pools();
             let exchange = self.guard.exchange.as_ref().expect("set before the first attempt");
             let pages = route.plan.error_pages.as_ref();
             let backend = upstream.backend(exchange, &mut worker.balancer());

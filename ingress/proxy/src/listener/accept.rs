@@ -176,6 +176,7 @@ async fn begin(
         http1: None,
         stream_timer: None.into(),
         requests: Cell::default(),
+        waits_for_others: Cell::default(),
         entry,
     };
     let Some(tls) = listener.tls else {

@@ -1,7 +1,6 @@
 //! The record of a request: its line in the access log and its metrics.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,14 +8,15 @@ use cluster::CompactString;
 use http::{HeaderName, StatusCode};
 use ingress_routes::access_log::{ResponseField, ResponseSide};
 use ingress_routes::{
-    AccessLogSettings, BasicCredentials, DEFAULT_UPSTREAM, Exchange, LineFormat, RequestId, Route,
-    SkippedUrls, UpstreamTarget,
+    AccessLogSettings, BasicCredentials, DEFAULT_UPSTREAM, Exchange, LineFormat, RequestId, SkippedUrls,
+    UpstreamTarget,
 };
 use ingress_wire::known_header::KnownHeader;
 use smallvec::SmallVec;
 
 use crate::observe::format;
 use crate::observe::metrics::{RequestLabels, RequestSample};
+use crate::views::held_routes::HeldRoute;
 
 /// One attempt at an endpoint.
 #[derive(Clone, Debug)]
@@ -38,13 +38,13 @@ pub(crate) struct Attempt {
 pub(crate) struct AccessRecord {
     pub(crate) started: Instant,
     pub(crate) client: Rc<str>,
-    /// `GET / HTTP/1.1`, as the client wrote it.
-    pub(crate) line: Bytes,
+    /// The request line if there is no exchange; see [`Self::line`].
+    pub(crate) refused_line: Bytes,
     pub(crate) head_bytes: u64,
     pub(crate) body_bytes: u64,
     /// `None` if the head was refused.
     pub(crate) exchange: Option<Exchange>,
-    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) route: Option<Rc<HeldRoute>>,
     /// The number of the canary that was chosen.
     pub(crate) canary: Option<usize>,
     pub(crate) attempts: SmallVec<[Attempt; 1]>,
@@ -65,11 +65,11 @@ pub(crate) struct AccessRecord {
 
 impl AccessRecord {
     /// The record of a request that begins now.
-    pub(crate) fn new(started: Instant, client: Rc<str>, line: Bytes) -> Self {
+    pub(crate) fn new(started: Instant, client: Rc<str>) -> Self {
         Self {
             started,
             client,
-            line,
+            refused_line: Bytes::new(),
             head_bytes: 0,
             body_bytes: 0,
             exchange: None,
@@ -87,8 +87,8 @@ impl AccessRecord {
     }
 
     /// Makes the record that of a request that begins now. Its fields are set one by one, because it is large.
-    pub(crate) fn restart(&mut self, started: Instant, client: Rc<str>, line: Bytes) {
-        (self.started, self.client, self.line) = (started, client, line);
+    pub(crate) fn restart(&mut self, started: Instant, client: Rc<str>) {
+        (self.started, self.client) = (started, client);
         (self.head_bytes, self.body_bytes, self.sent_head, self.sent) = (0, 0, 0, 0);
         (self.status, self.silent, self.canary) = (0, false, None);
         self.request_id = RequestId::None;
@@ -96,10 +96,15 @@ impl AccessRecord {
 
     /// Releases what belongs to its request.
     pub(crate) fn clear(&mut self) {
-        self.line = Bytes::new();
+        self.refused_line = Bytes::new();
         (self.exchange, self.route, self.default_backend) = (None, None, None);
         self.attempts = SmallVec::new();
         self.response_fields.clear();
+    }
+
+    /// `GET / HTTP/1.1`, as the client wrote it.
+    pub(crate) fn line(&self) -> &[u8] {
+        self.exchange.as_ref().map_or(&self.refused_line, |exchange| exchange.request.line())
     }
 
     fn canary_target(&self) -> Option<(usize, &UpstreamTarget)> {
@@ -133,7 +138,7 @@ impl AccessRecord {
         out.extend_from_slice(b" [");
         local_time(out);
         out.extend_from_slice(b"] \"");
-        format::escaped(out, &self.line);
+        format::escaped(out, self.line());
         out.extend_from_slice(b"\" ");
         format::number(out, self.status.into());
         out.push(b' ');
@@ -281,7 +286,7 @@ pub(crate) mod tests {
             request_id: RequestId::of(None, || 0x1234_5678_9abc_def0_1234_5678_9abc_def0),
             status: 404,
             sent: 146,
-            ..AccessRecord::new(Instant::now(), "192.0.2.7".into(), Bytes::from_static(b"GET /a?b HTTP/1.1"))
+            ..AccessRecord::new(Instant::now(), "192.0.2.7".into())
         }
     }
 
@@ -322,7 +327,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_request_with_a_refused_head_is_logged_without_an_upstream() {
-        let refused = AccessRecord { exchange: None, line: Bytes::from_static(b"GARBAGE"), ..record(&[]) };
+        let refused =
+            AccessRecord { exchange: None, refused_line: Bytes::from_static(b"GARBAGE"), ..record(&[]) };
         assert!(
             line(&refused).contains("\"GARBAGE\" 404 146 \"-\" \"-\" 82 0.002 [] [] - - - - "),
             "{}",

@@ -71,11 +71,11 @@ impl LogLine<'_> {
 
     fn value(&self, variable: &LogVariable, escape: LogEscape, out: &mut Vec<u8>) {
         let Self { record, connection, clock, elapsed, .. } = self;
-        let (exchange, route) = (record.exchange.as_ref(), record.route.as_deref());
+        let (exchange, route) = (record.exchange.as_ref(), record.route.as_ref().map(|route| &***route));
         let text = match variable {
-            LogVariable::RequestLine => Some(&*record.line),
+            LogVariable::RequestLine => Some(record.line()),
             LogVariable::RemoteAddress => Some(record.client.as_bytes()),
-            LogVariable::Protocol => protocol(&record.line),
+            LogVariable::Protocol => protocol(record.line()),
             LogVariable::RequestId => Some(record.request_id.as_bytes()),
             LogVariable::Https => {
                 Some(if connection.scheme == RequestScheme::Https { &b"on"[..] } else { b"" })

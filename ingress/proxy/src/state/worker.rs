@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use ingress_routes::{EwmaScores, Exchange, Pool, PoolKey, ProxySettings, RouteTable, ServerSettings};
+use cluster::{HeldView, LocalView};
+use ingress_routes::{EwmaScores, Exchange, Pool, PoolKey, Pools, ProxySettings, RouteTable, ServerSettings};
 use ingress_wire::head_writer::HeadWriter;
 use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::HeadLimits;
@@ -39,6 +40,7 @@ use crate::upstream::resolve::Resolver;
 use crate::upstream::subrequest_pool::SubrequestPool;
 use crate::upstream::timer::UpstreamTimeouts;
 use crate::views::ProxyViews;
+use crate::views::held_routes::HeldRoutes;
 
 /// State owned by one worker thread.
 pub(crate) struct Worker {
@@ -52,6 +54,9 @@ pub(crate) struct Worker {
     pub(crate) http2_pool: Http2Pool,
     pub(crate) subrequest_pool: SubrequestPool,
     pub(crate) resolver: Resolver,
+    pub(crate) routes: HeldRoutes,
+    table: LocalView<RouteTable>,
+    pools: LocalView<Pools>,
     /// TLS to the servers of subrequests. As in nginx (`proxy_ssl_verify off`), their certificates are not verified.
     pub(crate) subrequest_tls: Arc<ClientConfig>,
     pub(crate) drain: Drain,
@@ -133,12 +138,15 @@ impl Worker {
             buffers,
             limits,
             number,
+            table: views.table.local(),
+            pools: views.pools.local(),
             views,
             clock: Rc::new(Clock::new(jiff::tz::TimeZone::system())),
             connection_pool: ConnectionPool::new(settings.connections.upstream_keep_alive),
             subrequest_pool: SubrequestPool::default(),
             http2_pool: Http2Pool::default(),
             settings: RefCell::new(settings),
+            routes: HeldRoutes::default(),
             resolver,
             subrequest_tls: net::tls_client::unverified(),
             drain,
@@ -178,6 +186,16 @@ impl Worker {
     /// The settings of the server. They follow the ConfigMap with each accepted connection and each request.
     pub(crate) fn settings(&self) -> Ref<'_, ServerSettings> {
         Ref::map(self.settings.borrow(), |settings| &**settings)
+    }
+
+    /// The current routes.
+    pub(crate) fn table(&self) -> Rc<HeldView<RouteTable>> {
+        self.table.load()
+    }
+
+    /// The current endpoints.
+    pub(crate) fn pools(&self) -> Rc<HeldView<Pools>> {
+        self.pools.load()
     }
 
     /// Follows the settings of a view. Hot: one comparison unless they have changed.
@@ -238,7 +256,7 @@ impl Worker {
         if !self.ticks.get().is_multiple_of(TICKS_PER_SWEEP) {
             return;
         }
-        let pools = self.views.pools.load();
+        let pools = self.pools();
         let belongs = |pool: &Option<PoolKey>, key: &ConnectionKey| {
             let is_endpoint = |pool: &Arc<Pool>| pool.endpoints().binary_search(&key.address).is_ok();
             pool.as_ref().is_none_or(|pool| pools.get(pool).is_some_and(is_endpoint))
@@ -250,9 +268,10 @@ impl Worker {
         self.subrequest_pool.sweep(self.clock.now());
         self.turns.borrow_mut().retain(|key, _| pools.get(key).is_some());
         self.scores.borrow_mut().retain(|key, _| pools.get(key).is_some());
-        let table = self.views.table.load();
+        let table = self.table();
         self.follow(&table);
         self.series.sweep(&table);
+        self.routes.sweep();
         let keep = self.settings().connections.worker_shutdown_timeout;
         if self.streams.sweep(&self.views.streams.load_full(), now, keep) {
             self.clock.wake_all();
@@ -309,14 +328,14 @@ impl Worker {
     }
 
     /// The record of a request that begins now, with memory from an earlier one if possible.
-    pub(crate) fn record(&self, client: Rc<str>, line: Bytes) -> Box<AccessRecord> {
+    pub(crate) fn record(&self, client: Rc<str>) -> Box<AccessRecord> {
         let started = self.clock.instant();
         match self.records.borrow_mut().pop() {
             Some(mut record) => {
-                record.restart(started, client, line);
+                record.restart(started, client);
                 record
             }
-            None => Box::new(AccessRecord::new(started, client, line)),
+            None => Box::new(AccessRecord::new(started, client)),
         }
     }
 

@@ -52,7 +52,11 @@ fn the_compiled_default_format_equals_the_built_in_one() {
     tried.attempts.push(attempt("10.0.0.1:80", StatusCode::BAD_GATEWAY, None));
     tried.attempts.push(attempt("10.0.0.2:80", StatusCode::OK, Some(Duration::from_millis(7))));
     records.push(tried);
-    records.push(AccessRecord { exchange: None, line: Bytes::from_static(b"GARBAGE"), ..record(&[]) });
+    records.push(AccessRecord {
+        exchange: None,
+        refused_line: Bytes::from_static(b"GARBAGE"),
+        ..record(&[])
+    });
     for record in &records {
         let mut built_in = Vec::new();
         let time = |out: &mut Vec<u8>| Clock::new(jiff::tz::TimeZone::UTC).write_local_time(out);
@@ -132,7 +136,8 @@ fn a_rewritten_request_has_the_rewritten_path_and_query() {
 
 #[test]
 fn a_request_with_a_refused_head_has_few_values() {
-    let refused = AccessRecord { exchange: None, line: Bytes::from_static(b"GARBAGE"), ..record(&[]) };
+    let refused =
+        AccessRecord { exchange: None, refused_line: Bytes::from_static(b"GARBAGE"), ..record(&[]) };
     let format =
         "$request|$request_method|$uri|$server_protocol|$host|$http_host|$remote_user|$scheme|$proxy_host|";
     assert_eq!(line(&refused, format, LogEscape::Default), "GARBAGE|-|-|-|_|-|-|http||");
