@@ -84,5 +84,5 @@ const FORMAT: &str = r#"{"a":"$remote_addr","u":"$remote_user","t":"$time_iso860
 /// Those that are made now and then.
 const OTHERS: usize = 60;
 
-/// For the state of the request to the endpoint and the record for the log, and what the `http` crate needs.
-const ALLOCATIONS: usize = 2;
+/// For the state of the request to the endpoint.
+const ALLOCATIONS: usize = 1;
