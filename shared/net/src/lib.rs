@@ -14,6 +14,8 @@ pub mod session_cache;
 pub mod session_tickets;
 pub mod tls;
 pub mod tls_client;
+pub mod ocsp;
+pub mod issuer;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

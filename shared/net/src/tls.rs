@@ -51,6 +51,8 @@ pub struct TlsOptions {
     pub versions: &'static [&'static SupportedProtocolVersion],
     /// IANA's numbers of the suites of TLS 1.2 in order of preference; `None` for all. Those of TLS 1.3 are always offered.
     pub ciphers: Option<Arc<[u16]>>,
+    /// IANA's numbers of the groups of key exchange in order of preference; `None` for those of rustls.
+    pub groups: Option<Arc<[u16]>>,
     /// The order of the client decides which cipher is used, and not that of the server.
     pub prefers_client_order: bool,
     /// Names of certificate authorities: the handshake asks for a client certificate, and accepts any whose key the client has.
@@ -69,6 +71,7 @@ impl Default for TlsOptions {
             alpn: vec![H2.to_vec(), HTTP1.to_vec()],
             versions: rustls::ALL_VERSIONS,
             ciphers: None,
+            groups: None,
             prefers_client_order: false,
             client_authorities: None,
             sessions: Some(Arc::new(SessionCache::default())),
@@ -92,10 +95,15 @@ pub fn server_config(
     options: TlsOptions,
     certificates: Arc<dyn ResolvesServerCert>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = match &options.ciphers {
+    let mut provider = match &options.ciphers {
         None => provider().clone(),
         Some(ciphers) => Arc::new(with_ciphers(provider(), ciphers)),
     };
+    if let Some(groups) = &options.groups {
+        let known = rustls::crypto::aws_lc_rs::ALL_KX_GROUPS;
+        let find = |number: &u16| known.iter().find(|group| u16::from(group.name()) == *number);
+        Arc::make_mut(&mut provider).kx_groups = groups.iter().filter_map(find).copied().collect();
+    }
     let builder =
         ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(options.versions)?;
     let builder = match options.client_authorities {
