@@ -12,6 +12,7 @@ mod cells;
 pub mod metrics;
 
 mod log_writer;
+mod log_target;
 
 pub mod log;
 pub mod panics;
@@ -26,6 +27,7 @@ pub use admin::access::{AccessDecision, AccessPolicy, AdminStream, BoxFuture};
 pub use admin::{AdminListener, AdminRoute, AdminServer, EventSource, PolicyGuard, listen};
 pub use admin_message::{AdminPeer, AdminRequest, AdminResponse};
 pub use causes::causes;
+pub use log_target::{LogTarget, LogTargetControl, LogTargetOutput};
 pub use log_writer::LogWriter;
 pub use readiness::{Monitor, ReadinessGate, ReadinessGates};
 pub use report::{Problem, Reports, Severity};

@@ -5,16 +5,18 @@
 
 use std::fmt::{self, Write as _};
 use std::io;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use jiff::{Timestamp, Zoned};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Registry as Spans;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::json;
@@ -74,10 +76,34 @@ pub fn init(format: LogFormat, output: LogOutput, filter: &str) -> Result<(), Lo
         LogOutput::Stderr => LogWriter::new(io::stderr(), dropped.clone()),
     };
     let queue = lines.clone();
-    subscriber(format, filter, move || QueueWriter(queue.clone()))?
-        .try_init()
-        .map_err(|_| LogError::Second)?;
-    PROCESS_LOG.set(ProcessLog { lines, dropped }).map_err(|_| LogError::Second)
+    let (subscriber, filter) = subscriber(format, filter, move || QueueWriter(queue.clone()))?;
+    subscriber.try_init().map_err(|_| LogError::Second)?;
+    let filter = Mutex::new(filter);
+    PROCESS_LOG.set(ProcessLog { lines, dropped, filter }).map_err(|_| LogError::Second)
+}
+
+/// Changes the least severe events of a target that are logged; `None` for those of the filter of [`init`]. Has no effect before it.
+pub fn set_level(target: &'static str, level: Option<Level>) {
+    let Some(log) = PROCESS_LOG.get() else { return };
+    let filter = log.filter.lock().unwrap_or_else(PoisonError::into_inner);
+    filter.set_level(target, level);
+}
+
+/// The filter of a subscriber, which can be changed.
+struct LogFilter {
+    initial: Targets,
+    current: reload::Handle<Targets, Spans>,
+}
+
+impl LogFilter {
+    fn set_level(&self, target: &'static str, level: Option<Level>) {
+        let changed = match level {
+            Some(level) => self.initial.clone().with_target(target, level),
+            None => self.initial.clone(),
+        };
+        // It fails only once the subscriber is gone.
+        let _ = self.current.reload(changed);
+    }
 }
 
 /// Writes the queued lines and closes the program log; later events are dropped. Waits at most one second for an output
@@ -101,6 +127,7 @@ static PROCESS_LOG: OnceLock<ProcessLog> = OnceLock::new();
 struct ProcessLog {
     lines: LogWriter,
     dropped: Counter,
+    filter: Mutex<LogFilter>,
 }
 
 /// Adds each event to the queue; tracing writes an event with one call.
@@ -121,7 +148,7 @@ fn subscriber<W>(
     format: LogFormat,
     filter: &str,
     writer: W,
-) -> Result<impl Subscriber + Send + Sync, LogError>
+) -> Result<(impl Subscriber + Send + Sync, LogFilter), LogError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -130,7 +157,8 @@ where
     let targets = filter.parse::<Targets>().ok().filter(|_| level);
     let targets = targets.ok_or_else(|| LogError::Filter(filter.to_owned()))?;
     let layer = tracing_subscriber::fmt::layer().event_format(format).with_writer(writer);
-    Ok(tracing_subscriber::registry().with(targets).with(layer))
+    let (filter, current) = reload::Layer::new(targets.clone());
+    Ok((tracing_subscriber::registry().with(filter).with(layer), LogFilter { initial: targets, current }))
 }
 
 /// Wraps each line of text in a JSON object with the keys of the program log. Every write must consist of complete lines, as
@@ -318,7 +346,7 @@ mod tests {
     fn logged(format: LogFormat, filter: &str) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let subscriber = subscriber(format, filter, move || writer.clone()).unwrap();
+        let (subscriber, _) = subscriber(format, filter, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(target: "plugin/reload", "Running configuration");
             tracing::warn!(target: "sources", kind = "Secret", tries = 3, "cannot \"list\"");
@@ -341,6 +369,24 @@ mod tests {
     }
 
     #[test]
+    fn the_level_of_a_target_can_be_changed_while_events_are_logged() {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let (subscriber, filter) = subscriber(LogFormat::CoreDns, "info", move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let warn = |text: &str| tracing::warn!(target: "some_crate::module", "{text}");
+            warn("first");
+            filter.set_level("some_crate", Some(Level::ERROR));
+            warn("hidden");
+            tracing::warn!(target: "other", "of another target");
+            filter.set_level("some_crate", None);
+            warn("last");
+        });
+        let log = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(log, "[WARNING] first\n[WARNING] of another target\n[WARNING] last\n");
+    }
+
+    #[test]
     fn events_beyond_the_bound_of_a_blocked_output_are_dropped_and_counted() {
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
         struct Blocked(std::sync::mpsc::Receiver<()>);
@@ -357,7 +403,8 @@ mod tests {
         let dropped = Counter::default();
         let lines = LogWriter::new(Blocked(receiver), dropped.clone());
         let queue = lines.clone();
-        let subscriber = subscriber(LogFormat::CoreDns, "info", move || QueueWriter(queue.clone())).unwrap();
+        let (subscriber, _) =
+            subscriber(LogFormat::CoreDns, "info", move || QueueWriter(queue.clone())).unwrap();
         let long = "x".repeat(64 << 10);
         tracing::subscriber::with_default(subscriber, || {
             (0..100).for_each(|_| tracing::info!(target: "plugin/errors", "{long}"));
