@@ -6,10 +6,9 @@ use ingress_proxy::{
 };
 use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions, StreamIndex};
 use sources::Cluster;
-use telemetry::log::JsonLines;
-use telemetry::metrics::{Counter, Registry};
-use telemetry::{AdminResponse, LogWriter};
+use telemetry::AdminResponse;
 
+use crate::access_logs::AccessLogs;
 use crate::command_error::CommandError;
 use crate::runtime::Runtime;
 use crate::{clusters, config_metrics, reporting};
@@ -68,7 +67,7 @@ pub fn waiting(cluster: &Cluster) -> AdminResponse {
 pub fn start(
     options: ProxyOptions,
     views: ProxyViews,
-    access: Option<LogWriter>,
+    access: AccessLogs,
     runtime: &Runtime,
     flags: (&str, &str),
 ) -> Result<Proxy, CommandError> {
@@ -80,7 +79,15 @@ pub fn start(
     let stream_problems = reporting::stream_problems(runtime);
     let listen_problems = reporting::listen_problems(runtime);
     let registry = runtime.metrics.clone();
-    let telemetry = Telemetry { registry, access, worker_failed, stream_problems, listen_problems };
+    let telemetry = Telemetry {
+        registry,
+        access: Some(access.requests),
+        stream_access: Some(access.streams),
+        worker_failed,
+        stream_problems,
+        listen_problems,
+        stapling_problems: reporting::stapling_problems(runtime),
+    };
     Proxy::start(options, views, &telemetry).map_err(|error| match &error {
         ProxyStartError::Bind(bind) => {
             let flag = if https.contains(&bind.address) { flags.1 } else { flags.0 };
@@ -88,18 +95,4 @@ pub fn start(
         }
         _ => CommandError::outside(error.to_string()),
     })
-}
-
-/// The access log, on standard output. With `json`, each line is a JSON object with the text as `msg`.
-pub fn access_log(json: bool, runtime: &Runtime) -> LogWriter {
-    let dropped = dropped_lines(&runtime.metrics);
-    match json {
-        true => LogWriter::new(JsonLines::new(std::io::stdout(), "access"), dropped),
-        false => LogWriter::new(std::io::stdout(), dropped),
-    }
-}
-
-/// The counter of lines of the access log that were not written.
-pub fn dropped_lines(metrics: &Registry) -> Counter {
-    metrics.counter("portolan_access_log_dropped_total", "Lines of the access log that were not written.")
 }

@@ -7,8 +7,9 @@ use ingress_routes::RouteOptions;
 use sources::Cluster;
 use sources::kube::{Access, ClientTls, RequestLimiter, Selection};
 use telemetry::log::{LogFormat, LogOutput};
-use telemetry::{AdminResponse, AdminRoute, LogWriter};
+use telemetry::{AdminResponse, AdminRoute};
 
+use crate::access_logs::AccessLogs;
 use crate::args::IngressArgs;
 use crate::cluster_writer;
 use crate::clusters::{self, ClusterOrigin};
@@ -19,7 +20,7 @@ use crate::other_controllers;
 use crate::output;
 use crate::reporting;
 use crate::runtime::{FatalErrors, Runtime};
-use crate::signals::Signals;
+use crate::signals::{SignalAction, Signals};
 
 /// Serves until a signal stops the process.
 ///
@@ -68,14 +69,15 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         _ = signals.stop() => return Ok(()),
     }
     follow_worker_processes(&mut options, args, &views);
-    let access = edge::access_log(args.log.json, runtime);
+    let access = AccessLogs::open(args.log.json, runtime);
+    access.follow(&cluster, &views, args.log.is_verbose(), runtime);
     other_controllers::follow(&origin(args), &cluster, &table_options(args), &options.controller, runtime);
     let controller =
         cluster_writer::start(&origin(args), args, &table_options(args), &cluster, &views, runtime)?;
     let proxy = start(options, views, access.clone(), runtime)?;
     let _health = pages.healthy(args, proxy.health());
     let result = tokio::select! {
-        signal = signals.stop() => {
+        signal = stopped(&mut signals, &access) => {
             tracing::info!("{signal}: shutting down");
             Ok(())
         }
@@ -93,6 +95,19 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
     result
 }
 
+/// Waits for a signal to stop. On SIGUSR1 the files of the access log are opened again, as nginx does.
+async fn stopped(signals: &mut Signals, access: &AccessLogs) -> &'static str {
+    loop {
+        match signals.next().await {
+            SignalAction::Stop(signal) => return signal,
+            SignalAction::Reload(signal) => {
+                tracing::info!("{signal}: opening the files of the access log again");
+                access.reopen();
+            }
+        }
+    }
+}
+
 /// Starts the proxy and logs its addresses.
 ///
 /// # Errors
@@ -100,14 +115,14 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
 pub fn start(
     options: ProxyOptions,
     views: ProxyViews,
-    access: LogWriter,
+    access: AccessLogs,
     runtime: &Runtime,
 ) -> Result<Proxy, CommandError> {
     let flags = (
         "--http-port (chart: controller.containerPort.http)",
         "--https-port (chart: controller.containerPort.https)",
     );
-    let proxy = edge::start(options, views, Some(access), runtime, flags)?;
+    let proxy = edge::start(options, views, access, runtime, flags)?;
     for (what, addresses) in [("HTTP", proxy.http()), ("HTTPS", proxy.https())] {
         addresses.iter().for_each(|address| tracing::info!("serving {what} on {address}"));
     }
@@ -184,6 +199,7 @@ pub fn proxy_options(args: &IngressArgs) -> ProxyOptions {
         http: all_addresses(args.http_port),
         https: all_addresses(args.https_port),
         ssl_passthrough: args.ssl_passthrough,
+        completes_chains: args.completes_chains,
         health_check_path: args.health_path.clone(),
         controller: Controller {
             class: args.controller_class.clone(),

@@ -21,6 +21,7 @@ mod config_metrics;
 mod live;
 
 mod signals;
+mod access_logs;
 
 mod dns;
 mod edge;

@@ -116,7 +116,7 @@ fn annotations() -> String {
 
 fn config_map() -> String {
     let mut text = "# Keys of the ConfigMap\n\nThe ConfigMap that `--configmap` names is watched; changes take effect at once. If a key protects \
-                    something and is not honoured yet (level closed), the routes that it would protect answer 503.\n\n"
+                    something and is not honoured (level closed), the routes that it would protect answer 503.\n\n"
         .to_owned();
     let of_key = |support: &KeySupport| match support {
         KeySupport::Honoured(_) => SupportLevel::Honoured,
@@ -132,7 +132,7 @@ fn config_map() -> String {
             KeySupport::NotNeeded(why) => ("not needed".to_owned(), why.to_owned()),
             KeySupport::Unsupported { setting, guard } => {
                 let guard = guard.map(|guard| format!("; {}", guard.describe())).unwrap_or_default();
-                (format!("not yet: {}", level(&setting)), format!("{}{guard}", setting.consequence))
+                (format!("no: {}", level(&setting)), format!("{}{guard}", setting.consequence))
             }
         };
         text += &format!("| `{}` | {honoured} | {follows} |\n", key.name);
@@ -196,7 +196,7 @@ fn ingress_flags() -> String {
             FlagSupport::Honoured => "yes".to_owned(),
             FlagSupport::NotNeeded => "not needed".to_owned(),
             FlagSupport::Unsupported { level, consequence, .. } => {
-                format!("not yet ({level}): {consequence}")
+                format!("no ({level}): {consequence}")
             }
         };
         text += &format!("| `--{}` | {} | {} | {honoured} |\n", flag.name, flag.default, flag.help);

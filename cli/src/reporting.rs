@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cluster::{Key, Kind, Kinds, Service};
-use ingress_proxy::{ListenProblems, ProxyViews, StreamProblems};
+use ingress_proxy::{ListenProblems, ProxyViews, StaplingProblems, StreamProblems};
 use ingress_routes::{Level, RouteOptions, RoutingProblem};
 use sources::{Cluster, WatchStatus};
 use telemetry::Severity;
@@ -70,6 +70,22 @@ pub fn listen_problems(runtime: &Runtime) -> ListenProblems {
             severity: Some(Severity::Differs),
         });
         reports.replace("listeners", problems);
+    })
+}
+
+/// Reports the certificates to which no OCSP response is stapled although `enable-ocsp` is on.
+pub fn stapling_problems(runtime: &Runtime) -> StaplingProblems {
+    let reports = runtime.reports.clone();
+    Arc::new(move |problems| {
+        let problems = problems.into_iter().map(|what| telemetry::Problem {
+            kind: "OCSP".to_owned(),
+            key: String::new(),
+            field: String::new(),
+            what,
+            wanted: String::new(),
+            severity: Some(Severity::Differs),
+        });
+        reports.replace("ocsp", problems);
     })
 }
 

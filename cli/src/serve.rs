@@ -7,6 +7,7 @@ use net::{DescriptorShares, descriptors};
 use sources::kube::{RequestLimiter, Selection};
 use telemetry::log::{LogFormat, LogOutput};
 
+use crate::access_logs::AccessLogs;
 use crate::args::ServeArgs;
 use crate::clusters::{self, Clusters};
 use crate::command_error::CommandError;
@@ -92,7 +93,8 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
         _ = signals.stop() => return Ok(()),
     }
     ingress::follow_worker_processes(&mut options, ingress_args, &views);
-    let access = edge::access_log(ingress_args.log.json, runtime);
+    let access = AccessLogs::open(ingress_args.log.json, runtime);
+    access.follow(&cluster, &views, ingress_args.log.is_verbose(), runtime);
     other_controllers::follow(&origin, &cluster, &table_options, &options.controller, runtime);
     let controller = cluster_writer::start(&origin, ingress_args, &table_options, &cluster, &views, runtime)?;
     let proxy = ingress::start(options, views, access.clone(), runtime)?;
@@ -113,6 +115,7 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
                 }
                 SignalAction::Reload(signal) => {
                     tracing::info!("{signal}: reloading the Corefile");
+                    access.reopen();
                     dns_service.reloader().reload();
                 }
             },

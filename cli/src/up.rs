@@ -15,6 +15,7 @@ use sources::kube::{Access, RequestLimiter, Selection};
 use telemetry::log::{LogFormat, LogOutput};
 use telemetry::{AdminListener, AdminResponse};
 
+use crate::access_logs::AccessLogs;
 use crate::args::UpArgs;
 use crate::clusters::{self, ClusterOrigin, Clusters};
 use crate::command_error::CommandError;
@@ -69,7 +70,8 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     let _routes = [pages.route("/healthz", waiting), pages.route_large("/metrics", runtime.metrics.page())];
 
     // Requests, queries and changes share one log, in the order in which they occur.
-    let lines = edge::access_log(args.log.json, runtime);
+    let access = AccessLogs::shared(args.log.json, runtime);
+    let lines = access.requests.clone();
     let queries = dns::query_log(QueryLines::new(lines.clone()), runtime);
     let clusters = Clusters::with_open(cluster.clone(), limiter, origin.clone(), runtime);
     let context = dns::context(clusters, queries.clone(), runtime, false);
@@ -92,7 +94,7 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     if !matches!(origin, ClusterOrigin::Server(_)) {
         demo::follow(&cluster, runtime).await;
     }
-    let proxy = edge::start(options, views.clone(), Some(lines.clone()), runtime, ("--http", "--https"))?;
+    let proxy = edge::start(options, views.clone(), access, runtime, ("--http", "--https"))?;
     let health = proxy.health();
     let _health = pages.route("/healthz", move |_| match health() {
         true => AdminResponse::ok("ok"),

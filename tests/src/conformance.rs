@@ -6,6 +6,7 @@
 mod placeholders;
 mod websocket;
 
+mod ocsp;
 mod certificates;
 mod dns;
 mod fastcgi;

@@ -221,12 +221,19 @@ fn config(trust: &Trust) -> ClientConfig {
 #[derive(Debug)]
 pub struct AcceptAnyCertificate {
     provider: Arc<CryptoProvider>,
+    /// The OCSP response of the last certificate; empty without one.
+    ocsp: std::sync::Mutex<Vec<u8>>,
 }
 
 impl AcceptAnyCertificate {
     /// A verifier that checks signatures with `provider`.
     pub fn new(provider: Arc<CryptoProvider>) -> AcceptAnyCertificate {
-        AcceptAnyCertificate { provider }
+        AcceptAnyCertificate { provider, ocsp: std::sync::Mutex::default() }
+    }
+
+    /// The OCSP response that was stapled to the last certificate; empty without one.
+    pub fn ocsp(&self) -> Vec<u8> {
+        self.ocsp.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 }
 
@@ -236,9 +243,10 @@ impl ServerCertVerifier for AcceptAnyCertificate {
         _certificate: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
         _name: &ServerName<'_>,
-        _ocsp: &[u8],
+        ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.ocsp.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = ocsp.to_vec();
         Ok(ServerCertVerified::assertion())
     }
 

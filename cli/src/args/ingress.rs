@@ -67,6 +67,8 @@ pub struct IngressArgs {
     pub default_certificate: Option<Key>,
     /// `--enable-ssl-passthrough`.
     pub ssl_passthrough: bool,
+    /// `--enable-ssl-chain-completion`.
+    pub completes_chains: bool,
     /// `--disable-catch-all`.
     pub disable_catch_all: bool,
     /// `--disable-svc-external-name`.
@@ -138,6 +140,7 @@ impl IngressArgs {
             default_backend: key("default-backend-service")?,
             default_certificate: key("default-ssl-certificate")?,
             ssl_passthrough: given.on("enable-ssl-passthrough", false),
+            completes_chains: given.on("enable-ssl-chain-completion", false),
             disable_catch_all: given.on("disable-catch-all", false),
             disable_external_name: given.on("disable-svc-external-name", false),
             metrics: given.on("enable-metrics", false),
@@ -355,6 +358,6 @@ fn ignored() -> impl Iterator<Item = Arg> {
     let unsupported = flags().filter(|flag| matches!(flag.support, FlagSupport::Unsupported { .. }));
     let not_needed = flags().filter(|flag| matches!(flag.support, FlagSupport::NotNeeded));
     let unsupported =
-        unsupported.map(|flag| flag.arg().help_heading("Accepted, not honoured yet (reported if set)"));
+        unsupported.map(|flag| flag.arg().help_heading("Accepted, not honoured (reported if set)"));
     unsupported.chain(not_needed.map(|flag| flag.arg().help_heading("Accepted, not needed")))
 }

@@ -26,6 +26,11 @@ impl LogArgs {
         }
     }
 
+    /// Whether `-v` asks for debug messages.
+    pub fn is_verbose(&self) -> bool {
+        self.verbosity.is_some_and(|level| level >= 5)
+    }
+
     /// The log filter. `default` is the filter of the service without `-v`.
     pub fn filter(&self, default: &str) -> String {
         match self.verbosity {

@@ -9,7 +9,7 @@ use sources::kube::KubeSource;
 use telemetry::metrics::Registry;
 use telemetry::{AdminServer, Reports};
 
-use crate::{dns, edge, node_cache};
+use crate::{dns, node_cache};
 
 /// The metrics of one part of the program.
 struct Section {
@@ -101,7 +101,7 @@ fn sections() -> Vec<Section> {
     }));
     sections.push(section("Ingress proxy", "Of `portolan ingress` and `portolan up`.", |registry| {
         Proxy::register_metrics(registry);
-        edge::dropped_lines(registry);
+        crate::access_logs::dropped_lines(registry);
         ControllerMetrics::new(registry);
     }));
     sections

@@ -25,6 +25,7 @@ mod proxy;
 pub mod explain;
 
 pub use listener::addresses::{ListenProblem, ListenProblems};
+pub use listener::stapling::StaplingProblems;
 pub use observe::metrics::ConfigurationMetrics;
 pub use options::{Controller, MetricsOptions, ProxyOptions};
 pub use proxy::{Proxy, ProxyStartError, Telemetry, WorkerFailed};

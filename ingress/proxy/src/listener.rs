@@ -5,6 +5,7 @@ pub(crate) mod addresses;
 pub(crate) mod proxy_header;
 mod handshake;
 mod passthrough;
+pub(crate) mod stapling;
 pub(crate) mod tls;
 
 use std::net::TcpListener;

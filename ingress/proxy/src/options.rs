@@ -22,6 +22,8 @@ pub struct ProxyOptions {
     pub health_check_path: String,
     /// `--enable-ssl-passthrough`.
     pub ssl_passthrough: bool,
+    /// `--enable-ssl-chain-completion`: missing certificates of issuers are fetched.
+    pub completes_chains: bool,
     /// How long a connection that is passed through may be idle; `None` for an hour.
     pub passthrough_idle: Option<Duration>,
     /// Name servers for ExternalName Services; if empty, those of `/etc/resolv.conf`.
@@ -85,6 +87,7 @@ impl Default for ProxyOptions {
             max_buffered_bytes: 32 << 20,
             health_check_path: "/healthz".to_owned(),
             ssl_passthrough: false,
+            completes_chains: false,
             passthrough_idle: None,
             name_servers: Vec::new(),
             allow_local_external_names: false,

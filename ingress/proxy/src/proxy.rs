@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cluster::{Cache, Current};
-use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions, RouteTable, StreamIndex};
+use ingress_routes::{
+    CertIndex, PoolIndex, RouteIndex, RouteOptions, RouteTable, ServerSettings, StreamIndex,
+};
 use net::{BindError, Drain, DrainOutcome, DrainToken, TlsError};
 use telemetry::metrics::{Registry, UpDownCounter};
 use telemetry::{LogWriter, ThreadSlot};
@@ -18,6 +20,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::listener::accept::accept;
 use crate::listener::addresses::{ListenProblems, ListenerSet};
+use crate::listener::stapling::{Stapling, StaplingProblems};
 use crate::listener::{Listener, tls};
 use crate::observe::metrics::{ConfigurationMetrics, ProxyMetrics};
 use crate::options::{Controller, MetricsOptions, ProxyOptions};
@@ -59,13 +62,17 @@ pub type WorkerFailed = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct Telemetry {
     /// The registry of its metrics.
     pub registry: Registry,
-    /// The access log; none for `disable-access-log`.
+    /// The access log of requests; none for `disable-access-log`.
     pub access: Option<LogWriter>,
+    /// The access log of TCP and UDP services.
+    pub stream_access: Option<LogWriter>,
     /// Called with the reason when a worker ends although the proxy has not been stopped. The process should be stopped:
     /// the other workers go on, but this one's connections are gone.
     pub worker_failed: WorkerFailed,
     /// Called with the ports of TCP and UDP services that cannot be opened, whenever they change.
     pub stream_problems: StreamProblems,
+    /// Called with the certificates without an OCSP response, and why, whenever they change (`enable-ocsp`).
+    pub stapling_problems: StaplingProblems,
     /// Called with the keys about listeners that are not in effect, whenever they change.
     pub listen_problems: ListenProblems,
 }
@@ -104,7 +111,10 @@ impl Proxy {
     ) -> Result<Self, ProxyStartError> {
         let options = Arc::new(options);
         let count = options.workers.max(1);
-        let config = Arc::new(tls::TlsServers::new(&views).map_err(ProxyStartError::Tls)?);
+        let stapling =
+            Stapling::new(views.certs.clone(), options.completes_chains, telemetry.stapling_problems.clone());
+        let config = tls::TlsServers::new(&views, stapling.clone()).map_err(ProxyStartError::Tls)?;
+        let config = Arc::new(config);
         let settings = views.table.load().server().clone();
         let (listeners, accepted) = ListenerSet::open(
             (&options.http, &options.https),
@@ -135,11 +145,12 @@ impl Proxy {
         let (mut ports, opened) = StreamPorts::new(streams, options.addresses(), count, problems);
         ports.open_all(&settings.listen);
         // The first worker opens and closes addresses and ports for all.
-        let mut sockets = Some((listeners, ports));
+        let mut followers = Some(Followers { listeners, ports, stapling });
         for ((number, listeners), opened) in accepted.into_iter().enumerate().zip(opened) {
-            let sockets = sockets.take();
+            let followers = followers.take();
             let (options, views, metrics) = (options.clone(), views.clone(), metrics.clone());
-            let (lines, drain, shared) = (telemetry.access.clone(), proxy.drain.clone(), shared.clone());
+            let lines = (telemetry.access.clone(), telemetry.stream_access.clone());
+            let (drain, shared) = (proxy.drain.clone(), shared.clone());
             let (healthy, failed) = (proxy.healthy.clone(), telemetry.worker_failed.clone());
             let panics = metrics.connections.panics.clone();
             // Counts as an open connection while the worker accepts, so that the drain waits for its last connections.
@@ -147,7 +158,7 @@ impl Proxy {
             let run = move || {
                 let _slot = ThreadSlot::claim();
                 let new = || Worker::new(number as u32, options, views, metrics, lines, drain, shared);
-                if let Err(reason) = supervise(|| work(sockets, (listeners, opened), accepting, new)) {
+                if let Err(reason) = supervise(|| work(followers, (listeners, opened), accepting, new)) {
                     panics.inc();
                     healthy.store(false, SeqCst);
                     tracing::error!("worker {number} of the proxy has ended: {reason}");
@@ -252,12 +263,27 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     format!("it has panicked: {}", text.unwrap_or("no message"))
 }
 
+/// What follows the settings for all workers.
+struct Followers {
+    listeners: ListenerSet,
+    ports: StreamPorts,
+    stapling: Arc<Stapling>,
+}
+
+impl Followers {
+    fn follow(&mut self, settings: &ServerSettings) {
+        self.listeners.follow(&settings.listen);
+        self.ports.follow(&settings.listen);
+        self.stapling.follow(settings.tls.staples);
+    }
+}
+
 /// A worker's thread from start to end.
 ///
 /// # Errors
 /// When the worker cannot start, or a task ends that must not end before the proxy stops.
 fn work(
-    mut sockets: Option<(ListenerSet, StreamPorts)>,
+    mut followers: Option<Followers>,
     (mut listeners, opened): (UnboundedReceiver<Listener>, UnboundedReceiver<OpenedPort>),
     open: DrainToken,
     worker: impl FnOnce() -> Rc<Worker>,
@@ -272,10 +298,8 @@ fn work(
             async move {
                 let each = || {
                     worker.tick();
-                    if let Some((listeners, ports)) = sockets.as_mut().filter(|_| !worker.is_stopping()) {
-                        let table = worker.views.table.load();
-                        listeners.follow(&table.server().listen);
-                        ports.follow(&table.server().listen);
+                    if let Some(followers) = followers.as_mut().filter(|_| !worker.is_stopping()) {
+                        followers.follow(worker.views.table.load().server());
                     }
                 };
                 worker.clock.run(each).await

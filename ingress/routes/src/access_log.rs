@@ -1,5 +1,6 @@
 //! What the access log contains: the format of its lines, and which requests have none.
 
+mod destination;
 mod format;
 mod settings;
 mod skipped;
@@ -7,6 +8,7 @@ mod stream_format;
 mod stream_variable;
 mod variable;
 
+pub use self::destination::{ErrorLogLevel, LogDestination, LogOutputSettings};
 pub use self::format::{LineFormat, LogEscape};
 pub use self::settings::AccessLogSettings;
 pub use self::skipped::SkippedUrls;

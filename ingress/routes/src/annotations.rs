@@ -23,6 +23,7 @@ mod ingress_filter;
 mod limits;
 mod listeners;
 mod load_balance;
+mod log_outputs;
 mod mirror;
 mod networks;
 mod proxy;
@@ -212,6 +213,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     listeners::FAMILY,
     tls::FAMILY,
     access_log::FAMILY,
+    log_outputs::FAMILY,
     stream_services::FAMILY,
     error_pages::FAMILY,
     ingress_filter::FAMILY,

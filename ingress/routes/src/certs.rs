@@ -130,6 +130,17 @@ impl Certs {
     }
 }
 
+impl Certs {
+    /// Every certificate of a Secret in use, once, with the Secret.
+    pub fn keys(&self) -> impl Iterator<Item = (&Key, &Arc<CertifiedKey>)> {
+        let default = self.default.iter().filter_map(|certificate| certificate.as_ref().ok());
+        let hosts = self.hosts.iter().filter_map(|(_, entry)| entry.certificate.as_ref());
+        let mut seen = HashSet::new();
+        let is_new = move |certificate: &&Arc<LoadedCertificate>| seen.insert(Arc::as_ptr(certificate));
+        default.chain(hosts).filter(is_new).map(|certificate| (&certificate.secret.key, &certificate.key))
+    }
+}
+
 /// The projection that makes [`Certs`].
 #[derive(Debug)]
 pub struct CertIndex {

@@ -30,7 +30,6 @@ mod class;
 mod external_name;
 mod precedence;
 pub mod pools;
-pub mod streams;
 
 pub mod affinity;
 pub mod balancing;
@@ -43,6 +42,7 @@ pub mod upstream_tls;
 pub mod plan;
 
 pub mod snippet;
+pub mod streams;
 
 pub mod annotations;
 pub mod globals;

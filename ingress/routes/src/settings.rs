@@ -28,7 +28,7 @@ pub use self::stream::StreamSettings;
 pub use self::tls::{TicketKey, TlsSettings};
 pub use self::tls_versions::TlsVersions;
 pub(crate) use self::units::{parse_size, parse_time};
-use crate::access_log::AccessLogSettings;
+use crate::access_log::{AccessLogSettings, LogOutputSettings};
 use crate::family_values::FamilyValues;
 use crate::identity_settings::IdentitySettings;
 
@@ -97,6 +97,8 @@ pub struct ServerSettings {
     pub tls: Arc<TlsSettings>,
     /// Of the family `access log`.
     pub access_log: AccessLogSettings,
+    /// Of the family `log outputs`: where lines go.
+    pub logs: LogOutputSettings,
     /// Of the family `client identity`: which peers are trusted to report the client.
     pub identity: IdentitySettings,
     /// Of the family `streams`: TCP and UDP services.
@@ -110,6 +112,7 @@ impl ServerSettings {
         values.set(self.listen.clone());
         values.set(self.tls.clone());
         values.set(self.access_log.clone());
+        values.set(self.logs.clone());
         values.set(self.identity.clone());
         values.set(self.stream.clone());
     }
@@ -121,6 +124,7 @@ impl ServerSettings {
             listen: values.take().unwrap_or_default(),
             tls: values.take().unwrap_or_default(),
             access_log: values.take().unwrap_or_default(),
+            logs: values.take().unwrap_or_default(),
             identity: values.take().unwrap_or_default(),
             stream: values.take().unwrap_or_default(),
         }

@@ -5,7 +5,7 @@
 //! the report [closes](FindingSeverity::Closes) what it would have protected.
 
 mod lexer;
-mod statement;
+pub(crate) mod statement;
 
 mod known_names;
 mod state;
@@ -29,6 +29,7 @@ pub use self::directive_list::{DIRECTIVES, REFUSED_NOTE};
 pub use self::known_names::KnownNames;
 pub use self::level::{ConfigLevel, CookieDirective, edit_request, edit_response};
 pub use self::lexer::Position;
+pub(crate) use self::lexer::SnippetWord;
 pub use self::run::{Program, run};
 pub use self::state::SnippetState;
 pub use self::text::{RouteNames, SnippetText, TextValues};

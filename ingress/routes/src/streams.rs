@@ -2,11 +2,14 @@
 //! endpoints that they lead to.
 
 mod index;
+mod snippet;
 mod target;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use cluster::{CompactString, Key, Protocol};
+use ipnet::IpNet;
 
 pub use self::index::StreamIndex;
 use crate::options::PoolKey;
@@ -39,8 +42,23 @@ pub struct StreamService {
     pub decodes_proxy: bool,
     /// Endpoints get a PROXY header (version 1) first.
     pub encodes_proxy: bool,
+    /// Which clients are served.
+    pub rules: StreamAddressRules,
     /// The endpoints.
     pub pool: Arc<Pool>,
+}
+
+/// `allow` and `deny` of nginx in their order: the first that covers a client decides, and a client that none covers is served.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamAddressRules(pub(crate) Box<[(bool, Option<IpNet>)]>);
+
+impl StreamAddressRules {
+    /// Whether a client is served.
+    pub fn admit(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        let covers = |network: &Option<IpNet>| network.is_none_or(|network| network.contains(&client));
+        self.0.iter().find(|(_, network)| covers(network)).is_none_or(|(allows, _)| *allows)
+    }
 }
 
 impl Streams {

@@ -13,6 +13,8 @@ use rustls::{RootCertStore, ServerConfig};
 use serde_json::Value;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::ocsp::OcspResponder;
+
 /// A certificate with its key.
 pub(super) struct CaseCertificate {
     /// The chain (PEM), the certificate itself first.
@@ -22,6 +24,8 @@ pub(super) struct CaseCertificate {
     /// The certificate as DER.
     pub(super) der: CertificateDer<'static>,
     params: CertificateParams,
+    /// Answers for the certificate as long as the case runs.
+    _responder: Option<OcspResponder>,
 }
 
 /// The certificates of a case by name.
@@ -51,9 +55,6 @@ impl CaseCertificates {
         let known =
             ["name", "cn", "dns", "signer", "is_ca", "expired", "usage", "key", "chain", "ocsp_responder"];
         super::known_keys(description, &known)?;
-        if !description["ocsp_responder"].is_null() {
-            return Err("the harness has no OCSP responder".to_owned());
-        }
         let names = description["dns"].as_array().into_iter().flatten();
         let names: Vec<String> = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
         let mut params = CertificateParams::new(names).map_err(|error| error.to_string())?;
@@ -70,6 +71,14 @@ impl CaseCertificates {
         };
         if description["expired"] == true {
             (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        }
+        let mut responder = None;
+        if !description["ocsp_responder"].is_null() {
+            let signer = self.get(description["signer"].as_str().ok_or("ocsp_responder without signer")?)?;
+            let key = KeyPair::from_pem(&signer.key).map_err(|error| error.to_string())?;
+            let started = OcspResponder::start(key).map_err(|error| format!("OCSP responder: {error}"))?;
+            params.custom_extensions.push(net::ocsp::testing::responder_extension(started.url()));
+            responder = Some(started);
         }
         let key = match description["key"].as_str() {
             Some("rsa2048") => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
@@ -93,7 +102,13 @@ impl CaseCertificates {
             chain += &signer.certificate;
         }
         let der = certificate.der().clone();
-        Ok(CaseCertificate { certificate: chain, key: key.serialize_pem(), der, params })
+        Ok(CaseCertificate {
+            certificate: chain,
+            key: key.serialize_pem(),
+            der,
+            params,
+            _responder: responder,
+        })
     }
 }
 

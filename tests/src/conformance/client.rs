@@ -32,6 +32,7 @@ pub(super) struct CaseRequest {
 struct TlsClient {
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
+    verifier: Arc<AcceptAnyCertificate>,
 }
 
 enum BodyPart {
@@ -45,6 +46,8 @@ pub(super) struct Exchange {
     pub(super) response: io::Result<Response>,
     /// The server's certificates.
     pub(super) certificates: Vec<CertificateDer<'static>>,
+    /// The OCSP response that was stapled to the certificate; empty without one.
+    pub(super) ocsp: Vec<u8>,
     /// The protocol that ALPN selected.
     pub(super) alpn: Option<String>,
     /// From connecting to the end of the response.
@@ -160,6 +163,7 @@ impl CaseRequest {
         let mut exchange = Exchange {
             response: Err(io::ErrorKind::NotConnected.into()),
             certificates: Vec::new(),
+            ocsp: Vec::new(),
             alpn: None,
             duration: Duration::ZERO,
         };
@@ -181,6 +185,7 @@ impl CaseRequest {
                     stream.conn.complete_io(&mut stream.sock)?;
                 }
                 exchange.certificates = stream.conn.peer_certificates().unwrap_or_default().to_vec();
+                exchange.ocsp = tls.verifier.ocsp();
                 exchange.alpn =
                     stream.conn.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
                 if exchange.alpn.as_deref() == Some("h2") {
@@ -216,11 +221,12 @@ impl TlsClient {
         let name = step["sni"].as_str().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned()).map_err(|error| format!("{name}: {error}"))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
+        let verifier = Arc::new(AcceptAnyCertificate::new(provider.clone()));
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate::new(provider)));
+            .with_custom_certificate_verifier(verifier.clone());
         let mut config = match step["client_cert"].as_str() {
             None => builder.with_no_client_auth(),
             Some(certificate) => {
@@ -231,7 +237,7 @@ impl TlsClient {
         let protocols = step["tls"]["alpn"].as_array().into_iter().flatten();
         config.alpn_protocols =
             protocols.filter_map(|name| Some(name.as_str()?.as_bytes().to_vec())).collect();
-        Ok(TlsClient { name, config: Arc::new(config) })
+        Ok(TlsClient { name, config: Arc::new(config), verifier })
     }
 }
 

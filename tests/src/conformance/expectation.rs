@@ -129,7 +129,10 @@ impl StepResult<'_> {
             },
             "duration_ms" => in_range(exchange.duration.as_millis() as u64, wanted),
             "tls_session" => {
-                super::known_keys(wanted, &["alpn", "alpn_not"])?;
+                super::known_keys(wanted, &["alpn", "alpn_not", "ocsp"])?;
+                if let Some(status) = wanted["ocsp"].as_str() {
+                    super::ocsp::check(status, &exchange.certificates, &exchange.ocsp)?;
+                }
                 let alpn = exchange.alpn.as_deref();
                 let refused = wanted["alpn_not"].as_str().is_some_and(|name| alpn == Some(name));
                 let missing = wanted["alpn"].as_str().is_some_and(|name| alpn != Some(name));

@@ -11,6 +11,8 @@ use ingress_routes::{DirectResponse, Exchange, FilterOutcome, RequestId, Route};
 
 use crate::client::connection::ClientConnection;
 use crate::exchange::subrequest;
+use crate::observe::access_log::Attempt;
+use crate::state::worker::Worker;
 
 /// When the first rule of any worker read the time.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -34,12 +36,14 @@ impl Services for WorkerServices {
     }
 }
 
-/// Runs both phases. `Some` answers the request.
+/// Runs both phases. `Some` answers the request. `logged` gets the requests to authentication servers if they are logged
+/// (`enable-auth-access-log`).
 pub(crate) async fn check(
     client: &Rc<ClientConnection>,
     route: &Route,
     exchange: &mut Exchange,
     request_id: RequestId,
+    logged: &mut Vec<Attempt>,
 ) -> Option<DirectResponse> {
     let services = WorkerServices { request_id };
     for limit in &route.plan.limits {
@@ -55,7 +59,11 @@ pub(crate) async fn check(
             AccessStep::Pass => return None,
             AccessStep::Respond(response) => return Some(response),
             AccessStep::Fetch(request) => {
+                let started = client.worker.clock.instant();
                 let response = fetch(client, route, &request, &services).await;
+                if client.worker.settings().logs.has_auth_requests {
+                    logged.push(attempt(&client.worker, &request, &response, started));
+                }
                 check.resume(access, exchange, &services, &response)
             }
             AccessStep::Verify(password) => {
@@ -65,6 +73,26 @@ pub(crate) async fn check(
                 check.verified(access, exchange, &services, is_valid)
             }
         };
+    }
+}
+
+/// A subrequest for the access log.
+fn attempt(
+    worker: &Worker,
+    request: &Subrequest,
+    response: &SubrequestResponse,
+    started: Instant,
+) -> Attempt {
+    let ended = worker.clock.instant().saturating_duration_since(started);
+    Attempt {
+        name: request.url.authority().map_or("", |authority| authority.as_str()).into(),
+        follows_redirect: false,
+        started,
+        connected: None,
+        header: Some(ended),
+        ended: Some(ended),
+        received: response.body.len() as u64,
+        status: response.status,
     }
 }
 

@@ -117,9 +117,15 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
             return request.respond(&DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE)).await;
         }
         let request_id = request.guard.request_id.clone();
-        if let Some(exchange) = &mut request.guard.exchange
-            && let Some(response) = access::check(client, &route, exchange, request_id).await
-        {
+        let mut logged = Vec::new();
+        let response = match &mut request.guard.exchange {
+            Some(exchange) => access::check(client, &route, exchange, request_id, &mut logged).await,
+            None => None,
+        };
+        if !logged.is_empty() {
+            worker.log_subrequests(&mut request.guard, client.logged(), logged);
+        }
+        if let Some(response) = response {
             return request.respond(&response).await;
         }
     }

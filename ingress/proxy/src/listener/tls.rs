@@ -12,6 +12,7 @@ use net::tls::{TlsOptions, server_config};
 use rustls::ServerConfig;
 use rustls::server::{ProducesTickets, ResolvesServerCert, StoresServerSessions};
 
+use super::stapling::Stapling;
 use crate::views::ProxyViews;
 
 /// The most configurations that are kept. Beyond it they are made again when they are needed; sessions are kept apart from them.
@@ -48,7 +49,7 @@ struct ConfigurationKey {
 }
 
 impl TlsServers {
-    pub(crate) fn new(views: &ProxyViews) -> Result<Self, TlsError> {
+    pub(crate) fn new(views: &ProxyViews, stapling: Arc<Stapling>) -> Result<Self, TlsError> {
         let own = net::certificate::self_signed(std::time::SystemTime::now())?;
         let self_signed = own.cert.first().and_then(|certificate| CertificateInfo::of(certificate));
         let (certs, table) = (views.certs.clone(), views.table.clone());
@@ -59,7 +60,10 @@ impl TlsServers {
             }
             let of_host = name.and_then(|name| Some((name, table.certificate_host(name)?)));
             let found = of_host.map_or_else(|| certs.find(name), |(name, host)| certs.find_for(name, host));
-            Some(found.cloned().unwrap_or_else(|| own.clone()))
+            match found {
+                Some(found) if stapling.is_on() => Some(stapling.served(found)),
+                found => Some(found.cloned().unwrap_or_else(|| own.clone())),
+            }
         });
         let servers = Self {
             certificates,
@@ -124,6 +128,7 @@ impl TlsServers {
             alpn,
             versions: settings.versions.supported(),
             ciphers: key.ciphers.clone(),
+            groups: settings.groups.clone(),
             prefers_client_order: key.prefers_client_order,
             client_authorities: client_auth.map(|auth| auth.authority.names().clone()),
             sessions: settings.session_cache.then(sessions),
@@ -149,7 +154,8 @@ mod tests {
             certs: cluster.project(CertIndex::new(options.clone())),
             streams: cluster.project(StreamIndex::new(options)),
         };
-        let servers = TlsServers::new(&views).unwrap();
+        let stapling = Stapling::new(views.certs.clone(), false, Arc::new(|_| {}));
+        let servers = TlsServers::new(&views, stapling).unwrap();
         let (settings, host) = (Arc::<TlsSettings>::default(), ServerTls::default());
         let plain = servers.configuration(&settings, true, None).unwrap();
         let same = servers.configuration(&Arc::default(), true, Some(&host)).unwrap();

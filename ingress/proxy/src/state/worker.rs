@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use cluster::{HeldView, LocalView};
@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 
 use crate::io::buffers::BufferBudget;
 use crate::io::clock::Clock;
-use crate::observe::access_log::AccessRecord;
+use crate::observe::access_log::{AccessRecord, Attempt};
 use crate::observe::log_line::{LogLine, LoggedConnection};
 use crate::observe::metrics::{ConnectionMetrics, LimitMetrics, ProxyMetrics, RequestSeries};
 use crate::observe::upstream_log::UpstreamLog;
@@ -71,7 +71,9 @@ pub(crate) struct Worker {
     pub(crate) upstream_log: UpstreamLog,
     series: RequestSeries,
     pub(crate) streams: StreamState,
-    pub(crate) lines: Option<LogWriter>,
+    lines: Option<LogWriter>,
+    /// The access log of TCP and UDP services.
+    pub(crate) stream_lines: Option<LogWriter>,
     pub(super) random: RefCell<fastrand::Rng>,
     /// The position of each round robin.
     pub(super) turns: RefCell<HashMap<PoolKey, usize, foldhash::fast::RandomState>>,
@@ -120,7 +122,7 @@ impl Worker {
         options: Arc<ProxyOptions>,
         views: ProxyViews,
         metrics: ProxyMetrics,
-        lines: Option<LogWriter>,
+        (lines, stream_lines): (Option<LogWriter>, Option<LogWriter>),
         drain: Drain,
         shared: Arc<SharedState>,
     ) -> Rc<Self> {
@@ -156,6 +158,7 @@ impl Worker {
             series: RequestSeries::new(&metrics),
             streams: StreamState::new(metrics.streams.clone()),
             lines,
+            stream_lines,
             random: RefCell::new(fastrand::Rng::new()),
             turns: RefCell::default(),
             scores: RefCell::default(),
@@ -379,6 +382,41 @@ impl Worker {
         }
     }
 
+    /// Writes a line about a request in the access log.
+    fn log(&self, record: &AccessRecord, connection: LoggedConnection<'_>, elapsed: Duration) {
+        let settings = self.settings();
+        let Some(lines) = self.lines.as_ref().filter(|_| record.is_logged(&settings.access_log)) else {
+            return;
+        };
+        lines.write_line(|out| match &settings.access_log.format {
+            None => record.write(out, |out| self.clock.write_local_time(out), elapsed),
+            Some(format) => {
+                let forwarded_port =
+                    record.exchange.as_ref().and_then(|exchange| self.forwarded_port(exchange));
+                let clock = &self.clock;
+                LogLine { record, connection, forwarded_port, clock, elapsed }.write(format, out);
+            }
+        });
+    }
+
+    /// Logs the requests to authentication servers that a request has caused, each as a request with its own status, time and server.
+    pub(crate) fn log_subrequests(
+        &self,
+        record: &mut AccessRecord,
+        connection: LoggedConnection<'_>,
+        subrequests: Vec<Attempt>,
+    ) {
+        let (status, started) = (record.status, record.started);
+        for attempt in subrequests {
+            let elapsed = attempt.ended.unwrap_or_default();
+            (record.status, record.started) = (attempt.status.as_u16(), attempt.started);
+            let attempts = std::mem::replace(&mut record.attempts, smallvec::smallvec![attempt]);
+            self.log(record, connection, elapsed);
+            record.attempts = attempts;
+        }
+        (record.status, record.started) = (status, started);
+    }
+
     /// Logs and counts a request that has ended.
     pub(crate) fn finish(&self, record: &mut AccessRecord, connection: LoggedConnection<'_>) {
         let elapsed = self.clock.instant().saturating_duration_since(record.started);
@@ -388,18 +426,7 @@ impl Worker {
             if let Some(of) = record.of() {
                 self.series.count(&of, &record.sample(elapsed));
             }
-            let settings = self.settings();
-            if let Some(lines) = self.lines.as_ref().filter(|_| record.is_logged(&settings.access_log)) {
-                lines.write_line(|out| match &settings.access_log.format {
-                    None => record.write(out, |out| self.clock.write_local_time(out), elapsed),
-                    Some(format) => {
-                        let forwarded_port =
-                            record.exchange.as_ref().and_then(|exchange| self.forwarded_port(exchange));
-                        let clock = &self.clock;
-                        LogLine { record, connection, forwarded_port, clock, elapsed }.write(format, out);
-                    }
-                });
-            }
+            self.log(record, connection, elapsed);
         }
         if let Some(exchange) = record.exchange.take() {
             self.recycle_request(exchange.request);

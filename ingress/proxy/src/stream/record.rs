@@ -118,7 +118,9 @@ impl StreamRecord {
     pub(super) fn finish(self, worker: &Worker) {
         worker.streams.metrics.count(&self.service, self.status, self.received, self.sent);
         let settings = worker.settings();
-        let Some(lines) = worker.lines.as_ref().filter(|_| settings.access_log.has_streams) else { return };
+        let Some(lines) = worker.stream_lines.as_ref().filter(|_| settings.access_log.has_streams) else {
+            return;
+        };
         let elapsed = Instant::now().saturating_duration_since(self.started);
         lines.write_line(|out| match &settings.access_log.stream_format {
             Some(format) => self.write(format, &worker.clock, elapsed, out),

@@ -83,6 +83,9 @@ async fn copy(
             }
         }
     }
+    if !service.rules.admit(record.client.ip()) {
+        return 403;
+    }
     // Never idle by the rules for requests.
     let late = entry.begin_request();
     let status = match connect(worker, service, record).await {

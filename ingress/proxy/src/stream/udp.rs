@@ -5,6 +5,7 @@ use std::net::UdpSocket;
 use std::rc::Rc;
 
 use cluster::Protocol;
+use ingress_routes::StreamService;
 use net::datagram::{Datagram, DatagramSocket};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,8 @@ fn forward(worker: &Rc<Worker>, listener: &Rc<UdpListener>, datagram: Datagram, 
     }
     // A port that is being closed serves only the sessions that it has.
     let service = worker.views.streams.load().get(Protocol::Udp, listener.port).cloned();
-    match service.filter(|service| service.is_open() && !worker.is_stopping()) {
+    let serves = |service: &StreamService| service.is_open() && service.rules.admit(datagram.peer.ip());
+    match service.filter(|service| serves(service) && !worker.is_stopping()) {
         Some(service) => udp_session::begin(worker, listener, key, service, bytes),
         None => worker.streams.metrics.dropped_closed.inc(),
     }

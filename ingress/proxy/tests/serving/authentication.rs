@@ -206,3 +206,23 @@ fn an_authentication_server_behind_the_proxy_itself_is_asked_and_a_loop_ends() {
     let seen = [endpoint.seen(), endpoint.seen()].map(|it| it.header("cdn-loop").map(str::to_owned));
     assert_eq!(seen, [Some("portolan".to_owned()), None], "the request to the server, and the client's");
 }
+
+#[test]
+fn requests_to_authentication_servers_are_logged_if_the_config_map_asks_for_it() {
+    let endpoint = ScriptedEndpoint::always(OK);
+    let (server, status) = auth_server();
+    let url = format!("http://{}/check", server.address);
+    let mut world = guarded(&[("auth-url", &url)], &endpoint);
+    assert_eq!(world.ask(&get("/quiet", "")).status, 200);
+    world.configure(&[("enable-auth-access-log", "true")]);
+    assert_eq!(world.ask(&get("/a", "")).status, 200);
+    status.store(401, SeqCst);
+    assert_eq!(world.ask(&get("/b", "")).status, 401);
+    let lines = world.log(5);
+    let (asked, served) = (format!("] [] {} 0 ", server.address), format!("] [] {} ", endpoint.address));
+    assert!(lines[0].contains("GET /quiet ") && lines[0].contains(&served), "{lines:?}");
+    assert!(lines[1].contains("GET /a HTTP/1.1\" 200 0 ") && lines[1].contains(&asked), "{lines:?}");
+    assert!(lines[2].contains("GET /a HTTP/1.1\" 200 2 ") && lines[2].contains(&served), "{lines:?}");
+    assert!(lines[3].contains("GET /b HTTP/1.1\" 401 0 ") && lines[3].contains(&asked), "{lines:?}");
+    assert!(lines[4].contains("GET /b HTTP/1.1\" 401 ") && lines[4].contains("] [] - - - - "), "{lines:?}");
+}

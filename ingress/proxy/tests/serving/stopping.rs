@@ -250,6 +250,8 @@ fn an_address_in_use_is_named_and_nothing_is_left_running() {
     let telemetry = ingress_proxy::Telemetry {
         registry: telemetry::metrics::Registry::new(),
         access: None,
+        stream_access: None,
+        stapling_problems: std::sync::Arc::new(|_| {}),
         worker_failed: std::sync::Arc::new(|_| {}),
         stream_problems: std::sync::Arc::new(|_| {}),
         listen_problems: std::sync::Arc::new(|_| {}),

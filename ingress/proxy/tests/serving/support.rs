@@ -157,6 +157,8 @@ impl TestCluster {
         let telemetry = Telemetry {
             registry: registry.clone(),
             access: Some(lines.clone()),
+            stream_access: Some(lines.clone()),
+            stapling_problems: Arc::new(|_| {}),
             worker_failed: Arc::new(|_| {}),
             stream_problems: Arc::new(move |problems| *reported.lock().unwrap() = problems),
             listen_problems: Arc::new(move |problems| *listeners.lock().unwrap() = problems),

@@ -34,6 +34,12 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "how many endpoints are tried; 0 for no limit",
         },
         FamilyKey {
+            name: "stream-snippet",
+            values: "server blocks of nginx",
+            doc: "opens ports: `server { listen PORT [udp] [proxy_protocol]; proxy_pass HOST:PORT; proxy_protocol on; allow …; deny …; }`. A \
+                  server with any other directive is not opened, and every mistake is reported with its position",
+        },
+        FamilyKey {
             name: "proxy-stream-responses",
             values: "a number; default 1",
             doc: "how many datagrams an endpoint sends for each datagram of a client; the session ends with the last one",
@@ -41,6 +47,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     ],
     phases: &[Phase::Server],
     syntax: "proxy-stream-timeout: 600s\n\
+             stream-snippet: server { listen 5432; proxy_pass db.example:5432; allow 10.0.0.0/8; deny all; }\n\
              proxy-stream-next-upstream: 'true'\n\
              proxy-stream-next-upstream-timeout: 600s\n\
              proxy-stream-next-upstream-tries: '3'\n\

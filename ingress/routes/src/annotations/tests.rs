@@ -167,6 +167,7 @@ const NOT_IN_EXAMPLES: &[(&str, &[Phase])] = &[
     // The settings of the server are not in the plan.
     ("server", &[Phase::Server]),
     ("listeners", &[Phase::Server]),
+    ("log outputs", &[Phase::Log]),
     // It belongs to the upstream.
     ("load balancing", &[Phase::Balance]),
     ("streams", &[Phase::Server]),

@@ -52,6 +52,19 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "the ciphers of TLS 1.2 of hosts without the annotation",
         },
         FamilyKey {
+            name: "ssl-ecdh-curve",
+            values: "auto, or a list of curves between colons; default auto",
+            doc: "the groups of key exchange in order of preference: X25519MLKEM768, X25519, prime256v1 (P-256), secp384r1 (P-384); auto is \
+                  these four. Others of a list are reported and not offered",
+        },
+        FamilyKey {
+            name: "enable-ocsp",
+            values: "true, false; default false",
+            doc: "staples OCSP responses to certificates that name a responder (http URL) and whose issuer is in tls.crt. They are fetched in \
+                  the background and renewed at half of their time; one that is not signed by the issuer, not good or expired is not \
+                  stapled. A responder that does not answer is reported, and handshakes never wait for it",
+        },
+        FamilyKey {
             name: "ssl-session-cache",
             values: "true, false; default true",
             doc: "sessions are kept in memory, by all workers together, for resumption",
@@ -88,6 +101,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 
 const PROTOCOLS: &str = "ssl-protocols";
 const CIPHERS: &str = "ssl-ciphers";
+const CURVES: &str = "ssl-ecdh-curve";
 const TICKET_KEY: &str = "ssl-session-ticket-key";
 /// The longest lifetime of a session (RFC 8446 §4.6.1).
 const MAX_SESSION: u64 = 7 * 24 * 60 * 60;
@@ -189,6 +203,8 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let tls = TlsSettings {
         versions: versions(reader, values).unwrap_or(defaults.versions),
         ciphers: ciphers.or_else(|| defaults.ciphers.clone()),
+        groups: groups(reader).unwrap_or_else(|| defaults.groups.clone()),
+        staples: reader.flag("enable-ocsp").unwrap_or(defaults.staples),
         session_cache: reader.flag("ssl-session-cache").unwrap_or(defaults.session_cache),
         session_timeout: timeout.unwrap_or(defaults.session_timeout),
         session_tickets: reader.flag("ssl-session-tickets").unwrap_or(defaults.session_tickets),
@@ -196,6 +212,35 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
         rejects_unknown_names: reader.flag("ssl-reject-handshake").unwrap_or(defaults.rejects_unknown_names),
     };
     values.set(if tls == *defaults { defaults } else { Arc::new(tls) });
+}
+
+/// The value of `ssl-ecdh-curve`: IANA's numbers, or `None` for `auto`.
+fn groups(reader: &mut SettingReader<'_>) -> Option<Option<Arc<[u16]>>> {
+    const WANTED: &str = "auto, or a list with X25519MLKEM768, X25519, prime256v1 or secp384r1";
+    let number = |name: &str| {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "x25519mlkem768" => 0x11ec_u16,
+            "x25519" => 0x001d,
+            "prime256v1" | "secp256r1" | "p-256" => 0x0017,
+            "secp384r1" | "p-384" => 0x0018,
+            _ => return None,
+        })
+    };
+    let list = reader.text(CURVES)?;
+    if list == "auto" {
+        return Some(None);
+    }
+    let (mut groups, mut missing) = <(Vec<u16>, Vec<&str>)>::default();
+    for name in list.split(':').map(str::trim) {
+        match number(name) {
+            Some(group) if !groups.contains(&group) => groups.push(group),
+            Some(_) => {}
+            None => missing.push(name),
+        }
+    }
+    let effect = if groups.is_empty() { Effect::DefaultUsed } else { Effect::LeftOut };
+    reader.invalid_items(CURVES, &missing, WANTED, effect);
+    (!groups.is_empty()).then(|| Some(groups.into()))
 }
 
 /// The value of `ssl-session-ticket-key`. Reports never contain it.
@@ -227,6 +272,8 @@ mod tests {
         let wanted = TlsSettings {
             versions: TlsVersions::Only13,
             ciphers: Some([0xc02f].into()),
+            groups: Some([0x0018, 0x001d].into()),
+            staples: true,
             session_cache: false,
             session_timeout: Duration::from_secs(3600),
             session_tickets: true,
@@ -236,6 +283,8 @@ mod tests {
         let given = [
             ("ssl-protocols", "TLSv1.3"),
             ("ssl-ciphers", "ECDHE-RSA-AES128-GCM-SHA256"),
+            ("ssl-ecdh-curve", "secp384r1:X25519:x25519"),
+            ("enable-ocsp", "true"),
             ("ssl-session-cache", "false"),
             ("ssl-session-timeout", "1h"),
             ("ssl-session-tickets", "true"),
@@ -249,6 +298,8 @@ mod tests {
     fn an_invalid_value_is_reported_and_the_default_used() {
         for (key, value) in [
             ("ssl-ciphers", "AES256-SHA"),
+            ("ssl-ecdh-curve", "secp521r1"),
+            ("enable-ocsp", "on"),
             ("ssl-session-cache", "shared"),
             ("ssl-session-timeout", "0"),
             ("ssl-session-timeout", "8d"),

@@ -33,7 +33,7 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     closed("enable-owasp-core-rules", False, NO_FIREWALL),
     cosmetic("modsecurity-transaction-id", OnlyEmpty, "it only names requests in the log of the firewall, which does not exist here"),
     closed("modsecurity-snippet", OnlyEmpty, NO_FIREWALL),
-    differs("stream-snippet", OnlyEmpty, "directives of the stream block of nginx are not read"),
+    differs("stream-snippet", OnlyEmpty, "ports belong to the whole proxy, so that only stream-snippet of the ConfigMap opens them"),
 ];
 
 /// Annotations that ingress-nginx 1.15 no longer reads, but manifests still have. They are not reported.

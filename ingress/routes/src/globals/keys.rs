@@ -73,10 +73,10 @@ const fn guarded(
 
 const NOT_READ: &str = "ingress-nginx reads it without effect";
 const NGINX_TABLE: &str = "it sizes a table of nginx";
-const NO_TEXT: &str = "there is no nginx configuration text";
+const NO_PROCESS: &str = "directives of the main context set up nginx's processes, which do not exist; worker-processes, \
+                          worker-shutdown-timeout, error-log-level and max-worker-connections are the keys for the proxy";
 const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
 const NO_TRACES: &str = "no traces are sent";
-const LOGGED: &str = "the access log goes to standard output";
 const STREAMED: &str = "bodies are streamed and not buffered";
 
 /// All 194 keys of ingress-nginx 1.15: those of annotation families, and those without one.
@@ -109,23 +109,13 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     not_needed("http2-max-header-size", NOT_READ),
     not_needed("http2-max-requests", NOT_READ),
     // TLS.
-    served(cosmetic("ssl-ecdh-curve", Words(&["auto"]), "the key exchange groups are those built in")),
     not_needed("ssl-dh-param", "no cipher with finite-field DHE is offered"),
-    served(cosmetic("ssl-early-data", False, "early data of TLS 1.3 is not accepted, and clients send it again")),
+    served(cosmetic("ssl-early-data", False, "early data of TLS 1.3 can be replayed by others and is not accepted; clients send it again in the same round trip as without it")),
     not_needed("ssl-session-cache-size", "it sizes a table of nginx"),
     not_needed("ssl-buffer-size", "it sizes a buffer of nginx"),
-    served(differs("enable-ocsp", False, "no OCSP response is stapled to certificates")),
     // Logs.
-    served(cosmetic("access-log-path", Words(&["/var/log/nginx/access.log", "/dev/stdout"]), LOGGED)),
-    served(cosmetic("http-access-log-path", Words(&["/var/log/nginx/access.log", "/dev/stdout"]), LOGGED)),
-    served(cosmetic("stream-access-log-path", Words(&["/var/log/nginx/access.log", "/dev/stdout"]), LOGGED)),
     not_needed("access-log-params", "they are options of nginx for a log file"),
-    served(cosmetic("enable-auth-access-log", False, "requests to authentication servers are not logged")),
     not_needed("error-log-path", "the error log goes to standard error"),
-    served(cosmetic("error-log-level", Words(&["notice"]), "the flag -v sets the level of the error log")),
-    served(cosmetic("enable-syslog", False, "logs do not go to syslog")),
-    served(cosmetic("syslog-host", OnlyEmpty, "logs do not go to syslog")),
-    served(cosmetic("syslog-port", Words(&["514"]), "logs do not go to syslog")),
     // Tracing.
     served(cosmetic("enable-opentelemetry", False, NO_TRACES)),
     served(cosmetic("opentelemetry-trust-incoming-span", True, NO_TRACES)),
@@ -163,8 +153,7 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     guarded("enable-modsecurity", False, "the web application firewall would not check requests", &FIREWALL),
     served(cosmetic("enable-owasp-modsecurity-crs", False, WITH_FIREWALL)),
     served(cosmetic("modsecurity-snippet", OnlyEmpty, WITH_FIREWALL)),
-    served(differs("main-snippet", OnlyEmpty, NO_TEXT)),
-    served(differs("stream-snippet", OnlyEmpty, NO_TEXT)),
+    served(differs("main-snippet", OnlyEmpty, NO_PROCESS)),
 ];
 
 /// Whether ingress-nginx no longer reads a key that manifests still have.

@@ -176,7 +176,7 @@ fn unsupported_keys_are_reported_with_their_consequence() {
     cluster.apply([config_map(&[
         ("main-snippet", "x;"),
         ("server-snippet", "auth_y;"),
-        ("enable-syslog", "true"),
+        ("use-geoip2", "true"),
         ("proxy-body-sise", "0"),
         ("ssl-protocols", "TLSv1 TLSv1.2"),
     ])]);
@@ -185,11 +185,11 @@ fn unsupported_keys_are_reported_with_their_consequence() {
     assert_eq!(
         problems,
         [
-            "ConfigMap ingress/controller: enable-syslog \"true\" is not honoured: logs do not go to syslog",
-            "ConfigMap ingress/controller: main-snippet \"x;\" is not honoured: there is no nginx configuration text",
+            "ConfigMap ingress/controller: main-snippet \"x;\" is not honoured: directives of the main context set up nginx's processes, which do not exist; worker-processes, worker-shutdown-timeout, error-log-level and max-worker-connections are the keys for the proxy",
             "ConfigMap ingress/controller: proxy-body-sise: is not known; did you mean proxy-body-size?",
             "ConfigMap ingress/controller: server-snippet: line 1, column 1: auth_y is not a known directive",
             "ConfigMap ingress/controller: ssl-protocols: TLSv1: obsolete (RFC 8996) and not offered; the other versions are",
+            "ConfigMap ingress/controller: use-geoip2 \"true\" is not honoured: there are no variables of GeoIP",
         ]
     );
     let levels = |level| {

@@ -132,6 +132,17 @@ impl Pool {
         Self::named(name, members(cluster, key, protocol, options))
     }
 
+    /// The pool of a host and port without a Service. The operator of the proxy has chosen it, but loopback and link-local addresses are
+    /// refused as for ExternalName Services.
+    pub(crate) fn of_host(name: CompactString, host: &CompactString, port: u16) -> Self {
+        let members = match ExternalTarget::parse(host) {
+            Ok(ExternalTarget::Address(ip)) => Ok(PoolMembers::Endpoints([SocketAddr::new(ip, port)].into())),
+            Ok(ExternalTarget::Host(host)) => Ok(PoolMembers::External { host, port }),
+            Err(error) => Err(PoolError::ExternalName(error)),
+        };
+        Self::named(name, members)
+    }
+
     fn named(name: CompactString, members: Result<PoolMembers, PoolError>) -> Self {
         let (members, error) = match members {
             Ok(members) => (members, None),

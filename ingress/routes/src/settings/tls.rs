@@ -14,6 +14,10 @@ pub struct TlsSettings {
     pub versions: TlsVersions,
     /// `ssl-ciphers`: IANA's numbers of the suites of TLS 1.2, in order of preference; `None` for all that rustls has.
     pub ciphers: Option<Arc<[u16]>>,
+    /// `ssl-ecdh-curve`: IANA's numbers of the groups of key exchange, in order of preference; `None` for those of rustls.
+    pub groups: Option<Arc<[u16]>>,
+    /// `enable-ocsp`: OCSP responses are stapled to certificates.
+    pub staples: bool,
     /// `ssl-session-cache`.
     pub session_cache: bool,
     /// `ssl-session-timeout`: how long a session can be resumed.
@@ -31,6 +35,8 @@ impl Default for TlsSettings {
         Self {
             versions: TlsVersions::Both,
             ciphers: None,
+            groups: None,
+            staples: false,
             session_cache: true,
             session_timeout: Duration::from_secs(600),
             session_tickets: false,

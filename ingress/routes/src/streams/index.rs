@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cluster::{CompactString, ConfigMap, Key, Kind, Kinds, ObjectChange, Projection, Protocol, Snapshot};
+use cluster::{
+    CompactString, ConfigMap, Key, Kind, Kinds, ObjectChange, PortRef, Projection, Protocol, Snapshot,
+};
 
+use super::snippet::{self, SnippetServer};
 use super::target::{StreamTarget, WANTED};
-use super::{StreamService, Streams, rank};
+use super::{StreamAddressRules, StreamService, Streams, rank};
 use crate::options::{PoolKey, RouteOptions};
 use crate::pools::Pool;
 use crate::problem::{Effect, RoutingProblem};
@@ -52,6 +55,11 @@ impl StreamIndex {
                 }
             }
         }
+        if let Some(config_map) =
+            self.options.config_map.as_ref().and_then(|key| cluster.get::<ConfigMap>(key))
+        {
+            found.read_snippet(config_map);
+        }
         let share = |service: StreamService| match last.get(service.protocol, service.port) {
             Some(known) if **known == service => known.clone(),
             _ => Arc::new(service),
@@ -68,6 +76,7 @@ impl StreamIndex {
             ObjectChange::ConfigMap(_) => {
                 let (changed, _) = change.summary();
                 self.config_maps().any(|(_, key, _)| *key == changed)
+                    || self.options.config_map.as_ref() == Some(&changed)
             }
             ObjectChange::Service(change) => change.sides().any(|service| leads_to(&service.key)),
             ObjectChange::EndpointSlice(change) => change.sides().any(|slice| leads_to(&slice.service_key())),
@@ -80,7 +89,7 @@ impl Projection for StreamIndex {
     type View = Streams;
 
     fn kinds(&self) -> Kinds {
-        if self.config_maps().next().is_none() {
+        if self.config_maps().next().is_none() && self.options.config_map.is_none() {
             return Kinds::default();
         }
         Kinds::of(&[Kind::ConfigMap, Kind::Service, Kind::EndpointSlice])
@@ -125,6 +134,53 @@ impl StreamReader<'_> {
         }
     }
 
+    /// Reads the servers of `stream-snippet`. A port that an entry has already is left out.
+    fn read_snippet(&mut self, config_map: &ConfigMap) {
+        const KEY: &str = "stream-snippet";
+        let Some((_, text)) = config_map.data.iter().find(|(name, _)| name == KEY) else { return };
+        let (servers, mistakes) = snippet::read(text);
+        for mistake in mistakes {
+            self.report(&config_map.key, KEY, format!("{}: {}", mistake.at, mistake.what), Effect::LeftOut);
+        }
+        for (number, server) in servers.into_iter().enumerate() {
+            let at = server.at;
+            let service = match number {
+                0..MAX_PORTS => self.of_snippet(&config_map.key, server),
+                _ => Err(format!("there are more than {MAX_PORTS} servers")),
+            };
+            match service {
+                Ok(service) => drop(self.services.insert(service.rank(), service)),
+                Err(what) => self.report(&config_map.key, KEY, format!("{at}: {what}"), Effect::LeftOut),
+            }
+        }
+    }
+
+    fn of_snippet(&self, config_map: &Key, server: SnippetServer) -> Result<StreamService, String> {
+        let SnippetServer { at: _, protocol, port, decodes_proxy, encodes_proxy, target, rules } = server;
+        self.check_port(protocol, port)?;
+        let (host, target_port) = target;
+        // Names a target that is no Service, for logs and metrics.
+        let target =
+            PoolKey { service: Key::new("stream-snippet", host.clone()), port: PortRef::Number(target_port) };
+        let pool = Pool::of_host(upstream_name(protocol, &target), &host, target_port);
+        if let Some(error) = pool.error() {
+            return Err(format!("{host} {error}"));
+        }
+        let (config_map, pool) = (config_map.clone(), Arc::new(pool));
+        Ok(StreamService { protocol, port, config_map, target, decodes_proxy, encodes_proxy, rules, pool })
+    }
+
+    /// Whether a port may be opened.
+    fn check_port(&self, protocol: Protocol, port: u16) -> Result<(), String> {
+        if let Some(flag) = self.reserved(port) {
+            return Err(format!("{port} is the port of {flag} of the proxy itself"));
+        }
+        match self.services.contains_key(&rank(protocol, port)) {
+            true => Err(format!("port {port} has another entry")),
+            false => Ok(()),
+        }
+    }
+
     /// The service of an entry.
     ///
     /// # Errors
@@ -138,12 +194,7 @@ impl StreamReader<'_> {
     ) -> Result<StreamService, String> {
         let port = name.parse::<u16>().ok().filter(|port| *port != 0);
         let port = port.ok_or_else(|| format!("{name:?} should be a port number from 1 to 65535"))?;
-        if let Some(flag) = self.reserved(port) {
-            return Err(format!("{port} is the port of {flag} of the proxy itself"));
-        }
-        if self.services.contains_key(&rank(protocol, port)) {
-            return Err(format!("port {port} has another entry"));
-        }
+        self.check_port(protocol, port)?;
         let target = StreamTarget::parse(value, protocol);
         let target = target.ok_or_else(|| format!("{value:?} should be {WANTED}"))?;
         if let Some(ignored) = target.ignored {
@@ -158,6 +209,7 @@ impl StreamReader<'_> {
             target: target.pool,
             decodes_proxy: target.decodes_proxy,
             encodes_proxy: target.encodes_proxy,
+            rules: StreamAddressRules::default(),
             pool: Arc::new(pool),
         };
         if !service.is_open() {

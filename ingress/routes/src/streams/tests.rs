@@ -195,3 +195,43 @@ fn a_service_outside_of_the_watched_namespace_is_reported_as_such() {
         ]
     );
 }
+
+#[test]
+fn servers_of_the_snippet_open_ports_beside_the_entries() {
+    let options = RouteOptions { config_map: Some(Key::new("ingress", "controller")), ..options() };
+    let mut world = StreamCluster::with(options, "web 80 10.0.0.1").tcp(&[("9000", "default/web:80")]);
+    let snippet = "server { listen 9000; proxy_pass a.example:1; }\n\
+                   server { listen 9001; proxy_pass a.example:1; deny 10.0.0.0/8; }\n\
+                   server { listen 9001 udp; proxy_pass 192.0.2.7:53; }\n\
+                   server { listen 9002; proxy_pass 127.0.0.1:1; }\n\
+                   server { listen 9003; proxy_pass a.example:1; proxy_ssl on; }";
+    world.config_map(Key::new("ingress", "controller"), &[("stream-snippet", snippet)]);
+    assert_eq!(
+        world.open(),
+        [
+            "tcp 9000 Endpoints([10.0.0.1:8080])",
+            "tcp 9001 External { host: \"a.example\", port: 1 }",
+            "udp 9001 Endpoints([192.0.2.7:53])"
+        ]
+    );
+    let about = "ConfigMap ingress/controller: stream-snippet: line";
+    assert_eq!(
+        world.problems(),
+        [
+            format!(
+                "{about} 5, column 47: proxy_ssl is not honoured in a server of stream-snippet, so it is not opened; it is left out"
+            ),
+            format!("{about} 1, column 1: port 9000 has another entry; it is left out"),
+            format!(
+                "{about} 4, column 1: 127.0.0.1 has an externalName that is a loopback address; it is left out"
+            ),
+        ]
+    );
+    let admits = |ip: &str| {
+        let service = world.streams.load().get(Protocol::Tcp, 9001).unwrap().clone();
+        service.rules.admit(ip.parse().unwrap())
+    };
+    assert_eq!(["10.0.0.1", "192.0.2.1"].map(admits), [false, true]);
+    world.config_map(Key::new("ingress", "controller"), &[]);
+    assert_eq!(world.open(), ["tcp 9000 Endpoints([10.0.0.1:8080])"]);
+}
