@@ -199,6 +199,9 @@ impl Webhook {
 }
 
 #[cfg(test)]
+mod cves;
+
+#[cfg(test)]
 mod tests {
     use std::time::Instant;
 
@@ -230,7 +233,7 @@ mod tests {
     }
 
     /// A webhook of a cluster with Ingresses for the hosts `h0.example` and so on.
-    async fn webhook(ingresses: usize) -> Arc<Webhook> {
+    pub(super) async fn webhook(ingresses: usize) -> Arc<Webhook> {
         let registry = Registry::new();
         let cluster = Cluster::start(&registry).unwrap();
         let options = RouteOptions::default();
@@ -247,7 +250,7 @@ mod tests {
     }
 
     /// Sends a body to the service, without TLS.
-    async fn send(webhook: &Arc<Webhook>, method: &str, body: Vec<u8>) -> (u16, String) {
+    pub(super) async fn send(webhook: &Arc<Webhook>, method: &str, body: Vec<u8>) -> (u16, String) {
         let (near, far) = tokio::io::duplex(64 << 10);
         let server = webhook.clone();
         tokio::spawn(async move {
@@ -268,7 +271,7 @@ mod tests {
         (status, String::from_utf8_lossy(&body).into_owned())
     }
 
-    fn review(host: &str) -> Vec<u8> {
+    pub(super) fn review(host: &str) -> Vec<u8> {
         let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
         let paths = json!([{"path": "/", "pathType": "Prefix", "backend": backend}]);
         let object = json!({

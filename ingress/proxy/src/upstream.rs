@@ -1,6 +1,7 @@
 //! The upstream side: connections to endpoints, requests on them, responses from them.
 
 pub(crate) mod connection;
+mod waiting_list;
 pub(crate) mod limit;
 pub(crate) mod error;
 pub(crate) mod request_head;

@@ -68,6 +68,8 @@ pub struct Plan {
     pub is_not_logged: bool,
     /// The annotation that closes the rule and why, where a family finds out only together with the ConfigMap.
     pub closed: Option<(&'static str, String)>,
+    /// Why a key of the ConfigMap closes the rule. The problem is one of the ConfigMap.
+    pub closed_by_key: Option<String>,
 }
 
 /// How fast the bodies of endpoints' responses are sent.

@@ -6,6 +6,7 @@ mod workspace;
 
 mod architecture;
 mod chart;
+mod cves;
 mod source;
 
 mod documentation;

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use ingress_routes::DirectResponse;
+use ingress_routes::plan::compression::CodingRule;
 use ingress_routes::plan::filter::ResponseView;
 use ingress_routes::plan::head_edits::HeadEdits;
 use smallvec::SmallVec;
 
+use crate::client::body_encoder::BodyEncoder;
 use crate::client::connection::ClientConnection;
 use crate::client::pages;
 use crate::client::request::ClientResponse;
@@ -22,7 +24,7 @@ pub(crate) fn page(
     response: &DirectResponse,
 ) -> ClientResponse {
     let status = response.status;
-    let (body, content_type) = match (&response.body, status.as_u16()) {
+    let (mut body, content_type) = match (&response.body, status.as_u16()) {
         (Some((body, content_type)), _) => (body.clone(), content_type.as_bytes()),
         (None, 200 | 204 | 304) => (Bytes::new(), &b""[..]),
         (None, _) => (pages::body(status), pages::CONTENT_TYPE),
@@ -46,7 +48,13 @@ pub(crate) fn page(
     let head = {
         let mut edits = HeadEdits::default();
         if let (Some(route), Some(exchange)) = (&guard.route, &guard.exchange) {
-            route.plan.edit_response_head(exchange, &ResponseView::new(status), &mut edits);
+            let view = ResponseView::with_body(status, content_type, body.len() as u64);
+            route.plan.edit_response_head(exchange, &view, &mut edits);
+            let start = |rule: &CodingRule| BodyEncoder::start(rule, &client.worker.shared.encoders);
+            let compression = route.plan.compression.as_ref().filter(|_| !body.is_empty());
+            if let Some(encoder) = compression.and_then(|it| it.apply(exchange, &view, &mut edits, start)) {
+                body = encoder.finish(&body);
+            }
         }
         let fields = ResponseFields {
             status,

@@ -1,13 +1,14 @@
 //! How many connections to endpoints a worker may have, in all and to one endpoint.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::waiting_list::{Ticket, WaitingList};
 use crate::observe::metrics::LimitMetrics;
 
 /// The limits of a worker, and what is used of them.
@@ -18,16 +19,15 @@ pub(crate) struct UpstreamLimit {
     per_endpoint: Cell<usize>,
     open: Cell<usize>,
     by_endpoint: RefCell<HashMap<SocketAddr, usize, foldhash::fast::RandomState>>,
-    /// Requests that wait for a connection to be closed, those that wait longest first.
-    waiting: RefCell<VecDeque<WaitingRequest>>,
+    /// Requests that wait for a connection to be closed.
+    waiting: RefCell<WaitingList<oneshot::Sender<UpstreamSlot>>>,
 }
 
-/// A request that waits for a slot.
-#[derive(Debug)]
-struct WaitingRequest {
+/// The place of a request in the list of those that wait, until it has a slot or gives up.
+struct WaitingPlace<'l> {
+    limit: &'l UpstreamLimit,
     address: SocketAddr,
-    /// Closed once the request has given up.
-    slot: oneshot::Sender<UpstreamSlot>,
+    ticket: Ticket,
 }
 
 /// One connection to an endpoint, counted until it is dropped.
@@ -65,6 +65,7 @@ impl UpstreamLimit {
         let total = total.max(1);
         self.total.set(total);
         self.per_endpoint.set(total - total / 4);
+        self.waiting.borrow_mut().set_all_full(|address| self.is_full(address));
     }
 
     /// A slot for a new connection to an endpoint.
@@ -77,23 +78,21 @@ impl UpstreamLimit {
         }
         *self.by_endpoint.borrow_mut().entry(address).or_default() += 1;
         self.open.set(self.open.get() + 1);
+        self.count_changed(address);
         Ok(UpstreamSlot { limit: self.clone(), address })
     }
 
-    /// Waits for a connection to be closed and returns its slot. `None` when the time is up.
+    /// Waits for a connection to be closed and returns its slot. `None` when the time is up, or at once if too many requests wait.
     async fn wait(&self, address: SocketAddr, within: Duration) -> Option<UpstreamSlot> {
         let (sender, slot) = oneshot::channel();
-        {
-            let mut waiting = self.waiting.borrow_mut();
-            waiting.retain(|request| !request.slot.is_closed());
-            waiting.push_back(WaitingRequest { address, slot: sender });
-        }
+        let ticket = self.waiting.borrow_mut().push(address, self.is_full(address), sender)?;
+        let _place = WaitingPlace { limit: self, address, ticket };
         tokio::time::timeout(within, slot).await.ok()?.ok()
     }
 
     /// A slot for a new connection to an endpoint. When the worker has as many as it may have, an idle connection is closed
     /// for it (`close_idle`). If none is idle, or the endpoint has all that one may have, it waits for one to be closed, for
-    /// `within` at most. `None` when the time is up.
+    /// `within` at most. `None` when the time is up, or if too many requests wait.
     pub(crate) async fn acquire(
         self: &Rc<Self>,
         address: SocketAddr,
@@ -118,33 +117,21 @@ impl UpstreamLimit {
 
     /// Gives free slots to the requests that wait, so that no request that comes later is faster.
     fn hand_over(self: &Rc<Self>) {
-        while let Some((slot, request)) = self.next_waiting() {
+        while self.open.get() < self.total.get() {
+            let Some((address, request)) = self.waiting.borrow_mut().take_first() else { return };
+            // Those of endpoints that are full are not taken from the list.
+            let Ok(slot) = self.take(address) else { return };
             // A request that has just given up drops its slot, which comes here again.
-            let _ = request.slot.send(slot);
+            let _ = request.send(slot);
         }
     }
 
-    /// The request that has waited longest of those that may have a slot now, and its slot.
-    fn next_waiting(self: &Rc<Self>) -> Option<(UpstreamSlot, WaitingRequest)> {
+    /// Records that an endpoint has another number of connections.
+    fn count_changed(&self, address: SocketAddr) {
         let mut waiting = self.waiting.borrow_mut();
-        if waiting.is_empty() {
-            return None;
+        if !waiting.is_empty() {
+            waiting.set_full(address, self.is_full(address));
         }
-        waiting.retain(|request| !request.slot.is_closed());
-        let (at, slot) = waiting
-            .iter()
-            .enumerate()
-            .take_while(|_| self.open.get() < self.total.get())
-            .find_map(|(at, request)| Some((at, self.take(request.address).ok()?)))?;
-        let request = waiting.remove(at)?;
-        Some((slot, request))
-    }
-
-    /// Whether a request waits that could have the slot of this connection.
-    fn is_wanted(&self, address: SocketAddr) -> bool {
-        let waiting = self.waiting.borrow();
-        let mut open = waiting.iter().filter(|request| !request.slot.is_closed());
-        open.any(|request| request.address == address || !self.is_full(request.address))
     }
 
     /// Whether the endpoint has as many connections as one may have.
@@ -156,7 +143,7 @@ impl UpstreamLimit {
 impl UpstreamSlot {
     /// Whether a request waits for the slot, so that the connection is not kept idle.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.limit.is_wanted(self.address)
+        self.limit.waiting.borrow().is_wanted(self.address)
     }
 }
 
@@ -172,7 +159,14 @@ impl Drop for UpstreamSlot {
             }
         }
         drop(by_endpoint);
+        limit.count_changed(self.address);
         limit.hand_over();
+    }
+}
+
+impl Drop for WaitingPlace<'_> {
+    fn drop(&mut self) {
+        self.limit.waiting.borrow_mut().remove(self.address, self.ticket);
     }
 }
 
@@ -258,5 +252,24 @@ mod tests {
         drop(first);
         assert!(second.await.is_some());
         assert!(limit.take(address(1)).is_ok(), "nothing is left over");
+    }
+
+    #[tokio::test]
+    async fn thousands_of_requests_that_wait_get_their_connections_in_turn() {
+        const REQUESTS: usize = 10_000;
+        let limit = UpstreamLimit::new(4);
+        let mut slots: Vec<_> = (0..4).map(|at| limit.take(address(at)).unwrap()).collect();
+        let mut waiting: Vec<_> = (0..REQUESTS)
+            .map(|at| Box::pin(acquire(&limit, address(u8::try_from(at % 200).unwrap()), TIMEOUT)))
+            .collect();
+        assert!(waiting.iter_mut().all(|request| poll(request.as_mut()).is_pending()));
+        // Every other one gives up.
+        let mut at = 0;
+        waiting.retain(|_| (at += 1, at % 2 == 0).1);
+        for request in waiting {
+            slots.pop();
+            slots.push(request.await.unwrap());
+        }
+        assert!(limit.waiting.borrow().is_empty());
     }
 }

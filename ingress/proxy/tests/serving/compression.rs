@@ -94,6 +94,38 @@ fn bodies_are_compressed_as_the_client_accepts_it() {
 }
 
 #[test]
+fn long_enough_pages_of_the_proxy_are_compressed_as_in_nginx() {
+    let mut world = TestCluster::serving(&[endpoint().address]);
+    world.ingress("closed", "closed.example", &[("allowlist-source-range", "nobody")]);
+    let mut client = world.client();
+    let mut ask = |world: &mut TestCluster, method: &str, host: &str, keys: &[(&str, &str)]| {
+        world.configure(keys);
+        client.send(&format!("{method} /x HTTP/1.1\nHost: {host}\nAccept-Encoding: gzip\n\n"));
+        let head = read_head(&mut client.stream).unwrap();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: "))
+            .map_or(0, |it| it.parse().unwrap());
+        let mut body = vec![0; if method == "HEAD" { 0 } else { length }];
+        client.stream.read_exact(&mut body).unwrap();
+        (head, body)
+    };
+    let keys = [("use-gzip", "true"), ("gzip-min-length", "100")];
+    let (head, body) = ask(&mut world, "GET", "unknown.example", &keys);
+    assert!(head.starts_with("HTTP/1.1 404 ") && head.contains("\nContent-Encoding: gzip\n"), "{head}");
+    assert!(head.contains("\nVary: Accept-Encoding\n"), "{head}");
+    assert!(decoded("gzip", &body).contains("<h1>404 Not Found</h1>"));
+    let (head, _) = ask(&mut world, "HEAD", "unknown.example", &keys);
+    assert!(head.contains("\nContent-Encoding: gzip\n"), "as for GET: {head}");
+    // The default length is longer than the page, and nginx compresses no 503.
+    for (host, keys) in [("unknown.example", &keys[..1]), ("closed.example", &keys)] {
+        let (head, body) = ask(&mut world, "GET", host, keys);
+        assert!(!head.contains("Content-Encoding"), "{head}");
+        assert!(String::from_utf8(body).unwrap().contains("<center>nginx</center>"), "{head}");
+    }
+}
+
+#[test]
 fn http2_streams_are_compressed_too() {
     let script = endpoint();
     let mut world = TestCluster::serving(&[script.address]);

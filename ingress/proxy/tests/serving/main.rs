@@ -14,6 +14,7 @@ mod authentication;
 mod balancing;
 mod bodies;
 mod compression;
+mod cves;
 mod error_pages;
 mod forwarding;
 mod heads;

@@ -211,22 +211,31 @@ impl TestCluster {
 
     /// A Service with port 80 and these ready endpoints.
     pub fn service(&mut self, name: &str, endpoints: &[SocketAddr]) {
+        self.service_in("default", name, endpoints);
+    }
+
+    /// A Service of another namespace.
+    pub fn service_in(&mut self, namespace: &str, name: &str, endpoints: &[SocketAddr]) {
         let port = ServicePort { name: "".into(), protocol: Protocol::Tcp, port: 80, target: "80".into() };
         let kind = ServiceKind::ClusterIp(["10.96.0.1".parse().unwrap()].into_iter().collect());
-        let key = Key::new("default", name);
+        let key = Key::new(namespace, name);
         self.apply(Object::Service(Arc::new(Service {
             key,
             kind,
             ports: [port].into_iter().collect(),
             external: Box::default(),
         })));
-        self.endpoints(name, endpoints);
+        self.endpoints_in(namespace, name, endpoints);
     }
 
     /// Replaces the endpoints of a Service. Each has an EndpointSlice of its own, because their ports differ.
     pub fn endpoints(&mut self, name: &str, endpoints: &[SocketAddr]) {
+        self.endpoints_in("default", name, endpoints);
+    }
+
+    fn endpoints_in(&mut self, namespace: &str, name: &str, endpoints: &[SocketAddr]) {
         for at in 0..8 {
-            let key = Key::new("default", format!("{name}-{at}"));
+            let key = Key::new(namespace, format!("{name}-{at}"));
             let Some(address) = endpoints.get(at) else {
                 self.cache.apply([Event::Remove(Kind::EndpointSlice, key)], 3);
                 continue;

@@ -23,7 +23,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: "no-auth-locations",
             values: "prefixes between commas; default /.well-known/acme-challenge",
-            doc: "rules whose path begins with one of these need neither basic nor external authentication",
+            doc: "rules whose path begins with one of these need neither basic nor external authentication; with an empty value all need it",
         },
         FamilyKey {
             name: "allow-cross-namespace-resources",
@@ -66,11 +66,7 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
-    let list = |value: &str| {
-        let items = value.split(',').map(|item| item.trim_matches(' '));
-        Some(items.filter(|item| !item.is_empty()).map(str::to_owned).collect())
-    };
-    let exempt = reader.value("no-auth-locations", "prefixes of paths", Effect::DefaultUsed, list);
+    let exempt = reader.list("no-auth-locations");
     let cross_namespace = reader.flag("allow-cross-namespace-resources").unwrap_or(false);
     values.set(AuthKeys { exempt: exempt.unwrap_or_else(|| vec![ACME.to_owned()]), cross_namespace });
 }

@@ -73,7 +73,7 @@ pub(super) struct FullForwardedFor;
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let defaults = values.take::<IdentitySettings>().unwrap_or_default();
     let name = |value: &str| HeaderName::try_from(value).ok();
-    let trusted = match networks(reader, "proxy-real-ip-cidr", Effect::Differs) {
+    let trusted = match networks(reader, "proxy-real-ip-cidr", Effect::Differs, Effect::LeftOut) {
         Some(networks) => networks,
         // A list without a valid entry must not become the default, which trusts every peer.
         None if reader.text("proxy-real-ip-cidr").is_some() => Arc::default(),

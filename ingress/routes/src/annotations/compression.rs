@@ -12,8 +12,8 @@ use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "compression",
-    doc: "Compresses the responses of endpoints with status 200, 403 or 404 for clients that accept it. Brotli comes before gzip. \
-          Responses that are compressed already, those with Cache-Control: no-transform, and those for HTTP/1.0 are passed on as \
+    doc: "Compresses responses with status 200, 403 or 404 for clients that accept it, also pages that the proxy makes itself if they are \
+          long enough. Brotli comes before gzip. Responses that are compressed already, those with Cache-Control: no-transform, and those for HTTP/1.0 are passed on as \
           they are.",
     keys: &[
         FamilyKey {
@@ -30,7 +30,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: "gzip-types",
             values: "media types, or *",
-            doc: "what is compressed besides text/html; by default the usual types of text",
+            doc: "what is compressed besides text/html; by default the usual types of text, and with * all but gRPC",
         },
         FamilyKey {
             name: "gzip-disable",

@@ -294,6 +294,36 @@ mod tests {
     }
 
     #[test]
+    fn credentials_follow_the_words_of_go_and_a_misspelt_one_is_the_default_and_reported() {
+        for (value, is_sent, is_reported) in [
+            ("true", true, false),
+            ("T", true, false),
+            ("1", true, false),
+            ("false", false, false),
+            ("F", false, false),
+            ("0", false, false),
+            ("fasle", true, true),
+            ("no", true, true),
+            ("off", true, true),
+            ("tRUE", true, true),
+        ] {
+            let cluster = cluster(&format!("cors-allow-credentials: '{value}'"));
+            let head = edited_response(&cluster, &get("http://a.example/", &[]), 200, &[]);
+            assert_eq!(head.contains_key("access-control-allow-credentials"), is_sent, "{value}");
+            let reported = format!(
+                "Ingress default/x: nginx.ingress.kubernetes.io/cors-allow-credentials: {value:?} should be true or false; its \
+                 default is used"
+            );
+            assert_eq!(
+                cluster.problems().contains(&reported),
+                is_reported,
+                "{value}: {:?}",
+                cluster.problems()
+            );
+        }
+    }
+
+    #[test]
     fn an_invalid_entry_is_reported() {
         let cluster = cluster("cors-allow-origin: 'https://a.example/x, https://b.example'");
         assert_eq!(

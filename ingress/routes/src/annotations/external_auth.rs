@@ -27,8 +27,9 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "external auth",
     doc: "A request without a body to another server decides about each request: 2xx lets it pass, 401 and 403 are answered, \
           everything else, no answer included, is answered 500. Values may have variables of nginx in them. An invalid auth-url, \
-          auth-method, auth-response-headers, auth-proxy-set-headers or auth-snippet closes the routes (503); of other annotations and \
-          keys the default is used. The annotations apply if auth-url is set; otherwise the keys apply, which are those of the \
+          auth-method, auth-response-headers, auth-proxy-set-headers or auth-snippet closes the routes (503), and an invalid \
+          global-auth-url or global-auth-snippet those that it would protect; of other annotations and keys the default is used, and an \
+          invalid name in global-auth-response-headers is left out. The annotations apply if auth-url is set; otherwise the keys apply, which are those of the \
           ConfigMap with the same names after `global-`.",
     annotations: &[
         Annotation {
@@ -191,7 +192,11 @@ struct OwnAuth {
 
 /// `global-auth-url` and what belongs to it.
 #[derive(Debug, PartialEq)]
-struct GlobalAuth(Arc<ExternalAuth>);
+enum GlobalAuth {
+    Server(Arc<ExternalAuth>),
+    /// Why the routes that it would protect answer 503.
+    Invalid(String),
+}
 
 /// `enable-global-auth: 'false'`.
 #[derive(Debug, PartialEq)]
@@ -214,11 +219,15 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
-    if let Some(mut auth) = read_auth(reader, &GLOBAL) {
+    let (auth, invalid) =
+        reader.closing_some("the routes that it protects", |reader| read_auth(reader, &GLOBAL));
+    if let Some(what) = invalid {
+        values.set(GlobalAuth::Invalid(what));
+    } else if let Some(mut auth) = auth {
         // A host with a variable may be one that the author of an Ingress has chosen.
         let url = reader.text(GLOBAL.url).unwrap_or_default();
         auth.allow_local = !url.split('/').nth(2).unwrap_or_default().contains('$');
-        values.set(GlobalAuth(Arc::new(auth)));
+        values.set(GlobalAuth::Server(Arc::new(auth)));
     }
 }
 
@@ -237,8 +246,17 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     }
     let takes_part =
         rule.ingress.is_some() && settings.values.get::<WithoutGlobalAuth>().is_none() && !is_off;
-    let global = || rule.globals.get::<GlobalAuth>().filter(|_| takes_part).map(|global| &global.0);
-    let Some(auth) = own.map(|own| &own.auth).or_else(global) else { return };
+    let global = rule.globals.get::<GlobalAuth>().filter(|_| takes_part && !is_exempt(rule));
+    match (own, global) {
+        (Some(own), _) => ask(&own.auth, rule, plan),
+        (None, Some(GlobalAuth::Server(auth))) => ask(auth, rule, plan),
+        (None, Some(GlobalAuth::Invalid(what))) => plan.closed_by_key = Some(what.clone()),
+        (None, None) => {}
+    }
+}
+
+/// Has the server decide about the requests of a rule.
+fn ask(auth: &Arc<ExternalAuth>, rule: &Rule<'_>, plan: &mut Plan) {
     if is_exempt(rule) {
         return;
     }

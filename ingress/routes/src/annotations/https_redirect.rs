@@ -66,7 +66,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: "no-tls-redirect-locations",
             values: "prefixes between commas; default /.well-known/acme-challenge",
-            doc: "rules whose path begins with one of these are exempt from the redirect to https",
+            doc: "rules whose path begins with one of these are exempt from the redirect to https; with an empty value none is",
         },
     ],
     phases: &[Phase::Rewrite],
@@ -138,13 +138,9 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
         "308" => Some(StatusCode::PERMANENT_REDIRECT),
         _ => None,
     };
-    let list = |value: &str| {
-        let items = value.split(',').map(|item| item.trim_matches(' '));
-        Some(items.filter(|item| !item.is_empty()).map(str::to_owned).collect())
-    };
     let default = HttpsDefaults::default();
     let status = reader.value("http-redirect-code", "301, 302, 307 or 308", Effect::DefaultUsed, code);
-    let exempt = reader.value("no-tls-redirect-locations", "prefixes of paths", Effect::DefaultUsed, list);
+    let exempt = reader.list("no-tls-redirect-locations");
     values.set(HttpsDefaults {
         annotations: HttpsRedirect::read(reader),
         status: status.unwrap_or(default.status),

@@ -131,8 +131,9 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     let positive = |value: &str| value.parse().ok().filter(|number| *number > 0);
     let multiplier =
         reader.value("limit-burst-multiplier", "a whole number from 1", Effect::DefaultUsed, positive);
-    let old = networks(reader, "limit-whitelist", Effect::LeftOut);
-    let exempt = networks(reader, "limit-allowlist", Effect::LeftOut).or(old).unwrap_or_default();
+    let old = networks(reader, "limit-whitelist", Effect::LeftOut, Effect::LeftOut);
+    let exempt =
+        networks(reader, "limit-allowlist", Effect::LeftOut, Effect::LeftOut).or(old).unwrap_or_default();
     if per_second != 0 || per_minute != 0 || connections != 0 {
         let multiplier = multiplier.unwrap_or(5);
         settings.values.set(OwnLimits { per_second, per_minute, connections, multiplier, exempt });

@@ -11,11 +11,12 @@ use crate::problem::Effect;
 pub(super) type Networks = Arc<[IpNet]>;
 
 /// The networks of a list between commas; `None` if it is not set or has no valid entry, which is reported with the effect `without`: a
-/// list that consists of commas must not count as unset. Invalid entries beside valid ones are reported and left out.
+/// list that consists of commas must not count as unset. Invalid entries beside valid ones are reported with the effect `beside`.
 pub(super) fn networks(
     reader: &mut SettingReader<'_>,
     name: &'static str,
     without: Effect,
+    beside: Effect,
 ) -> Option<Networks> {
     const WANTED: &str = "an address or a network such as 10.0.0.0/8";
     let text = reader.text(name)?;
@@ -30,7 +31,7 @@ pub(super) fn networks(
     if networks.is_empty() && invalid.is_empty() {
         reader.problem(name, format!("{text:?} has no entry; it should have {WANTED}"), without);
     }
-    let effect = if networks.is_empty() { without } else { Effect::LeftOut };
+    let effect = if networks.is_empty() { without } else { beside };
     reader.invalid_items(name, &invalid, WANTED, effect);
     (!networks.is_empty()).then(|| networks.into())
 }

@@ -25,7 +25,7 @@ pub(crate) struct ReaderFindings {
 }
 
 /// The annotations of one Ingress under the prefix, or the keys of the ConfigMap. An empty value counts as unset, as in
-/// ingress-nginx.
+/// ingress-nginx, except for lists that have a default ([`SettingReader::list`]).
 pub struct SettingReader<'i> {
     kind: Kind,
     key: &'i Key,
@@ -38,6 +38,8 @@ pub struct SettingReader<'i> {
     references: Vec<Reference>,
     /// Names without the prefix, and values.
     values: Vec<(&'i str, &'i str)>,
+    /// The names whose value is empty.
+    empty: Vec<&'i str>,
     /// Why the routes of the Ingress, or all routes, answer 503.
     denied: Option<String>,
     problems: Vec<RoutingProblem>,
@@ -71,7 +73,13 @@ impl<'i> SettingReader<'i> {
         cluster: &'i Snapshot,
         values: impl Iterator<Item = (&'i str, &'i str)>,
     ) -> Self {
-        let values = values.filter(|(_, value)| !value.is_empty()).collect();
+        let (mut set, mut empty) = (Vec::new(), Vec::new());
+        for (name, value) in values {
+            match value {
+                "" => empty.push(name),
+                value => set.push((name, value)),
+            }
+        }
         let (references, problems) = <(Vec<_>, Vec<_>)>::default();
         Self {
             kind,
@@ -81,7 +89,8 @@ impl<'i> SettingReader<'i> {
             cluster,
             globals: None,
             references,
-            values,
+            values: set,
+            empty,
             denied: None,
             problems,
             invalid: Vec::new(),
@@ -138,6 +147,16 @@ impl<'i> SettingReader<'i> {
     /// The value of an annotation or key as text.
     pub fn text(&self, name: &str) -> Option<&'i str> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// The items of a list between commas, which may be empty: an empty value is a list without items, and not the default. `None`
+    /// if it is not set.
+    pub(super) fn list(&self, name: &str) -> Option<Vec<String>> {
+        if self.empty.contains(&name) {
+            return Some(Vec::new());
+        }
+        let items = self.text(name)?.split(',').map(str::trim);
+        Some(items.filter(|item| !item.is_empty()).map(str::to_owned).collect())
     }
 
     /// The value of an annotation or key, if `parse` accepts it. Otherwise reports what was expected, with `effect` as the
@@ -219,6 +238,22 @@ impl<'i> SettingReader<'i> {
         };
         let (kind, key) = (self.kind, self.key.clone());
         self.problems.push(RoutingProblem { kind, key, field, what, effect });
+    }
+
+    /// Runs a part of `read_keys` of which an invalid value closes some routes only (`which`), and returns why it closes them. The family
+    /// sets [`Plan::closed_by_key`](crate::plan::Plan::closed_by_key) for them.
+    pub(super) fn closing_some<T>(
+        &mut self,
+        which: &str,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> (T, Option<String>) {
+        let all = self.denied.take();
+        let before = self.problems.len();
+        let result = read(self);
+        for problem in self.problems[before..].iter_mut().filter(|it| it.effect == Effect::ClosesOthers) {
+            problem.what += &format!("; {which} answer 503");
+        }
+        (result, std::mem::replace(&mut self.denied, all))
     }
 
     /// What was found besides the settings.

@@ -15,7 +15,8 @@ use crate::problem::Effect;
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "source range",
     doc: "Answers 403 to clients by their address. Lists are addresses and networks (CIDR), separated by commas. A list without \
-          any valid entry closes the routes (503); invalid entries beside valid ones are reported and left out.",
+          any valid entry closes the routes (503), and so does an invalid entry of the annotation denylist-source-range, since the \
+          clients that it means would be served. Other invalid entries beside valid ones are reported and left out.",
     annotations: &[
         Annotation {
             name: "allowlist-source-range",
@@ -76,7 +77,7 @@ struct GlobalLists {
 
 /// The list of an annotation or key. If nothing in it is valid, the routes are closed.
 fn list(reader: &mut SettingReader<'_>, name: &'static str) -> Option<Networks> {
-    networks(reader, name, Effect::Closed)
+    networks(reader, name, Effect::Closed, Effect::LeftOut)
 }
 
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
@@ -86,7 +87,9 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     }
     let old = list(reader, "whitelist-source-range");
     let allowed = list(reader, "allowlist-source-range").or(old);
-    let lists = OwnLists { allowed, denied: list(reader, "denylist-source-range") };
+    // As in ingress-nginx.
+    let denied = networks(reader, "denylist-source-range", Effect::Closed, Effect::Closed);
+    let lists = OwnLists { allowed, denied };
     if lists != OwnLists::default() {
         settings.values.set(lists);
     }
@@ -197,8 +200,11 @@ spec: {rules: [{host: old.example, paths: [[/, Prefix, web]]}]}
 metadata: {name: both, annotations: {allowlist-source-range: 192.0.2.0/24, denylist-source-range: 192.0.2.7}}
 spec: {rules: [{host: both.example, paths: [[/, Prefix, web]]}]}
 ---
-metadata: {name: half, annotations: {denylist-source-range: 'x, 192.0.2.9/24, y'}}
+metadata: {name: half, annotations: {allowlist-source-range: 'x, 192.0.2.9/32, y'}}
 spec: {rules: [{host: half.example, paths: [[/, Prefix, web]]}]}
+---
+metadata: {name: typo, annotations: {denylist-source-range: '192.0.2.7, 10.0.0.0/33'}}
+spec: {rules: [{host: typo.example, paths: [[/, Prefix, web]]}]}
 ---
 metadata: {name: bad, annotations: {allowlist-source-range: 10.0.0.0/33}}
 spec: {rules: [{host: bad.example, paths: [[/, Prefix, web]]}]}
@@ -226,32 +232,41 @@ spec: {rules: [{host: empty.example, paths: [[/, Prefix, web]]}]}
 
     /// The answers of every host for the client 192.0.2.7.
     fn answers(world: &TestCluster) -> Vec<String> {
-        let hosts = ["open", "allow", "old", "both", "half", "bad", "empty", "unknown"];
+        let hosts = ["open", "allow", "old", "both", "half", "typo", "bad", "empty", "unknown"];
         hosts.map(|host| world.get(&format!("{host}.example/"))).into()
     }
 
     #[test]
     fn clients_are_refused_by_their_address() {
         let mut world = world();
-        assert_eq!(answers(&world), ["web", "web", "403", "403", "403", "503", "503", "404"]);
+        assert_eq!(answers(&world), ["web", "web", "403", "403", "403", "503", "503", "503", "404"]);
         for (key, value, wanted) in [
             (
                 "whitelist-source-range",
                 "192.0.2.0/24",
-                ["web", "web", "403", "403", "403", "503", "503", "404"],
+                ["web", "web", "403", "403", "403", "503", "503", "503", "404"],
             ),
             (
                 "whitelist-source-range",
                 "10.0.0.0/8",
-                ["403", "web", "403", "403", "403", "503", "503", "404"],
+                ["403", "web", "403", "403", "403", "503", "503", "503", "404"],
             ),
-            ("denylist-source-range", "192.0.2.7", ["403", "403", "403", "403", "403", "503", "503", "404"]),
-            ("denylist-source-range", "nothing", ["503"; 8]),
-            ("denylist-source-range", ",", ["503"; 8]),
-            ("whitelist-source-range", ",", ["503"; 8]),
-            ("whitelist-source-range", " , ", ["503"; 8]),
-            ("block-cidrs", ",", ["503"; 8]),
-            ("block-cidrs", "192.0.2.0/25", ["403", "403", "403", "403", "403", "503", "503", "403"]),
+            (
+                "denylist-source-range",
+                "192.0.2.7",
+                ["403", "403", "403", "403", "403", "503", "503", "503", "404"],
+            ),
+            (
+                "denylist-source-range",
+                "nothing, 192.0.2.7",
+                ["403", "403", "403", "403", "403", "503", "503", "503", "404"],
+            ),
+            ("denylist-source-range", "nothing", ["503"; 9]),
+            ("denylist-source-range", ",", ["503"; 9]),
+            ("whitelist-source-range", ",", ["503"; 9]),
+            ("whitelist-source-range", " , ", ["503"; 9]),
+            ("block-cidrs", ",", ["503"; 9]),
+            ("block-cidrs", "192.0.2.0/25", ["403", "403", "403", "403", "403", "503", "503", "503", "403"]),
         ] {
             set(&mut world, key, value);
             assert_eq!(answers(&world), wanted, "{key}: {value}");
@@ -277,8 +292,15 @@ spec: {rules: [{host: empty.example, paths: [[/, Prefix, web]]}]}
         assert_eq!(
             of("default/half"),
             [
-                "Ingress default/half: nginx.ingress.kubernetes.io/denylist-source-range: \"x\" (and 1 more) should be an \
+                "Ingress default/half: nginx.ingress.kubernetes.io/allowlist-source-range: \"x\" (and 1 more) should be an \
               address or a network such as 10.0.0.0/8; it is left out"
+            ]
+        );
+        assert_eq!(
+            of("default/typo"),
+            [
+                "Ingress default/typo: nginx.ingress.kubernetes.io/denylist-source-range: \"10.0.0.0/33\" should be an \
+              address or a network such as 10.0.0.0/8; the routes answer 503"
             ]
         );
         assert_eq!(

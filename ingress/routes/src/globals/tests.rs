@@ -87,7 +87,7 @@ fn a_protecting_key_closes_exactly_the_routes_that_it_would_protect() {
         (&[("location-snippet", "auth_basic x;")], everything),
         (&[("whitelist-source-range", "not an address")], everything),
         (&[("enable-modsecurity", "true")], closed(&[0, 1, 2, 4, 5, 6, 7])),
-        (&[("global-auth-url", "auth.example")], everything),
+        (&[("global-auth-url", "auth.example")], closed(&[0, 1, 3, 4, 5, 6])),
         (&[("ssl-protocols", "TLSv1.1")], closed(&[1, 4])),
         (&[("ssl-protocols", "TLSv1.2 TLSv1_3")], closed(&[1, 4])),
         (&[("ssl-protocols", "TLSv1.3")], OPEN),
@@ -121,6 +121,10 @@ fn redirects_to_https_follow_the_configmap() {
         (&[("use-port-in-redirects", "true")], with(&[(5, "308 https://tls.example:443")])),
         (&[("relative-redirects", "true")], with(&[(6, "301 /x")])),
         (&[("no-tls-redirect-locations", "/a, /")], with(&[(5, "tls")])),
+        (
+            &[("force-ssl-redirect", "true"), ("no-tls-redirect-locations", "")],
+            with(&[(0, "308 https://a.example"), (2, "308 https://a.example/.well-known/acme-challenge/x")]),
+        ),
         (
             &[("force-ssl-redirect", "true"), ("no-tls-redirect-locations", "/other")],
             with(&[(0, "308 https://a.example"), (2, "308 https://a.example/.well-known/acme-challenge/x")]),

@@ -1,9 +1,6 @@
 //! Which responses are compressed, and how. The rules are those of nginx's gzip and brotli filters.
 
-use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName,
-    USER_AGENT, VARY,
-};
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderName, USER_AGENT, VARY};
 use ingress_wire::framing::HttpVersion;
 use smallvec::SmallVec;
 
@@ -72,14 +69,22 @@ impl MediaTypes {
             content_type.iter().position(|byte| matches!(byte, b';' | b' ')).unwrap_or(content_type.len());
         let name = &content_type[..end];
         match self {
-            // gRPC compresses its messages by itself.
-            Self::All => !name.is_empty() && !name.to_ascii_lowercase().starts_with(b"application/grpc"),
+            // gRPC compresses its messages by itself, and its clients know no coding of the whole.
+            Self::All => !is_grpc(name),
             Self::List(list) => {
                 let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
                 is("text/html") || list.iter().any(|one| is(one))
             }
         }
     }
+}
+
+/// Whether a media type is gRPC's, such as application/grpc+proto; gRPC-Web is HTTP like any other.
+fn is_grpc(name: &[u8]) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    name.split_at_checked(GRPC.len()).is_some_and(|(start, rest)| {
+        start.eq_ignore_ascii_case(GRPC) && (rest.is_empty() || rest.starts_with(b"+"))
+    })
 }
 
 impl ExcludedAgents {
@@ -103,7 +108,7 @@ impl ExcludedAgents {
 }
 
 impl Compression {
-    /// Chooses the coding of an endpoint's response and adds the changes of its head to `edits`, which already has those of all
+    /// Chooses the coding of a response and adds the changes of its head to `edits`, which already has those of all
     /// filters. `start` makes the encoder; without one the next rule is tried. The head for HEAD is that for GET.
     ///
     /// `Vary` is also sent where only this client's request prevents the compression.
@@ -151,11 +156,13 @@ impl CodingRule {
 
     /// Whether the response may be compressed, for any client.
     fn covers(&self, response: &ResponseView<'_>, edits: &HeadEdits<'_>) -> bool {
-        let length = response.get(&CONTENT_LENGTH).and_then(|value| std::str::from_utf8(value).ok());
-        let length = length.and_then(|length| length.parse::<u64>().ok());
+        let content_type = match edits.value(b"content-type") {
+            None if !edits.replace(b"content-type") => response.content_type(),
+            edited => edited,
+        };
         matches!(response.status.as_u16(), 200 | 403 | 404)
-            && length.is_none_or(|length| length > 0 && length >= self.min_length)
-            && current(response, edits, &CONTENT_TYPE).is_some_and(|value| self.types.has(value))
+            && response.length().is_none_or(|length| length > 0 && length >= self.min_length)
+            && self.types.has(content_type.unwrap_or_default())
     }
 
     fn is_for(&self, exchange: &Exchange) -> bool {

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::LOCATION;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use ingress_wire::head::Head;
 use smallvec::SmallVec;
@@ -76,17 +76,35 @@ pub struct ResponseView<'r> {
     pub is_of_endpoint: bool,
     /// `None` for a response that the proxy makes itself: filters do not depend on its fields.
     head: Option<&'r Head>,
+    /// `Content-Type` and length in bytes of the body of such a response.
+    body: Option<(&'r [u8], u64)>,
 }
 
 impl<'r> ResponseView<'r> {
     /// The head of a response that the proxy makes itself.
     pub fn new(status: StatusCode) -> Self {
-        Self { status, is_of_endpoint: false, head: None }
+        Self { status, is_of_endpoint: false, head: None, body: None }
+    }
+
+    /// The head of a response that the proxy makes itself, with its `Content-Type` and the length of its body.
+    pub fn with_body(status: StatusCode, content_type: &'r [u8], length: u64) -> Self {
+        Self { body: Some((content_type, length)), ..Self::new(status) }
     }
 
     /// The head of an endpoint's response, with the fields that clients do not get.
     pub fn of_endpoint(status: StatusCode, head: &'r Head) -> Self {
-        Self { status, is_of_endpoint: true, head: Some(head) }
+        Self { status, is_of_endpoint: true, head: Some(head), body: None }
+    }
+
+    /// The `Content-Type` before filters have changed it.
+    pub(crate) fn content_type(&self) -> Option<&'r [u8]> {
+        self.body.map(|(content_type, _)| content_type).or_else(|| self.get(&CONTENT_TYPE))
+    }
+
+    /// The length of the body in bytes, if it is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        let announced = || std::str::from_utf8(self.get(&CONTENT_LENGTH)?).ok()?.parse().ok();
+        self.body.map(|(_, length)| length).or_else(announced)
     }
 
     /// The value of an endpoint's field, the first where there are several.

@@ -251,6 +251,7 @@ impl<'h> LocationBuilder<'h> {
                 .denied
                 .clone()
                 .or(error.map(|(_, what)| what))
+                .or_else(|| plan.closed_by_key.take())
                 .or_else(|| context.globals.closes(settings)),
             plan,
             step_limit: StepLimitMark::default(),

@@ -85,6 +85,12 @@ fn users_of_a_file_are_let_in_with_their_password() {
     cluster.configure(&[("no-auth-locations", "/open")]);
     assert_eq!(ask(&cluster, "file.example/open/x", ""), "open");
     assert_eq!(ask(&cluster, "file.example/.well-known/acme-challenge/x", ""), "401");
+    for empty in ["", " ", ","] {
+        cluster.configure(&[("no-auth-locations", empty)]);
+        for path in ["open/x", ".well-known/acme-challenge/x"] {
+            assert_eq!(ask(&cluster, &format!("file.example/{path}"), ""), "401", "{path}: {empty:?}");
+        }
+    }
 }
 
 #[test]

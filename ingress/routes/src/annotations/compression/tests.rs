@@ -110,6 +110,17 @@ fn the_response_decides_with_status_type_length_and_coding() {
         assert_eq!(found.map_or("-", ContentCoding::as_str), used, "{status} {fields:?}");
         assert_eq!(head.contains_key("vary"), used != "-", "{status} {fields:?}");
     }
+    let all = self::cluster(&[("use-gzip", "true"), ("gzip-types", "text/css *")]);
+    for (content_type, used) in [
+        ("image/png", "gzip"),
+        ("", "gzip"),
+        ("application/grpc-web+proto", "gzip"),
+        ("application/grpc", "-"),
+        ("Application/gRPC+proto", "-"),
+    ] {
+        assert_eq!(coding(&all, &exchange, 200, &[("content-type", content_type)]), used, "{content_type}");
+    }
+    assert_eq!(coding(&all, &exchange, 200, &[]), "gzip", "without a type");
     let head = request("HEAD", "a.example/", &[("accept-encoding", "gzip")]);
     assert_eq!(coding(&cluster, &head, 200, &[JSON]), "gzip", "as for GET");
     let http10 = {
@@ -148,7 +159,7 @@ fn the_keys_set_types_lengths_and_excluded_agents() {
         (&[("gzip-types", "application/xml")], "x", &[("content-type", "text/html")], "gzip"),
         (&[("gzip-types", "a/b\n  application/json")], "x", &[JSON], "gzip"),
         (&[("gzip-types", "*")], "x", &[("content-type", "image/png")], "gzip"),
-        (&[("gzip-types", "*")], "x", &[], "-"),
+        (&[("gzip-types", "*")], "x", &[], "gzip"),
         (&[("gzip-types", "*")], "x", &[("content-type", "application/grpc+proto")], "-"),
         (&[("gzip-min-length", "10")], "x", &[JSON, ("content-length", "10")], "gzip"),
         (&[("gzip-min-length", "10")], "x", &[JSON, ("content-length", "9")], "-"),

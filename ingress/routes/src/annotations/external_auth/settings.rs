@@ -30,9 +30,12 @@ pub(super) struct SettingNames {
     pub(super) cache_key: &'static str,
     pub(super) cache_duration: &'static str,
     pub(super) snippet: &'static str,
+    /// What becomes of a request to the server that is not as wanted, and of names that endpoints do not get. The server decides
+    /// nevertheless.
+    pub(super) shape: Effect,
 }
 
-/// The annotations.
+/// The annotations, of which ingress-nginx closes the location.
 pub(super) const OWN: SettingNames = SettingNames {
     url: "auth-url",
     method: "auth-method",
@@ -45,9 +48,10 @@ pub(super) const OWN: SettingNames = SettingNames {
     cache_key: "auth-cache-key",
     cache_duration: "auth-cache-duration",
     snippet: "auth-snippet",
+    shape: Effect::Closed,
 };
 
-/// The keys of the ConfigMap.
+/// The keys of the ConfigMap, of which ingress-nginx takes the default.
 pub(super) const GLOBAL: SettingNames = SettingNames {
     url: "global-auth-url",
     method: "global-auth-method",
@@ -60,6 +64,7 @@ pub(super) const GLOBAL: SettingNames = SettingNames {
     cache_key: "global-auth-cache-key",
     cache_duration: "global-auth-cache-duration",
     snippet: "global-auth-snippet",
+    shape: Effect::DefaultUsed,
 };
 
 /// How a server is asked, before variables of the rule are filled in.
@@ -99,21 +104,12 @@ pub(super) fn read_auth(reader: &mut SettingReader<'_>, names: &SettingNames) ->
     };
     let wanted = "an http or https URL; a name after $ must be a known variable";
     let url = reader.value(names.url, wanted, Effect::Closed, url)?;
-    let method = match reader.text(names.method) {
-        None => None,
-        Some(_) => {
-            Some(reader.value(names.method, "a method such as GET or POST", Effect::Closed, method)?)
-        }
-    };
-    let headers = match reader.text(names.response_headers) {
-        None => Vec::new(),
-        Some(_) => reader.value(
-            names.response_headers,
-            "names of headers between commas",
-            Effect::Closed,
-            header_names,
-        )?,
-    };
+    let method = reader.value(names.method, "a method such as GET or POST", names.shape, method);
+    let headers = response_headers(reader, names);
+    let is_closed = names.shape == Effect::Closed;
+    if is_closed && (method.is_none() && reader.text(names.method).is_some() || headers.is_none()) {
+        return None;
+    }
     let redirect_param =
         reader.value(names.redirect_param, "the name of a parameter", Effect::DefaultUsed, param);
     let redirect_param = redirect_param.unwrap_or("rd");
@@ -145,7 +141,7 @@ pub(super) fn read_auth(reader: &mut SettingReader<'_>, names: &SettingNames) ->
         url,
         method,
         sign_in,
-        response_headers: headers.into(),
+        response_headers: headers.unwrap_or_default().into(),
         request_redirect,
         set_headers,
         snippet: Arc::new(snippet),
@@ -154,6 +150,14 @@ pub(super) fn read_auth(reader: &mut SettingReader<'_>, names: &SettingNames) ->
         keep_alive: None,
         allow_local: false,
     })
+}
+
+/// The names of `auth-response-headers`; `None` if one is invalid and closes the routes. The valid ones of the ConfigMap are kept.
+fn response_headers(reader: &mut SettingReader<'_>, names: &SettingNames) -> Option<Vec<String>> {
+    let (valid, invalid) = header_names(reader.text(names.response_headers).unwrap_or_default());
+    let effect = if names.shape == Effect::Closed { Effect::Closed } else { Effect::LeftOut };
+    reader.invalid_items(names.response_headers, &invalid, "the name of a header", effect);
+    (invalid.is_empty() || effect == Effect::LeftOut).then_some(valid)
 }
 
 /// `auth-keepalive` and its limits; `None` without it. Limits that are not positive are the defaults, as in ingress-nginx.

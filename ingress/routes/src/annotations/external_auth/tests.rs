@@ -22,7 +22,7 @@ metadata: {name: full, annotations: {auth-url: 'https://auth.example/', auth-met
 spec: {rules: [{host: full.example, paths: [[/a, Prefix, web]]}]}
 ---
 metadata: {name: open}
-spec: {rules: [{host: open.example, paths: [[/, Prefix, web]]}]}
+spec: {rules: [{host: open.example, paths: [[/, Prefix, web], [/.well-known/acme-challenge, Prefix, acme]]}]}
 ---
 metadata: {name: out, annotations: {enable-global-auth: 'false'}}
 spec: {rules: [{host: out.example, paths: [[/, Prefix, web]]}]}
@@ -261,6 +261,64 @@ fn the_keys_apply_to_ingresses_without_their_own_url() {
     assert_eq!(cluster.get("open.example/"), "503");
     cluster.configure(&[]);
     assert_eq!(all(&cluster), [own, "web", "web", "404"]);
+}
+
+#[test]
+fn an_invalid_key_closes_only_what_it_would_protect() {
+    let hosts = |cluster: &TestCluster| {
+        let requests = [
+            "plain.example/",
+            "open.example/",
+            "out.example/",
+            "open.example/.well-known/acme-challenge/x",
+            "unknown.example/",
+        ];
+        requests.map(|request| cluster.get(request))
+    };
+    let (own, asked) =
+        ("fetch http://auth.example:8080/check?from=plain.example", "fetch http://all.example/");
+    let url = ("global-auth-url", "http://all.example/");
+    let mut cluster = cluster();
+    for (keys, open, expected) in [
+        (
+            &[("global-auth-url", "all.example")][..],
+            "503",
+            "global-auth-url: \"all.example\" should be an http or https URL; a name \
+          after $ must be a known variable; the routes that it protects answer 503",
+        ),
+        (&[("global-auth-url", "http://$nothing/")], "503", "the routes that it protects answer 503"),
+        (&[url, ("global-auth-snippet", "deny all;")], "503", "the routes that it protects answer 503"),
+        (
+            &[url, ("global-auth-method", "get")],
+            asked,
+            "global-auth-method: \"get\" should be a method such as GET or POST; its default is used",
+        ),
+        (&[url, ("global-auth-signin", "a b")], asked, "its default is used"),
+        (&[url, ("global-auth-signin-redirect-param", "a b")], asked, "its default is used"),
+        (&[url, ("global-auth-request-redirect", "$nothing")], asked, "its default is used"),
+        (&[url, ("global-auth-always-set-cookie", "yes")], asked, "its default is used"),
+        (&[url, ("global-auth-cache-key", "$nothing")], asked, "its default is used"),
+        (&[url, ("global-auth-cache-duration", "long")], asked, "its default is used"),
+        (
+            &[url, ("global-auth-response-headers", "X-User, a b")],
+            asked,
+            "global-auth-response-headers: \"a b\" should be the name of a header; it is left out",
+        ),
+    ] {
+        cluster.configure(keys);
+        assert_eq!(hosts(&cluster), [own, open, "web", "acme", "404"], "{keys:?}");
+        let problems = cluster.problems();
+        let of_keys: Vec<_> = problems.iter().filter(|problem| problem.starts_with("ConfigMap")).collect();
+        assert!(matches!(of_keys[..], [one] if one.ends_with(expected)), "{keys:?}: {problems:?}");
+        assert!(!problems.iter().any(|problem| problem.contains("default/open")), "{problems:?}");
+    }
+    let mut exchange = get("open.example/", &[("x-user", "forged")]);
+    cluster.configure(&[url, ("global-auth-response-headers", "X-User, a b")]);
+    assert_eq!(decided(&cluster, &mut exchange, 200, &[]).0, 200);
+    let table = cluster.table.load();
+    let mut edits = crate::plan::head_edits::HeadEdits::default();
+    table.find("open.example", "/").route().plan.edit_request_head(&exchange, &mut edits);
+    assert!(edits.replace(b"x-user"), "the valid name is kept");
 }
 
 #[test]

@@ -49,10 +49,11 @@ pub(super) fn method(text: &str) -> Option<Method> {
     METHODS.into_iter().find(|method| method.as_str() == text)
 }
 
-/// Names of header fields between commas.
-pub(super) fn header_names(text: &str) -> Option<Vec<String>> {
+/// Names of header fields between commas, and the items that are none.
+pub(super) fn header_names(text: &str) -> (Vec<String>, Vec<&str>) {
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names.map(|name| HeaderName::try_from(name).is_ok().then(|| name.to_owned())).collect()
+    let (valid, invalid): (Vec<_>, Vec<_>) = names.partition(|name| HeaderName::try_from(*name).is_ok());
+    (valid.into_iter().map(str::to_owned).collect(), invalid)
 }
 
 /// The name of a query parameter.
