@@ -1,12 +1,13 @@
 //! A persistent hash map: a changed copy shares all unchanged shards with the map it was made from.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::fmt::{Debug, Formatter};
 use std::hash::{BuildHasher, Hash};
 use std::sync::{Arc, LazyLock};
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::{Entry, OccupiedEntry};
 
 /// Two levels of this many branches: 1,024 shards.
 const WIDTH: usize = 32;
@@ -14,7 +15,8 @@ const WIDTH: usize = 32;
 /// One seed for every map of the process, so that a key has the same shard in all of them.
 static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
-type Shard<K, V> = HashMap<K, V, RandomState>;
+/// A table to which the hash is passed in: one hash of a key chooses the shard and the bucket.
+type Shard<K, V> = HashTable<(K, V)>;
 type Branch<K, V> = [Arc<Shard<K, V>>; WIDTH];
 
 /// A hash map whose clone costs one reference count and whose change copies a shard (a thousandth of it) and two branches.
@@ -26,7 +28,7 @@ pub(crate) struct ShardedMap<K, V> {
 impl<K, V> Default for ShardedMap<K, V> {
     fn default() -> Self {
         let seed = SEED.clone();
-        let shard = Arc::new(HashMap::with_hasher(seed.clone()));
+        let shard = Arc::new(Shard::new());
         let branch = Arc::new(std::array::from_fn(|_| shard.clone()));
         Self { seed, root: Arc::new(std::array::from_fn(|_| branch.clone())) }
     }
@@ -44,13 +46,15 @@ impl<K: Hash + Eq, V> ShardedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let (branch, shard) = self.shard_of(key);
-        self.root[branch][shard].get(key)
+        let hash = self.seed.hash_one(key);
+        let (branch, shard) = shard_of(hash);
+        let found = self.root[branch][shard].find(hash, |(known, _)| known.borrow() == key);
+        found.map(|(_, value)| value)
     }
 
     /// Every key and value, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.shards().flat_map(|shard| shard.iter())
+        self.shards().flat_map(|shard| shard.iter()).map(|(key, value)| (key, value))
     }
 
     /// How many keys there are.
@@ -61,18 +65,23 @@ impl<K: Hash + Eq, V> ShardedMap<K, V> {
     fn shards(&self) -> impl Iterator<Item = &Shard<K, V>> {
         self.root.iter().flat_map(|branch| branch.iter()).map(|shard| &**shard)
     }
+}
 
-    /// The shard of a key, chosen by bits of the hash that do not choose the bucket within the shard.
-    fn shard_of<Q: Hash + ?Sized>(&self, key: &Q) -> (usize, usize) {
-        let hash = self.seed.hash_one(key) as usize;
-        ((hash >> 32) % WIDTH, (hash >> 40) % WIDTH)
-    }
+/// The shard of a key, chosen by bits of the hash that do not choose the bucket within the shard.
+fn shard_of(hash: u64) -> (usize, usize) {
+    let hash = hash as usize;
+    ((hash >> 32) % WIDTH, (hash >> 40) % WIDTH)
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> ShardedMap<K, V> {
     /// Sets a value.
     pub(crate) fn insert(&mut self, key: K, value: V) {
-        self.shard_mut(&key).insert(key, value);
+        let (seed, hash) = (self.seed.clone(), self.seed.hash_one(&key));
+        let hasher = |(known, _): &(K, V)| seed.hash_one(known);
+        match self.shard_mut(hash).entry(hash, |(known, _)| *known == key, hasher) {
+            Entry::Occupied(mut entry) => entry.get_mut().1 = value,
+            Entry::Vacant(entry) => drop(entry.insert((key, value))),
+        }
     }
 
     /// Removes a value.
@@ -81,7 +90,9 @@ impl<K: Hash + Eq + Clone, V: Clone> ShardedMap<K, V> {
         K: Borrow<Q>,
     {
         if self.get(key).is_some() {
-            self.shard_mut(key).remove(key);
+            let hash = self.seed.hash_one(key);
+            let found = self.shard_mut(hash).find_entry(hash, |(known, _)| known.borrow() == key);
+            found.map(OccupiedEntry::remove).ok();
         }
     }
 
@@ -93,8 +104,8 @@ impl<K: Hash + Eq + Clone, V: Clone> ShardedMap<K, V> {
         }
     }
 
-    fn shard_mut<Q: Hash + ?Sized>(&mut self, key: &Q) -> &mut Shard<K, V> {
-        let (branch, shard) = self.shard_of(key);
+    fn shard_mut(&mut self, hash: u64) -> &mut Shard<K, V> {
+        let (branch, shard) = shard_of(hash);
         Arc::make_mut(&mut Arc::make_mut(&mut Arc::make_mut(&mut self.root)[branch])[shard])
     }
 }
