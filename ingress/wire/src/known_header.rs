@@ -206,12 +206,12 @@ fn equal(known: &[u8], name: &[u8]) -> bool {
     if known.len() != name.len() {
         return false;
     }
-    if let (Some(known_end), Some(name_end)) = (known.last_chunk::<8>(), name.last_chunk::<8>()) {
-        let (known_words, _) = known.as_chunks::<8>();
-        let (name_words, _) = name.as_chunks::<8>();
-        // The last eight bytes overlap with the word before them.
-        return known_words.iter().zip(name_words).all(|(known, name)| equal_word(*known, *name))
-            && equal_word(*known_end, *name_end);
+    if let (Some(known_start), Some(name_start)) = (known.first_chunk::<8>(), name.first_chunk::<8>())
+        && let (Some(known_end), Some(name_end)) = (known.last_chunk::<8>(), name.last_chunk::<8>())
+    {
+        let is_equal = equal_word(*known_start, *name_start) & equal_word(*known_end, *name_end);
+        // Most names have 16 bytes at most: the two words overlap or meet.
+        return is_equal && (known.len() <= 16 || equal_words(known, name));
     }
     if let (Some(known_start), Some(name_start)) = (known.first_chunk::<4>(), name.first_chunk::<4>())
         && let (Some(known_end), Some(name_end)) = (known.last_chunk::<4>(), name.last_chunk::<4>())
@@ -223,6 +223,12 @@ fn equal(known: &[u8], name: &[u8]) -> bool {
         return equal_word(known.to_le_bytes(), name.to_le_bytes());
     }
     known.iter().zip(name).all(|(known, name)| *known == *name | (*known & 0x40) >> 1)
+}
+
+/// Compares all whole words of two names of the same length.
+fn equal_words(known: &[u8], name: &[u8]) -> bool {
+    let (known, name) = (known.as_chunks::<8>().0, name.as_chunks::<8>().0);
+    known.iter().zip(name).all(|(known, name)| equal_word(*known, *name))
 }
 
 /// Compares eight bytes. Only letters of the known name have the bit 0x40; the bit 0x20 of the other name is ignored there.
