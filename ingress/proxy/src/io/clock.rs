@@ -118,9 +118,10 @@ impl Clock {
     /// A time as the time since the Unix epoch. Hot: follows the last tick and reads no clock.
     pub(crate) fn unix_time(&self, instant: Instant) -> Duration {
         let (tick, since_epoch) = self.wall.get();
-        let later = instant.saturating_duration_since(tick);
-        let earlier = tick.saturating_duration_since(instant);
-        (since_epoch + later).saturating_sub(earlier)
+        match instant.checked_duration_since(tick) {
+            Some(later) => since_epoch + later,
+            None => since_epoch.saturating_sub(tick.saturating_duration_since(instant)),
+        }
     }
 
     /// Sets a deadline from now; it expires up to two ticks late and never early. Hot: a few cells.
