@@ -205,7 +205,8 @@ impl ResponseFields<'_, '_> {
             AfterResponse::Upgrade => writer.append(b"Connection", &[b"upgrade"]),
         }
         let status = self.status;
-        let reason = self.reason.or(status.canonical_reason().map(str::as_bytes)).unwrap_or_default();
+        let standard = || status.canonical_reason().map(str::as_bytes);
+        let reason = self.reason.or_else(standard).unwrap_or_default();
         let out = &mut *worker.response_buffer.borrow_mut();
         out.reserve(1024);
         match self.endpoint {
