@@ -181,10 +181,10 @@ impl UpstreamHead<'_> {
             ("x-forwarded-host", b"X-Original-Forwarded-Host"),
         ] {
             // Several fields are one list (RFC 9110 §5.3), and the client's address may be in any of them.
-            let values: SmallVec<[&[u8]; 4]> =
-                head.get_named(from.as_bytes()).filter(|value| !value.is_empty()).collect();
+            let mut values = head.get_named(from.as_bytes()).filter(|value| !value.is_empty());
+            let Some(first) = values.next() else { continue };
+            let values: SmallVec<[&[u8]; 4]> = [first].into_iter().chain(values).collect();
             match values.as_slice() {
-                [] => {}
                 [value] => field(writer, name, value),
                 values => field(writer, name, &values.join(&b", "[..])),
             }
