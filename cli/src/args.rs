@@ -23,7 +23,7 @@ use clap::{ArgMatches, Command};
 pub use check::{CheckArgs, ReportFormat};
 pub use dns::DnsArgs;
 pub use explain::ExplainArgs;
-pub use flag::{FlagSupport, UnsupportedFlag};
+pub use flag::{FlagSupport, UnsupportedFlag, ValueKind};
 pub use ingress::{IngressArgs, flags as ingress_flags};
 pub use live::LiveAccess;
 pub use logging::LogArgs;
@@ -60,8 +60,8 @@ pub enum ParsedCommand {
     Completions(clap_complete::Shell),
     /// `portolan probe URL`, and how long it may take.
     Probe(ProbeUrl, Duration),
-    /// `portolan reference PAGE`.
-    Reference(String),
+    /// `portolan reference PAGE`, and whether as JSON.
+    Reference(String, bool),
     /// `portolan reference rbac`.
     ReferenceRbac(RbacPart),
     /// `portolan wait-shutdown`: does nothing.
@@ -139,6 +139,10 @@ fn reference(matches: &ArgMatches) -> Result<ParsedCommand, CommandError> {
         (_, true) => RbacPart::Ingress,
         _ => RbacPart::Both,
     };
+    let as_json = matches.get_flag("json");
+    if page == "rbac" && as_json {
+        return Err(CommandError::usage("the page rbac is YAML; --json is for the other pages"));
+    }
     if page == "rbac" {
         return Ok(ParsedCommand::ReferenceRbac(part));
     }
@@ -147,7 +151,7 @@ fn reference(matches: &ArgMatches) -> Result<ParsedCommand, CommandError> {
             "--dns and --ingress select parts of the page rbac, not of {page}"
         )));
     }
-    Ok(ParsedCommand::Reference(page.clone()))
+    Ok(ParsedCommand::Reference(page.clone(), as_json))
 }
 
 /// The definition of the command line for clap.
@@ -223,11 +227,13 @@ pub fn command() -> Command {
         )
         .subcommand(
             Command::new("reference")
-                .about("Print a reference page in Markdown, or the permissions in YAML")
+                .about("Print a reference page in Markdown or JSON, or the permissions in YAML")
                 .after_help(
                     "Examples:\n  \
                      # What every annotation does here\n  \
                      portolan reference annotations\n\n  \
+                     # The same for tools: name, values, default, fate, consequence and example of each\n  \
+                     portolan reference annotations --json\n\n  \
                      # ServiceAccount, Roles and bindings for installations without Helm\n  \
                      portolan reference rbac --ingress | kubectl apply -f -",
                 )
@@ -238,6 +244,12 @@ pub fn command() -> Command {
                         .value_parser(["plugins", "annotations", "configmap", "snippets", "ingress-flags", "metrics", "chart-values", "rbac"])
                         .hide_possible_values(true)
                         .help("plugins, annotations, configmap, snippets, ingress-flags, metrics, chart-values or rbac"),
+                )
+                .arg(
+                    clap::Arg::new("json")
+                        .long("json")
+                        .action(clap::ArgAction::SetTrue)
+                        .help("Print JSON: the name of the page, and a list of entries"),
                 )
                 .args(["dns", "ingress"].map(|part| {
                     clap::Arg::new(part)

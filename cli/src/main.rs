@@ -91,7 +91,7 @@ fn run() -> Result<(), CommandError> {
         // hook, and kubelet would record it as failed.
         ParsedCommand::WaitShutdown => Ok(()),
         ParsedCommand::Probe(url, timeout) => probe::run(&url, timeout),
-        ParsedCommand::Reference(page) => reference::print(&page),
+        ParsedCommand::Reference(page, as_json) => reference::print(&page, as_json),
         ParsedCommand::ReferenceRbac(part) => {
             reference::print_rbac(part);
             Ok(())

@@ -1,7 +1,8 @@
-//! Reference pages in Markdown, generated from the registries of plugins, annotations, ConfigMap keys, flags and metrics and
+//! Reference pages in Markdown and as JSON, generated from the registries of plugins, annotations, ConfigMap keys, flags and metrics and
 //! from the values of the Helm chart.
 
 mod chart_values;
+mod json;
 mod metrics;
 mod rbac;
 mod snippets;
@@ -9,6 +10,7 @@ mod snippets;
 use ingress_routes::annotations::{FAMILIES, UNSUPPORTED};
 use ingress_routes::globals::KeySupport;
 use ingress_routes::{Level, UnsupportedSetting, config_map_keys};
+use serde_json::Value;
 use telemetry::metrics::Registry;
 
 use crate::args;
@@ -16,18 +18,27 @@ use crate::args::{FlagSupport, RbacPart};
 use crate::command_error::CommandError;
 use crate::output;
 
-/// A page: its name on the command line, and the function that writes it.
-type Page = (&'static str, fn() -> String);
+/// A page.
+struct Page {
+    /// Its name on the command line.
+    name: &'static str,
+    markdown: fn() -> String,
+    json: fn() -> Value,
+}
+
+const fn page(name: &'static str, markdown: fn() -> String, json: fn() -> Value) -> Page {
+    Page { name, markdown, json }
+}
 
 /// All pages. `docs/reference/<name>.md` is a copy of each, which a test compares.
 const PAGES: &[Page] = &[
-    ("plugins", plugins),
-    ("annotations", annotations),
-    ("configmap", config_map),
-    ("snippets", snippets::page),
-    ("ingress-flags", ingress_flags),
-    ("metrics", metrics::page),
-    ("chart-values", chart_values::page),
+    page("plugins", plugins, json::plugins),
+    page("annotations", annotations, json::annotations),
+    page("configmap", config_map, json::config_map),
+    page("snippets", snippets::page, json::snippets),
+    page("ingress-flags", ingress_flags, json::ingress_flags),
+    page("metrics", metrics::page, metrics::json),
+    page("chart-values", chart_values::page, chart_values::json),
 ];
 
 /// Prints the manifest of the permissions that the services need.
@@ -35,16 +46,16 @@ pub fn print_rbac(part: RbacPart) {
     output::print(rbac::manifest(part));
 }
 
-/// Prints a page.
+/// Prints a page, in Markdown or as JSON.
 ///
 /// # Errors
 /// When the page does not exist.
-pub fn print(page: &str) -> Result<(), CommandError> {
-    let Some((_, write)) = PAGES.iter().find(|(name, _)| *name == page) else {
-        let names: Vec<&str> = PAGES.iter().map(|(name, _)| *name).collect();
-        return Err(CommandError::usage(format!("no page {page:?}; wanted one of {}", names.join(", "))));
+pub fn print(name: &str, as_json: bool) -> Result<(), CommandError> {
+    let Some(page) = PAGES.iter().find(|page| page.name == name) else {
+        let names: Vec<&str> = PAGES.iter().map(|page| page.name).collect();
+        return Err(CommandError::usage(format!("no page {name:?}; wanted one of {}", names.join(", "))));
     };
-    output::print(write());
+    output::print(if as_json { format!("{:#}\n", (page.json)()) } else { (page.markdown)() });
     Ok(())
 }
 
@@ -160,6 +171,15 @@ impl SupportLevel {
         }
     }
 
+    fn name(self) -> &'static str {
+        match self {
+            Self::Honoured => "honoured",
+            Self::Differs => "differs",
+            Self::WithoutEffect => "without effect",
+            Self::Refused => "refused",
+        }
+    }
+
     fn describe(self) -> &'static str {
         match self {
             Self::Honoured => "honoured",
@@ -213,11 +233,11 @@ mod tests {
     #[test]
     fn the_pages_in_docs_are_those_that_the_program_prints() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference");
-        for (name, write) in PAGES {
+        for Page { name, markdown, .. } in PAGES {
             let path = folder.join(format!("{name}.md"));
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             assert!(
-                text == write(),
+                text == markdown(),
                 "docs/reference/{name}.md differs; run: cargo run -q -- reference {name} > docs/reference/{name}.md"
             );
         }
@@ -225,9 +245,9 @@ mod tests {
 
     #[test]
     fn every_row_of_a_table_has_the_columns_of_its_head() {
-        for (name, write) in PAGES {
+        for Page { name, markdown, .. } in PAGES {
             let mut columns = 0;
-            for line in write().lines() {
+            for line in markdown().lines() {
                 // A pipe in a cell is written `\\|`.
                 let found = line.replace("\\|", "").matches('|').count();
                 if columns > 0 && line.starts_with('|') {
@@ -235,6 +255,17 @@ mod tests {
                 }
                 columns = if line.starts_with('|') { found } else { 0 };
             }
+        }
+    }
+
+    #[test]
+    fn every_page_as_json_has_its_name_and_named_entries() {
+        for Page { name, json, .. } in PAGES {
+            let page = json();
+            assert_eq!(page["page"], *name);
+            let entries = page["entries"].as_array().unwrap();
+            assert!(entries.len() > 10, "{name}: {} entries", entries.len());
+            assert!(entries.iter().all(|entry| entry["name"].is_string()), "{name}");
         }
     }
 }

@@ -36,6 +36,15 @@ pub fn page() -> String {
     text
 }
 
+/// The page, as JSON.
+pub(super) fn json() -> serde_json::Value {
+    let entries = values(VALUES).into_iter().map(|value| {
+        let default = (!value.default.is_empty()).then_some(value.default);
+        serde_json::json!({ "name": value.path, "default": default, "consequence": value.meaning })
+    });
+    super::json::page("chart-values", entries)
+}
+
 fn row(value: &Value<'_>) -> String {
     let default = if value.default.is_empty() { String::new() } else { format!("`{}`", value.default) };
     format!("| `{}` | {default} | {} |\n", value.path, value.meaning).replace("||", "\\|\\|")

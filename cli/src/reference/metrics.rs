@@ -4,6 +4,7 @@ use dns_chain::plugins::PLUGINS;
 use dns_server::DnsService;
 use ingress_controller::ControllerMetrics;
 use ingress_proxy::Proxy;
+use serde_json::{Value, json};
 use sources::Cluster;
 use sources::kube::KubeSource;
 use telemetry::metrics::Registry;
@@ -68,6 +69,28 @@ pub fn page() -> String {
         text += &format!("| {} | {reason} |\n", names.join(", "));
     }
     text
+}
+
+/// The page, as JSON.
+pub(super) fn json() -> Value {
+    let mut entries: Vec<Value> = Vec::new();
+    for Section { title, register, .. } in sections() {
+        let registry = Registry::new();
+        register(&registry);
+        for metric in registry.descriptions() {
+            if !entries.iter().any(|entry| entry["name"] == metric.name) {
+                entries.push(json!({
+                    "name": metric.name, "family": title, "type": metric.kind, "labels": metric.labels,
+                    "fate": "honoured", "consequence": metric.help,
+                }));
+            }
+        }
+    }
+    let absent = ABSENT.iter().flat_map(|(names, reason)| {
+        names.split(", ").map(move |name| json!({ "name": name, "fate": "refused", "consequence": reason }))
+    });
+    entries.extend(absent);
+    super::json::page("metrics", entries.into_iter())
 }
 
 fn sections() -> Vec<Section> {
