@@ -2,8 +2,8 @@
 
 mod live;
 
-use std::cell::Cell;
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use check::{CheckInput, ControllerFlags, FlagFinding, Outcome};
@@ -49,10 +49,11 @@ pub fn run(args: &CheckArgs) -> Result<(), CommandError> {
 
 fn read_files(args: &CheckArgs) -> Result<CheckInput, CommandError> {
     let is_shown = std::io::stderr().is_terminal();
-    let shown = Cell::new(Instant::now());
+    let shown = Mutex::new(Instant::now());
     let progress = |done: usize, all: usize| {
-        if is_shown && (shown.get().elapsed() >= PROGRESS) {
-            shown.set(Instant::now());
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_shown && shown.elapsed() >= PROGRESS {
+            *shown = Instant::now();
             eprint_progress(done, all);
         }
     };

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use cluster::{Cache, Event, Kind};
-use sources::manifests::{ManifestObject, decode_objects};
+use sources::manifests::{ManifestObject, decode_objects, with_large_stack};
 
 use crate::outcome::Outcome;
 use crate::report::{CheckedObject, CheckedSetting, Place};
@@ -146,7 +146,7 @@ impl std::fmt::Display for InputError {
 impl std::error::Error for InputError {}
 
 /// How many of the files have been read.
-pub type FileProgress<'p> = &'p dyn Fn(usize, usize);
+pub type FileProgress<'p> = &'p (dyn Fn(usize, usize) + Sync);
 
 /// Reads files and folders; `-` is standard input. A file that cannot be read or decoded is a finding.
 ///
@@ -167,9 +167,14 @@ pub fn read_files(paths: &[PathBuf], progress: FileProgress<'_>) -> Result<Check
         }
     }
     let found = std::mem::take(&mut files.found);
-    for (at, path) in found.iter().enumerate() {
-        progress(at, found.len());
-        files.read(path);
+    let read = with_large_stack(|| {
+        for (at, path) in found.iter().enumerate() {
+            progress(at, found.len());
+            files.read(path);
+        }
+    });
+    if let (Err(error), Some(path)) = (read, paths.first()) {
+        return Err(InputError { path: path.clone(), error: std::io::Error::other(error) });
     }
     progress(found.len(), found.len());
     let Files { mut input, mut events, .. } = files;

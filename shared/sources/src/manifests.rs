@@ -25,12 +25,11 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub use decode::{DecodedFile, UndecodedObjects, decode, decode_objects};
+pub use documents::with_large_stack;
 pub use object::ManifestObject;
 
 use crate::source::{EventSink, Source, WriterStopped};
 use crate::watch_status::WatchStatus;
-use decode::decode_on_this_stack;
-use documents::with_large_stack;
 use inventory::Inventory;
 use scanner::{FileScanner, Scan};
 
@@ -101,12 +100,11 @@ impl ManifestSource {
     /// Scans once and applies the changed files. Returns the pause before the next scan.
     fn scan(&mut self) -> Duration {
         let Self { scanner, inventory, unreadable, reports } = self;
-        // One thread decodes all files: to start one costs as much as to decode a file.
         let scanned = with_large_stack(|| {
             scanner.scan(SystemTime::now(), &mut |path, text| {
                 let name = path.display().to_string();
                 match text {
-                    Some(text) => put(inventory, &name, decode_on_this_stack(&name, text)),
+                    Some(text) => put(inventory, &name, decode(&name, text)),
                     None => inventory.remove(&name),
                 }
             })

@@ -1,7 +1,6 @@
 //! Decodes the text of a manifest file into objects.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cluster::{Key, Kind, Object};
 use telemetry::Problem;
@@ -74,32 +73,21 @@ pub fn decode_objects(
     text: &str,
     mut each: impl FnMut(ManifestObject<'_>) + Send,
 ) -> DecodedFile {
-    with_large_stack(|| decode_each(name, text, &mut each)).unwrap_or_else(|error| undecodable(name, &error))
-}
-
-/// As [`decode()`], for a thread of [`with_large_stack`].
-pub(super) fn decode_on_this_stack(name: &str, text: &str) -> DecodedFile {
-    let decode = || decode_each(name, text, &mut |_| {});
-    // A mistake of the parser must not affect other files.
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| undecodable(name, "the YAML parser failed"))
-}
-
-fn decode_each(name: &str, text: &str, each: &mut (dyn FnMut(ManifestObject<'_>) + Send)) -> DecodedFile {
-    let (decoded, lines) = (DecodedFile::default(), HashMap::new());
-    let mut reader = Reader { file: name, decoded, lines, each };
-    for_each_document(name, text, |document| match document {
-        Ok(node) => reader.decode(&node, ""),
-        Err(DocumentError { line, message }) => reader.reject(line, "", &message, "YAML or JSON"),
-    });
-    reader.decoded
-}
-
-/// A file of which nothing is known but what went wrong.
-fn undecodable(name: &str, error: &str) -> DecodedFile {
-    let problems = vec![problem(name, 1, "", error, "")];
-    let mut undecoded = UndecodedObjects::default();
-    undecoded.add(None, format!("{name}:1"));
-    DecodedFile { problems, undecoded, ..DecodedFile::default() }
+    with_large_stack(|| {
+        let (decoded, lines) = (DecodedFile::default(), HashMap::new());
+        let mut reader = Reader { file: name, decoded, lines, each: &mut each };
+        for_each_document(name, text, |document| match document {
+            Ok(node) => reader.decode(&node, ""),
+            Err(DocumentError { line, message }) => reader.reject(line, "", &message, "YAML or JSON"),
+        });
+        reader.decoded
+    })
+    .unwrap_or_else(|message| {
+        let problems = vec![problem(name, 1, "", &message, "")];
+        let mut undecoded = UndecodedObjects::default();
+        undecoded.add(None, format!("{name}:1"));
+        DecodedFile { problems, undecoded, ..DecodedFile::default() }
+    })
 }
 
 /// Decodes the documents of one file.

@@ -1,5 +1,8 @@
 //! Splits a file into its documents: YAML separated by `---` lines, or consecutive JSON values.
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use serde::de::IgnoredAny;
 use serde_saphyr::{MessageFormatter, Options, UserMessageFormatter};
 
@@ -22,13 +25,27 @@ pub(crate) struct DocumentError {
     pub(crate) message: String,
 }
 
-/// Runs `read` on a thread with enough stack for the deepest document. Fails when no thread can be started, or when
-/// `read` panics.
-pub(crate) fn with_large_stack<T: Send>(read: impl FnOnce() -> T + Send) -> Result<T, String> {
+thread_local! {
+    /// Whether this thread has enough stack for the deepest document.
+    static IS_LARGE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `read` on a thread with enough stack for the deepest document. To start a thread costs as much as to decode a file, so that a
+/// caller with many files runs all of it on one: within it, this starts no other. Fails when no thread can be started, or when `read`
+/// panics.
+pub fn with_large_stack<T: Send>(read: impl FnOnce() -> T + Send) -> Result<T, String> {
+    let failed = |_| "the YAML parser failed".to_owned();
+    if IS_LARGE.get() {
+        return catch_unwind(AssertUnwindSafe(read)).map_err(failed);
+    }
+    let read = || {
+        IS_LARGE.set(true);
+        read()
+    };
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new().stack_size(STACK);
         match reader.spawn_scoped(scope, read) {
-            Ok(reader) => reader.join().map_err(|_| "the YAML parser failed".to_owned()),
+            Ok(reader) => reader.join().map_err(failed),
             Err(error) => Err(format!("cannot start a thread to parse it: {error}")),
         }
     })
