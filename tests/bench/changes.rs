@@ -1,7 +1,7 @@
-//! Effect of cluster changes on request latency: the ingress proxy under a constant load, in rounds without relevant
-//! changes and in rounds with a hundred changes per second.
+//! Effect of cluster changes on request latency: the ingress proxy with 20,000 Ingresses under a constant load, in rounds without
+//! relevant changes and in rounds with a hundred changes per second. A minute of each: `bench changes --rounds 6 --seconds 10`.
 //!
-//! The baseline rounds write ConfigMaps at the same rate as the others write Ingresses and EndpointSlices: the API
+//! The baseline rounds write ConfigMaps at the same rate as the others write Ingresses, EndpointSlices and Secrets: the API
 //! server shares a core with the load generator, so its work has to be the same in both.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
 use serde_json::{Value, json};
 use tests::api::ApiClient;
 use tests::control_plane::ControlPlane;
+use tests::credentials::CertificateAuthority;
 use tests::http::{self, Connection};
 use tests::{namespace, programs};
 
@@ -22,8 +24,14 @@ use crate::samples::quantile;
 use crate::table::{Table, milliseconds};
 use crate::testbed::Testbed;
 
-/// Number of Ingresses. Each has its own host and Service.
+/// Number of Ingresses that are changed and get requests. Each has its own host, Service and certificate.
 const INGRESSES: usize = 200;
+
+/// Ingresses that are neither changed nor requested. Each has its own host.
+const BYSTANDERS: usize = 19_800;
+
+/// Connections that create objects.
+const CONNECTIONS: usize = 8;
 
 /// Two Pods of every Service. Each slice lists one of them.
 const PODS: [&str; 2] = ["10.244.9.1", "10.244.9.2"];
@@ -59,15 +67,22 @@ pub(crate) fn measure(testbed: &Testbed, rounds: usize, duration: Duration) -> R
     // One process serves as both Pods: it listens on all addresses of this network namespace.
     let backend = backend::start(testbed, Ipv4Addr::UNSPECIFIED)?;
     let port = backend.address.port();
-    create(&plane.api, port);
+    let authority = CertificateAuthority::new("changes");
+    let certificates = [(); 2].map(|()| {
+        let issued = authority.issue(&["shop.example"]);
+        let encoded = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
+        json!({ "tls.crt": encoded(issued.certificate), "tls.key": encoded(issued.key) })
+    });
+    create(&plane.api, port, &certificates[0]);
     let IngressProxy { mut process, address } = ingress_proxy::start(testbed, &plane)?;
     process.wait_until(|| (0..INGRESSES).all(|number| status(address, number, "/") == Some(200)))?;
 
     let (mut quiet, mut changing) = (ChangeResult::default(), ChangeResult::default());
     for _ in 0..rounds {
         quiet.round(&plane, address, &process, duration, write_config_map);
-        changing
-            .round(&plane, address, &process, duration, |api, write| write_watched_object(api, write, port));
+        changing.round(&plane, address, &process, duration, |api, write| {
+            write_watched_object(api, write, port, &certificates);
+        });
         wait_for_last_change(address, changing.writes.load(Ordering::Relaxed))?;
     }
 
@@ -75,9 +90,10 @@ pub(crate) fn measure(testbed: &Testbed, rounds: usize, duration: Duration) -> R
         "Ingress proxy during cluster changes",
         &["cluster", "writes/s", "requests", "failed", "p50", "p99", "p99.9", "CPU µs per request"],
     );
-    for (name, result) in
-        [("baseline: ConfigMaps that are not watched", &quiet), ("Ingresses and EndpointSlices", &changing)]
-    {
+    for (name, result) in [
+        ("baseline: ConfigMaps that are not watched", &quiet),
+        ("Ingresses, EndpointSlices, Secrets", &changing),
+    ] {
         table.row(vec![
             name.to_owned(),
             format!("{:.0}", result.writes.load(Ordering::Relaxed) as f64 / result.elapsed.as_secs_f64()),
@@ -92,8 +108,9 @@ pub(crate) fn measure(testbed: &Testbed, rounds: usize, duration: Duration) -> R
     let tail = |result: &ChangeResult| quantile(&result.latencies, 0.99).unwrap_or(f64::NAN);
     table.note(format!("p99 during changes: {:.2} × baseline", tail(&changing) / tail(&quiet)));
     table.note(format!(
-        "{INGRESSES} Ingresses; {rounds} rounds of {:.1} s of each kind, alternating; every second write moves a \
-         Service to its other Pod, the others add a path to an Ingress or remove it",
+        "{} Ingresses; {rounds} rounds of {:.1} s of each kind, alternating; a third of the writes move a Service to its other \
+         Pod, a third add a path to an Ingress or remove it, a third replace the certificate of a host",
+        INGRESSES + BYSTANDERS,
         duration.as_secs_f64()
     ));
     Ok(table)
@@ -190,39 +207,51 @@ fn write_config_map(api: &ApiClient, write: usize) {
 }
 
 /// Writes an object that the ingress proxy watches: changes every object in turn, then changes them back.
-fn write_watched_object(api: &ApiClient, write: usize, port: u16) {
-    let number = write / 2 % INGRESSES;
-    let object = match write % 2 {
-        0 => slice(number, PODS[usize::from(is_changed(write))], port),
-        _ => ingress(number, is_changed(write)),
+fn write_watched_object(api: &ApiClient, write: usize, port: u16, certificates: &[Value; 2]) {
+    let (number, changed) = (write / 3 % INGRESSES, is_changed(write));
+    let object = match write % 3 {
+        0 => slice(number, PODS[usize::from(changed)], port),
+        1 => ingress(number, changed),
+        _ => secret(number, &certificates[usize::from(changed)]),
     };
     api.apply(&object.to_string());
 }
 
 fn is_changed(write: usize) -> bool {
-    (write / (2 * INGRESSES)).is_multiple_of(2)
+    (write / (3 * INGRESSES)).is_multiple_of(2)
 }
 
 /// Waits until the last of these changes of an Ingress is visible.
 fn wait_for_last_change(proxy: SocketAddr, writes: usize) -> Result<(), String> {
-    let Some(last) = (0..writes).rev().find(|write| write % 2 == 1) else { return Ok(()) };
+    let Some(last) = (0..writes).rev().find(|write| write % 3 == 1) else { return Ok(()) };
     let (start, wanted) = (Instant::now(), if is_changed(last) { 503 } else { 200 });
     while start.elapsed() < TIMEOUT {
-        if status(proxy, last / 2 % INGRESSES, "/gone") == Some(wanted) {
+        if status(proxy, last / 3 % INGRESSES, "/gone") == Some(wanted) {
             return Ok(());
         }
     }
     Err(format!("the last changed path did not answer {wanted} within {TIMEOUT:?}"))
 }
 
-fn create(api: &ApiClient, port: u16) {
+fn create(api: &ApiClient, port: u16, certificate: &Value) {
     api.create_all(&[ingress_proxy::class(), ingress_proxy::service("none")], 1);
     for number in 0..INGRESSES {
         api.create_all(&[ingress_proxy::service(&web(number))], 1);
-        for object in [slice(number, PODS[0], port), ingress(number, false), config_map(number, 0)] {
+        let objects = [
+            slice(number, PODS[0], port),
+            secret(number, certificate),
+            ingress(number, false),
+            config_map(number, 0),
+        ];
+        for object in objects {
             api.apply(&object.to_string());
         }
     }
+    let bystander = |number| {
+        let name = format!("bystander-{number}");
+        ingress_proxy::ingress(&name, &format!("{name}.example"), &web(number % INGRESSES))
+    };
+    api.create_all(&(0..BYSTANDERS).map(bystander).collect::<Vec<_>>(), CONNECTIONS);
 }
 
 fn status(proxy: SocketAddr, number: usize, path: &str) -> Option<u16> {
@@ -240,6 +269,8 @@ fn host(number: usize) -> String {
 /// An Ingress, optionally with a second path whose Service has no endpoints.
 fn ingress(number: usize, extra_path: bool) -> Value {
     let mut ingress = ingress_proxy::ingress(&web(number), &host(number), &web(number));
+    ingress["metadata"]["annotations"] = json!({ "nginx.ingress.kubernetes.io/ssl-redirect": "false" });
+    ingress["spec"]["tls"] = json!([{ "hosts": [host(number)], "secretName": web(number) }]);
     if extra_path && let Some(paths) = ingress["spec"]["rules"][0]["http"]["paths"].as_array_mut() {
         paths.push(ingress_proxy::path("/gone", "Exact", "none"));
     }
@@ -247,14 +278,14 @@ fn ingress(number: usize, extra_path: bool) -> Value {
 }
 
 fn slice(number: usize, pod: &str, port: u16) -> Value {
-    let (name, service) = (format!("{}-1", web(number)), web(number));
+    ingress_proxy::slice(&web(number), pod, port)
+}
+
+/// The certificate of a host.
+fn secret(number: usize, certificate: &Value) -> Value {
     json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {
-            "name": name, "namespace": NAMESPACE, "labels": { "kubernetes.io/service-name": service },
-        },
-        "ports": [{ "name": "http", "port": port, "protocol": "TCP" }],
-        "endpoints": [{ "addresses": [pod], "conditions": { "ready": true } }],
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": { "name": web(number), "namespace": NAMESPACE }, "data": certificate,
     })
 }
 

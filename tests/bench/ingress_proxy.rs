@@ -20,10 +20,20 @@ pub(crate) struct IngressProxy {
 
 /// Starts the ingress proxy on the server core, as the user `portolan`, which may read all objects that it needs.
 pub(crate) fn start(testbed: &Testbed, plane: &ControlPlane) -> Result<IngressProxy, String> {
+    start_with(testbed, plane, &[])
+}
+
+/// The same with more flags.
+pub(crate) fn start_with(
+    testbed: &Testbed,
+    plane: &ControlPlane,
+    flags: &[&str],
+) -> Result<IngressProxy, String> {
     let program = portolan().ok_or(NO_PORTOLAN)?;
-    let (folder, port) = (testbed.folder("portolan-ingress-proxy")?, free_port()?);
+    let port = free_port()?;
+    let folder = testbed.folder(&format!("portolan-ingress-proxy-{port}"))?;
     let mut command = Command::new(program);
-    command.arg("ingress").arg("--kubeconfig");
+    command.arg("ingress").args(flags).arg("--kubeconfig");
     command.arg(plane.kubeconfig("portolan", plane.server.address().port()));
     for (flag, port) in
         [("--http-port", port), ("--https-port", free_port()?), ("--healthz-port", free_port()?)]
@@ -60,6 +70,25 @@ pub(crate) fn ingress(name: &str, host: &str, service: &str) -> Value {
             "rules": [{ "host": host, "http": { "paths": [path("/", "Prefix", service)] } }],
         },
     })
+}
+
+/// The slice of a Service: one Pod.
+pub(crate) fn slice(service: &str, pod: &str, port: u16) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": format!("{service}-1"), "namespace": NAMESPACE,
+            "labels": { "kubernetes.io/service-name": service },
+        },
+        "ports": [{ "name": "http", "port": port, "protocol": "TCP" }],
+        "endpoints": [{ "addresses": [pod], "conditions": { "ready": true } }],
+    })
+}
+
+/// An object in another namespace.
+pub(crate) fn in_namespace(mut object: Value, namespace: &str) -> Value {
+    object["metadata"]["namespace"] = namespace.into();
+    object
 }
 
 /// One path of an Ingress rule.

@@ -119,7 +119,7 @@ fn run(options: &Options) -> Result<(), String> {
         println!("{}", memory::compare(&testbed)?);
     }
     if selected("ingresses") {
-        println!("{}", ingresses::measure(&testbed)?);
+        println!("{}", ingresses::measure(&testbed, options.rounds, options.duration)?);
     }
     if selected("changes") {
         println!("{}", changes::measure(&testbed, options.rounds, options.duration)?);
