@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cluster::{Event, Key, Kind};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream, client, server};
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -311,6 +312,33 @@ fn streams_in_both_directions_run_side_by_side_on_one_connection() {
         }
     });
     assert_eq!(endpoint.connections(), 1);
+}
+
+#[test]
+fn a_stream_goes_on_when_its_route_and_endpoint_change() {
+    let endpoint = H2Endpoint::new();
+    let mut world = world(one_worker(), &endpoint, "GRPC");
+    let (mut sender, mut body, mut stream) = world.runtime.block_on(async {
+        let mut sender = connect(&world).await;
+        let (response, stream) = sender.send_request(post("/chat"), false).unwrap();
+        (sender, response.await.unwrap().into_body(), stream)
+    });
+    let mut echo = |world: &TestCluster, message: &'static str| {
+        world.runtime.block_on(async {
+            stream.send_data(Bytes::from_static(message.as_bytes()), false).unwrap();
+            assert_eq!(body.data().await.unwrap().unwrap(), message);
+        });
+    };
+    echo(&world, "one");
+    world.ingress("shop", "shop.example", &[("backend-protocol", "GRPC"), ("proxy-read-timeout", "50")]);
+    world.configure(&[("proxy-send-timeout", "50")]);
+    echo(&world, "two");
+    let again = world.runtime.block_on(call(&mut sender, "/echo.Echo/Say", "hello")).unwrap();
+    assert_eq!(again.0, 200);
+    assert_eq!(endpoint.connections(), 1, "the connection is used for the new route, too");
+    world.endpoints("shop", &[]);
+    world.cache.apply([Event::Remove(Kind::Ingress, Key::new("default", "shop"))], 9);
+    echo(&world, "three");
 }
 
 #[test]
