@@ -65,6 +65,18 @@ impl Pools {
         ports.iter().find(|port| port.name == key.port).map(|port| &port.pool)
     }
 
+    /// The names of the Services whose pools are others than before.
+    #[cfg(test)]
+    pub(crate) fn rebuilt(before: &Self, after: &Self) -> Vec<String> {
+        let is_kept = |service: &Key, ports: &Arc<[ReferencedPort]>| {
+            before.services.get(service).is_some_and(|before| Arc::ptr_eq(before, ports))
+        };
+        let rebuilt = after.services.iter().filter(|(service, ports)| !is_kept(service, ports));
+        let mut names: Vec<_> = rebuilt.map(|(service, _)| service.name.to_string()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The problems of the backends that Ingresses refer to.
     pub fn problems(&self) -> impl Iterator<Item = RoutingProblem> {
         let services = self.services.iter().filter(|_| self.synced);

@@ -11,6 +11,7 @@ mod law;
 mod matching;
 mod names;
 mod patterns;
+mod rebuilt;
 
 fn check(world: &TestCluster, rows: &[(&str, &str)]) {
     for (url, outcome) in rows {
