@@ -143,6 +143,48 @@ fn metrics_flags_are_those_of_ingress_nginx() {
 }
 
 #[test]
+fn each_flag_sets_its_argument() {
+    let rows: &[(&str, fn(&IngressArgs) -> String, &str)] = &[
+        (
+            "--apiserver-host=https://api.example:6443",
+            |args| format!("{:?}", args.apiserver),
+            "Some(\"https://api.example:6443\")",
+        ),
+        (
+            "--certificate-authority=/ca.crt",
+            |args| format!("{:?}", args.certificate_authority),
+            "Some(\"/ca.crt\")",
+        ),
+        ("--ingress-class-by-name", |args| args.class_by_name.to_string(), "true"),
+        ("--annotations-prefix=edge.example", |args| args.annotations_prefix.clone(), "edge.example"),
+        ("--disable-svc-external-name=true", |args| args.disable_external_name.to_string(), "true"),
+        ("--healthz-host=127.0.0.1", |args| format!("{:?}", args.healthz.0), "Some(\"127.0.0.1\")"),
+        ("--health-check-path=/live", |args| args.health_path.clone(), "/live"),
+        (
+            "--default-backend-service=a/b",
+            |args| format!("{:?}", args.default_backend.as_ref().map(ToString::to_string)),
+            "Some(\"a/b\")",
+        ),
+        ("--enable-ssl-passthrough", |args| args.ssl_passthrough.to_string(), "true"),
+        ("--disable-sync-events", |args| args.controller.sync_events.to_string(), "false"),
+        ("--disable-leader-election", |args| args.controller.election.is_none().to_string(), "true"),
+        (
+            "--report-node-internal-ip-address",
+            |args| format!("{:?}", args.controller.status.as_ref().map(|status| &status.addresses)),
+            "Some(Nodes { internal: true })",
+        ),
+    ];
+    for (flag, value, wanted) in rows {
+        let of = |line: &str| match parse(line) {
+            Ok(ParsedCommand::Ingress(args)) => value(&args),
+            _ => panic!("{line}"),
+        };
+        assert_eq!(of(&format!("portolan ingress {flag}")), *wanted, "{flag}");
+        assert_ne!(of("portolan ingress"), *wanted, "{flag} makes no difference");
+    }
+}
+
+#[test]
 fn an_invalid_command_line_has_exit_code_2() {
     for line in [
         "portolan ingress --no-such-flag",

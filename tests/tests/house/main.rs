@@ -23,6 +23,7 @@ mod parsers;
 mod quiet;
 mod registries;
 
+mod cases;
 mod families;
 
 /// Fails the test with all breaches of a rule.

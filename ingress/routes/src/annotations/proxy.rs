@@ -253,6 +253,31 @@ spec: {rules: [{host: own.example, paths: [[/, Prefix, web]]}]}
     }
 
     #[test]
+    fn each_annotation_sets_its_value() {
+        let rows: &[(&str, fn(&ProxySettings) -> String, &str)] = &[
+            ("proxy-http-version: '1.0'", |settings| format!("{:?}", settings.http_version), "HTTP/1.0"),
+            ("proxy-connect-timeout: '3'", |settings| settings.connect_timeout.as_secs().to_string(), "3"),
+            (
+                "proxy-next-upstream-timeout: '9'",
+                |settings| settings.next_upstream_timeout.as_secs().to_string(),
+                "9",
+            ),
+            ("proxy-next-upstream-tries: '7'", |settings| settings.next_upstream_tries.to_string(), "7"),
+            ("proxy-request-buffering: 'off'", |settings| settings.request_buffering.to_string(), "false"),
+            ("proxy-buffer-size: 8k", |settings| settings.head_size.to_string(), "8192"),
+            ("client-body-buffer-size: 32k", |settings| settings.body_buffer.to_string(), "32768"),
+        ];
+        for (annotation, value, wanted) in rows {
+            let cluster = TestCluster::configured(&format!(
+                "metadata:\n  name: x\n  annotations:\n    {annotation}\n\
+                 spec: {{rules: [{{host: a.example, paths: [[/, Prefix, web]]}}]}}\n"
+            ));
+            assert_eq!(value(&settings(&cluster, "a.example")), *wanted, "{annotation}");
+            assert_ne!(value(&ProxySettings::default()), *wanted, "{annotation} makes no difference");
+        }
+    }
+
+    #[test]
     fn routes_without_settings_of_their_own_share_one_value() {
         let cluster = test_cluster();
         assert!(Arc::ptr_eq(&settings(&cluster, "plain.example"), &settings(&cluster, "other.example")));
