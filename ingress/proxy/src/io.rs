@@ -9,5 +9,6 @@ pub(crate) mod clock;
 pub(crate) mod scratch;
 pub(crate) mod send_buffer;
 pub(crate) mod vectored;
+pub(crate) mod gathered_writes;
 
 pub(crate) mod relay;

@@ -2,3 +2,4 @@
 
 pub(crate) mod frame_budget;
 pub(crate) mod http1_stream;
+pub(crate) mod http2_body;

@@ -1,40 +1,29 @@
-//! HTTP/2 connections: hyper's server, a task for each stream, idle time and shutdown.
+//! HTTP/2 connections: h2's server, a task for each stream, idle time and shutdown.
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::Service;
-use hyper_util::rt::TokioTimer;
 use telemetry::causes;
 
 use crate::client::closing::CLOSING_TIMEOUT;
 use crate::client::connection::ClientConnection;
 use crate::client::connection_state::ConnectionState;
 use crate::client::http2_stream::Http2Stream;
-use crate::client::request::{ClientRequest, ClientResponse, RequestHandler};
-use crate::client::response_body::ResponseBody;
-use crate::client::response_head::WrittenHead;
-use crate::io::buffers::UPLOAD_WINDOW;
-use crate::io::clock::WaitingFor;
-use crate::upstream::request_body::RequestBodySource;
+use crate::client::request::RequestHandler;
 
-/// How many bytes of a response a stream buffers. A client may stall all its streams at once.
-const STREAM_BUFFER: usize = 64 * 1024;
+mod liveness;
+mod server_connection;
+mod stream_task;
+
+use server_connection::ServerConnection;
 
 /// How long after GOAWAY a client may begin requests, because it may not have read it yet.
 const GOAWAY_GRACE: Duration = Duration::from_secs(1);
 
 /// The progress of a graceful shutdown (RFC 9113 §6.8).
 ///
-/// hyper's first GOAWAY allows every stream. hyper refuses new streams only after the client has acknowledged a PING, so a
+/// h2's first GOAWAY allows every stream. h2 refuses new streams only after the client has acknowledged a PING, so a
 /// client that does not acknowledge it could open streams for ever. Requests that begin within [`GOAWAY_GRACE`] are answered,
 /// however long they take. Later ones are late: they do not keep the connection open, and too many of them end it at once.
 enum Goaway {
@@ -53,32 +42,24 @@ pub(super) async fn serve<H: RequestHandler>(
 ) {
     let worker = &client.worker;
     let settings = worker.settings().clone();
-    let connection = http2::Builder::new(StreamExecutor(client.clone()))
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(settings.connections.http2_max_concurrent_streams)
-        // h2 adds 32 bytes to each field; the handler counts as nginx does.
-        .max_header_list_size(4 * worker.head_limits().head as u32)
-        .max_send_buf_size(STREAM_BUFFER)
-        .initial_stream_window_size(UPLOAD_WINDOW)
-        .initial_connection_window_size(UPLOAD_WINDOW)
-        // Detects a client that has disappeared, which would keep its streams for ever.
-        .keep_alive_interval(settings.connections.client_send_timeout)
-        .serve_connection(stream, StreamService { client: client.clone(), handler });
-    let mut connection = std::pin::pin!(connection);
+    let mut connection = ServerConnection::new(&client, &stream);
     let (mut goaway, mut seen) = (Goaway::NotSent, 0);
     state.rest(worker.settings().connections.keep_alive);
     std::future::poll_fn(|cx| {
         let _scope = worker.clock.poll_scope();
-        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+        stream.begin_poll();
+        if poll_requests(&mut connection, cx, &client, handler).is_ready() {
             if state.is_flooded() {
                 worker.limits.flood.inc();
                 tracing::debug!(client = %client.peer_ip, "a flood of frames");
-            } else if let Err(error) = result {
-                tracing::debug!(client = %client.peer_ip, error = causes(&error), "a connection ended early");
             }
             return Poll::Ready(());
         }
-        if worker.is_forced() {
+        if let Poll::Ready(Err(error)) = stream.poll_send(cx) {
+            tracing::debug!(client = %client.peer_ip, error = causes(&error), "a connection ended early");
+            return Poll::Ready(());
+        }
+        if worker.is_forced() || connection.poll_gone(cx) {
             return Poll::Ready(());
         }
         let requests = client.requests.get();
@@ -98,7 +79,7 @@ pub(super) async fn serve<H: RequestHandler>(
                     || worker.is_stopping()
                 {
                     goaway = Goaway::Sent;
-                    connection.as_mut().graceful_shutdown();
+                    connection.close();
                     state.set_deadline(GOAWAY_GRACE);
                     cx.waker().wake_by_ref();
                 }
@@ -130,76 +111,21 @@ pub(super) async fn serve<H: RequestHandler>(
     .await;
 }
 
-/// Has the request of each stream handled.
-struct StreamService<H> {
-    client: Rc<ClientConnection>,
+/// Starts a task for each request that has arrived. Ready once the connection has ended.
+fn poll_requests<H: RequestHandler>(
+    connection: &mut ServerConnection,
+    cx: &mut Context<'_>,
+    client: &Rc<ClientConnection>,
     handler: H,
-}
-
-impl<H: RequestHandler> Service<Request<Incoming>> for StreamService<H> {
-    type Response = Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>>>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (client, handler) = (self.client.clone(), self.handler);
-        let request = client_request(&client, request);
-        Box::pin(async move {
-            let ClientResponse { head, body } = handler.handle(&client, request).await;
-            Ok(match head {
-                WrittenHead::Http2(parts) => Response::from_parts(*parts, body),
-                WrittenHead::Http1(_) => unreachable!("the client speaks HTTP/2"),
-            })
-        })
+) -> Poll<()> {
+    while let Some(accepted) = std::task::ready!(connection.poll_accept(cx)) {
+        match accepted {
+            Ok((request, respond)) => stream_task::spawn(client, handler, request, respond),
+            Err(error) => {
+                tracing::debug!(client = %client.peer_ip, error = causes(&error), "a connection ended early");
+                return Poll::Ready(());
+            }
+        }
     }
-}
-
-/// The request with a head of the same kind as that of HTTP/1.
-fn client_request(client: &ClientConnection, request: Request<Incoming>) -> ClientRequest {
-    let (parts, body) = request.into_parts();
-    let (worker, has_body) = (&client.worker, !body.is_end_stream());
-    let mut head = worker.request();
-    let buffer = &mut *worker.send_buffer.borrow_mut();
-    let assigned = head.assign_h2(&parts, has_body, buffer, &worker.head_limits());
-    let head = assigned.map(|()| head).map_err(|refusal| {
-        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-        (refusal, format!("{} {target} HTTP/2.0", parts.method).into())
-    });
-    ClientRequest { head, body: RequestBodySource::Http2(body) }
-}
-
-/// Runs each stream as a task of this thread, with a timer of its own.
-#[derive(Clone)]
-struct StreamExecutor(Rc<ClientConnection>);
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for StreamExecutor {
-    fn execute(&self, future: F) {
-        let client = self.0.clone();
-        let timer = client.worker.clock.timer();
-        timer.set_waiting_for(WaitingFor::Upstream);
-        // Boxed first: the task would otherwise reserve memory for the future twice.
-        let mut future = Box::pin(future);
-        tokio::task::spawn_local(async move {
-            let _report = PanicReport(&client);
-            std::future::poll_fn(|cx| {
-                let _scope = client.worker.clock.poll_scope();
-                client.stream_timer.replace(Some(timer.clone()));
-                let polled = future.as_mut().poll(cx);
-                client.stream_timer.replace(None);
-                // A client that reads its other streams but not this one must not keep the endpoint busy for ever.
-                let stalled = timer.waiting_for() == WaitingFor::Client && timer.poll_expired(cx);
-                if polled.is_ready() || stalled { Poll::Ready(()) } else { Poll::Pending }
-            })
-            .await;
-        });
-    }
-}
-
-/// Reports a panic of a stream.
-struct PanicReport<'a>(&'a ClientConnection);
-
-impl Drop for PanicReport<'_> {
-    fn drop(&mut self) {
-        self.0.worker.report_panic();
-    }
+    Poll::Ready(())
 }

@@ -1,11 +1,10 @@
 //! The body of a response on its way to the client.
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::Frame;
 
 use crate::client::body_encoder::BodyEncoder;
 use crate::client::rate_limiter::RateLimiter;
@@ -31,7 +30,7 @@ enum ResponseBodySource {
 pub(crate) struct ResponseBody {
     content: ResponseBodySource,
     guard: RequestGuard,
-    /// For HTTP/2: what hyper buffers of the body.
+    /// For HTTP/2: what h2 buffers of the body.
     charge: Option<Rc<BufferCharge>>,
     /// For HTTP/2: the error that ends the body, kept until everything before it has been written.
     broken: Option<Box<UpstreamError>>,
@@ -243,55 +242,41 @@ impl ResponseBody {
             }
         }
     }
-}
 
-/// For HTTP/2.
-impl Body for ResponseBody {
-    type Data = ChargedBytes;
-    type Error = UpstreamError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+    /// For HTTP/2: the next piece, which counts as buffered until h2 has written it, or the trailers.
+    pub(super) fn poll_charged(
+        &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<ChargedBytes>, UpstreamError>>> {
-        let this = &mut *self;
-        if let Some(error) = this.broken.take() {
+        if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(*error)));
         }
-        let entry = this.guard.entry();
-        let charge = this.charge.get_or_insert_with(|| BufferCharge::new(entry.buffers.clone())).clone();
+        let entry = self.guard.entry();
+        let charge = self.charge.get_or_insert_with(|| BufferCharge::new(entry.buffers.clone())).clone();
         let Poll::Ready(allowed) = charge.poll_allowance(cx, usize::MAX) else {
-            this.poll_upload(cx);
+            self.poll_upload(cx);
             return Poll::Pending;
         };
-        let is_page = matches!(this.content, ResponseBodySource::Page(_));
-        let frame = match std::task::ready!(this.poll_piece(cx, allowed)) {
+        let is_page = matches!(self.content, ResponseBodySource::Page(_));
+        let frame = match std::task::ready!(self.poll_piece(cx, allowed)) {
             None => return Poll::Ready(None),
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
-                // hyper discards unwritten data when a body fails, but writes it while the body is pending.
-                this.broken = Some(Box::new(error));
+                // h2 discards unwritten data when a stream is reset, but writes it while the body is pending.
+                self.broken = Some(Box::new(error));
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         };
         if let Some(data) = frame.data_ref() {
             let length = data.len();
-            this.guard.sent += length as u64;
+            self.guard.sent += length as u64;
             if !is_page {
-                this.guard.entry().frames.earn(length);
+                self.guard.entry().frames.earn(length);
             }
         }
         let charged = |data: Bytes| if is_page { data.into() } else { charge.charge(data) };
         Poll::Ready(Some(Ok(frame.map_data(charged))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.is_over() && self.broken.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.length().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The head of a response as the client gets it: written at once for HTTP/1, as a map for HTTP/2.
 
 use bytes::Bytes;
+use http::header::DATE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
 use ingress_routes::plan::head_edits::{HeadEdit, HeadEdits};
 use ingress_wire::framing::HttpVersion;
@@ -143,6 +144,16 @@ const OWN: KnownSet = KnownSet::of(&[
     KnownHeader::TransferEncoding,
 ]);
 
+/// Fields that a message of HTTP/2 must not have (RFC 9113 §8.2.2): h2 refuses to send them.
+const HTTP1_ONLY: &[KnownHeader] = &[
+    KnownHeader::Connection,
+    KnownHeader::KeepAlive,
+    KnownHeader::ProxyConnection,
+    KnownHeader::Te,
+    KnownHeader::TransferEncoding,
+    KnownHeader::Upgrade,
+];
+
 impl ResponseFields<'_, '_> {
     /// The head for a client. `length` is that of the body, if it is known.
     pub(crate) fn head(
@@ -154,7 +165,7 @@ impl ResponseFields<'_, '_> {
         if client.is_http1() {
             WrittenHead::Http1(self.http1(client, traits, length))
         } else {
-            WrittenHead::Http2(Box::new(self.http2(&mut client.worker.head_writer.borrow_mut())))
+            WrittenHead::Http2(Box::new(self.http2(client)))
         }
     }
 
@@ -216,20 +227,28 @@ impl ResponseFields<'_, '_> {
         Http1Head { bytes: out.split().freeze(), framing, after }
     }
 
-    fn http2(self, writer: &mut HeadWriter) -> response::Parts {
+    fn http2(self, client: &ClientConnection) -> response::Parts {
         let mut parts = Response::new(()).into_parts().0;
         parts.status = self.status;
+        let writer = &mut *client.worker.head_writer.borrow_mut();
         self.hide(writer, false);
+        writer.remove_set(KnownSet::of(HTTP1_ONLY));
         if let Some(endpoint) = self.endpoint {
             parts.headers = endpoint.head().map_of(|field| !writer.removes(field));
         }
         for (name, value) in self.own {
             append(&mut parts.headers, name.as_bytes(), HeaderValue::from_bytes(value).ok());
         }
-        self.edits.apply(&mut parts.headers);
+        if !self.edits.is_empty() {
+            self.edits.apply(&mut parts.headers);
+            for header in HTTP1_ONLY {
+                parts.headers.remove(header.header_name());
+            }
+        }
         if let Some(cookie) = self.cookie {
             append(&mut parts.headers, b"set-cookie", Some(cookie.clone()));
         }
+        parts.headers.insert(DATE, client.worker.clock.http_date());
         parts
     }
 

@@ -126,7 +126,7 @@ impl BufferUse {
         self.remove(taken);
     }
 
-    /// Removes all received bodies: no request is open any more, so hyper has dropped the parts that were not read.
+    /// Removes all received bodies: no request is open any more, so h2 has dropped the parts that were not read.
     pub(crate) fn forget_received(&self) {
         self.take(usize::MAX);
     }

@@ -48,6 +48,14 @@ impl UpstreamError {
         self.is_of_client() && !matches!(self, Self::TooLarge)
     }
 
+    /// The code with which the client's stream is reset: that of the endpoint, which clients of gRPC read.
+    pub(crate) fn reset_reason(&self) -> h2::Reason {
+        match self {
+            Self::Reset(error) => error.reason().unwrap_or(h2::Reason::INTERNAL_ERROR),
+            _ => h2::Reason::INTERNAL_ERROR,
+        }
+    }
+
     /// The word of `proxy-next-upstream` that allows another endpoint after it.
     pub(crate) fn retry_condition(&self) -> Option<RetryCondition> {
         match self {
@@ -84,12 +92,4 @@ impl std::fmt::Display for UpstreamError {
     }
 }
 
-impl std::error::Error for UpstreamError {
-    /// hyper resets the client's stream with the code of an error of h2, so that clients of gRPC see the endpoint's.
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Reset(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl std::error::Error for UpstreamError {}

@@ -1,13 +1,10 @@
 //! The body of a request on its way to an endpoint.
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::Body;
-use hyper::body::Incoming;
 use ingress_wire::fastcgi::request as fastcgi;
 
 use crate::io::buffers::BufferHold;
@@ -16,11 +13,12 @@ use crate::upstream::body_copy::BodyCopy;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::{request_head, trailers};
 use crate::wire::http1_stream::{BodyPiece, BrokenBody, Http1Stream};
+use crate::wire::http2_body::Http2Body;
 
 /// How much of a body is kept for a retry at another endpoint, at least and at most (`client-body-buffer-size`).
 const KEPT_BYTES: usize = 64 * 1024;
 const KEPT_MOST: usize = 1 << 20;
-/// Kept pieces smaller than this are copied into a common buffer. Each piece is a slice of hyper's buffer of 8 KiB or more and
+/// Kept pieces smaller than this are copied into a common buffer. Each piece is a slice of h2's buffer of 8 KiB or more and
 /// keeps all of it in memory: a body that arrives byte by byte would keep half a gigabyte.
 const SMALL: usize = 2 * 1024;
 
@@ -53,7 +51,7 @@ impl KeptBody {
 /// Where a body comes from.
 pub(crate) enum RequestBodySource {
     Http1(Rc<Http1Stream>),
-    Http2(Incoming),
+    Http2(Http2Body),
 }
 
 impl RequestBodySource {
@@ -67,9 +65,9 @@ impl RequestBodySource {
                 }
                 Some(Err(error)) => Some(Err(error)),
             },
-            Self::Http2(body) => match ready!(Pin::new(body).poll_frame(cx)) {
+            Self::Http2(body) => match ready!(body.poll_frame(cx)) {
                 None => None,
-                Some(Err(_)) => Some(Err(BrokenBody)),
+                Some(Err(error)) => Some(Err(error)),
                 Some(Ok(frame)) => Some(Ok(match frame.into_data() {
                     Ok(data) => Piece::Data(data),
                     Err(frame) => Piece::Trailers(frame.into_trailers().unwrap_or_default()),

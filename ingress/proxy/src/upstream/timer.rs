@@ -12,7 +12,7 @@ use crate::upstream::error::{TimeoutKind, UpstreamError};
 /// while it waits for its response.
 pub(super) const READ: usize = scratch::SIZE;
 const READ_MAX: usize = 128 * 1024;
-/// At most for an HTTP/2 stream. The client has to take each piece within its timeout, and hyper does not report how much of
+/// At most for an HTTP/2 stream. The client has to take each piece within its timeout, and h2 does not report how much of
 /// a piece was sent, so a piece must be small. A frame is no larger either.
 const READ_MAX_OF_STREAM: usize = READ;
 /// How long a request waits for endpoint and client.

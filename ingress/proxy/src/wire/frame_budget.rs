@@ -1,7 +1,7 @@
 //! A limit on HTTP/2 frames that carry nothing (RFC 9113 §10.5): PING, SETTINGS, PRIORITY, RST_STREAM, CONTINUATION,
 //! WINDOW_UPDATE and empty DATA cost the server work and the client nine bytes each.
 //!
-//! hyper offers no hook on frames, so the budget reads their headers out of the bytes on the way to hyper. nginx has the
+//! h2 offers no hook on frames, so the budget reads their headers out of the bytes on the way to h2. nginx has the
 //! same kind of limit ("http2 flood detected"): it compares bytes of overhead with bytes of payload.
 
 use std::cell::Cell;

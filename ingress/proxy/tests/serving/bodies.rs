@@ -333,6 +333,31 @@ fn an_http2_client_that_sends_all_of_a_body_that_is_too_large_can_read_the_answe
 }
 
 #[test]
+fn a_body_of_http2_that_the_client_resets_does_not_look_complete() {
+    let script = ScriptedEndpoint::new(|connection| {
+        let head = connection.head().unwrap();
+        connection.report(head.clone());
+        let mut body = String::new();
+        // Returns when the proxy closes.
+        let _ = connection.stream.read_to_string(&mut body);
+        connection.report(Response { body, ..head });
+    });
+    let world = TestCluster::serving(&[script.address]);
+    // NO_ERROR and CANCEL.
+    for code in [0_u32, 8] {
+        let mut client = Frames::connect(world.http, &[]);
+        let mut head = vec![0x83, 0x86, 0x84, 0x01, 12];
+        head.extend(b"shop.example");
+        client.send(HEADERS, 0x4, 1, &head).unwrap();
+        client.send(DATA, 0, 1, b"half").unwrap();
+        assert!(script.seen().head.contains("\nTransfer-Encoding: chunked\n"));
+        client.send(RST_STREAM, 0, 1, &code.to_be_bytes()).unwrap();
+        let body = script.seen().body;
+        assert!(matches!(&*body, "" | "4\r\nhalf\r\n"), "code {code}: {body:?}");
+    }
+}
+
+#[test]
 fn a_request_ends_when_its_client_disconnects() {
     let script = ScriptedEndpoint::new(|connection| {
         let request = connection.request().unwrap();

@@ -317,6 +317,23 @@ fn a_client_that_keeps_sending_requests_does_not_delay_a_stop() {
 }
 
 #[test]
+fn a_silent_client_stays_connected_as_long_as_it_answers_pings() {
+    const ACK: u8 = 1;
+    let silent = Duration::from_millis(300);
+    let world = TestCluster::serving_with(
+        with_connections(|connections| connections.client_send_timeout = silent),
+        &[],
+    );
+    let mut client = Frames::connect(world.http, &[]);
+    for _ in 0..3 {
+        let (_, _, _, payload) =
+            std::iter::repeat_with(|| client.read_frame().unwrap()).find(|frame| frame.0 == PING).unwrap();
+        client.send(PING, ACK, 0, &payload).unwrap();
+    }
+    assert!(client.is_closed(), "after a PING without an answer");
+}
+
+#[test]
 fn empty_lines_do_not_extend_the_time_for_a_head() {
     let client_header_timeout = Duration::from_secs(1);
     let world = TestCluster::with(with_connections(|connections| {
