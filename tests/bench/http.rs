@@ -13,6 +13,7 @@ pub(crate) mod idle;
 pub(crate) mod websocket;
 pub(crate) mod workers;
 
+mod envoy;
 mod haproxy;
 mod nginx;
 mod portolan;
@@ -46,6 +47,7 @@ const PROXIES: &[(&str, Start)] = &[
     ("nginx with a log", nginx::with_log),
     (nginx::INGRESS, nginx::as_ingress_nginx),
     (haproxy::NAME, haproxy::start),
+    (envoy::NAME, envoy::start),
     (portolan::NAME, portolan::start),
     (portolan::ANNOTATED, portolan::with_twenty_annotations),
 ];

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 
 use crate::http::http2::{CONNECTIONS, REQUESTS, STREAMS, load_for};
 use crate::http::stream::LoadTls;
-use crate::http::{cost_ratio, micros, nginx, portolan};
+use crate::http::{cost_ratio, envoy, micros, nginx, portolan};
 use crate::process::Process;
 use crate::samples::Samples;
 use crate::server::Server;
@@ -23,7 +23,7 @@ const MESSAGE: &[u8] = b"\0\0\0\0\x0f\x0a\x0dshop.v1.Items";
 /// The response: the status SERVING.
 const SERVING: &[u8] = b"\0\0\0\0\x02\x08\x01";
 
-/// Measures Portolan beside nginx with `grpc_pass` and the settings of ingress-nginx.
+/// Measures Portolan beside Envoy and nginx with `grpc_pass` and the settings of ingress-nginx.
 pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Result<Table, String> {
     let mut table = Table::new(
         format!("gRPC unary over TLS, {CONNECTIONS} connections with {STREAMS} streams"),
@@ -48,6 +48,7 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
     let port = backend.address.port();
     for (name, server) in [
         (nginx::INGRESS, nginx::for_grpc(testbed, port, &tls)),
+        (envoy::NAME, envoy::for_grpc(testbed, port, &tls)),
         (portolan::NAME, portolan::for_grpc(testbed, port, &tls)),
     ] {
         match server.and_then(|server| ready(server, |server| call(server, Duration::ZERO).answers > 0)) {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::epoll::Epoll;
 use crate::http::message::HOST;
 use crate::http::{
-    CONNECTIONS, PROXIES, add_notes, backend, cost_ratio, haproxy, micros, nginx, portolan, pump, ready,
+    CONNECTIONS, PROXIES, add_notes, backend, cost_ratio, envoy, haproxy, micros, nginx, portolan, pump,
+    ready,
 };
 use crate::samples::{LoadResult, Samples};
 use crate::table::Table;
@@ -31,7 +32,7 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
         &["server", "CPU µs per message", "× nginx as ingress-nginx", "messages/s on one core"],
     );
     let backend = backend::start(testbed, Ipv4Addr::LOCALHOST)?;
-    let upgrading = [pump::NAME, haproxy::NAME, nginx::INGRESS, portolan::NAME];
+    let upgrading = [pump::NAME, haproxy::NAME, envoy::NAME, nginx::INGRESS, portolan::NAME];
     let mut proxies = Vec::new();
     for (name, start) in PROXIES.iter().filter(|(name, _)| upgrading.contains(name)) {
         match start(testbed, backend.address.port(), None).and_then(|server| ready(server, None)) {
