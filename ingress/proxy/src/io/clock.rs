@@ -52,7 +52,8 @@ struct TimeTexts {
     iso: String,
     /// `Sat, 21 Nov 2026 07:44:42 GMT` (RFC 9110 §5.6.7).
     http: String,
-    http_value: HeaderValue,
+    /// The same, once it was asked for.
+    http_value: Option<HeaderValue>,
 }
 
 impl TimeTexts {
@@ -63,8 +64,7 @@ impl TimeTexts {
         let http = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
         Self {
             second,
-            // A date has only visible ASCII characters.
-            http_value: HeaderValue::from_str(&http).unwrap_or_else(|_| HeaderValue::from_static("")),
+            http_value: None,
             local: local.strftime("%d/%b/%Y:%H:%M:%S %z").to_string(),
             iso: local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
             http,
@@ -180,9 +180,12 @@ impl Clock {
         out.extend_from_slice(self.texts.borrow().iso.as_bytes());
     }
 
-    /// The value of `Date` for HTTP/2. Hot: copies no text.
+    /// The value of `Date` for HTTP/2. Hot: allocates once a second.
     pub(crate) fn http_date(&self) -> HeaderValue {
-        self.texts.borrow().http_value.clone()
+        let TimeTexts { http, http_value, .. } = &mut *self.texts.borrow_mut();
+        // A date has only visible ASCII characters.
+        let of_text = || HeaderValue::from_str(http).unwrap_or_else(|_| HeaderValue::from_static(""));
+        http_value.get_or_insert_with(of_text).clone()
     }
 
     /// Passes on the value of `Date`, which is that of the last tick.
