@@ -145,14 +145,14 @@ const OWN: KnownSet = KnownSet::of(&[
 ]);
 
 /// Fields that a message of HTTP/2 must not have (RFC 9113 §8.2.2): h2 refuses to send them.
-const HTTP1_ONLY: &[KnownHeader] = &[
+const HTTP1_ONLY: KnownSet = KnownSet::of(&[
     KnownHeader::Connection,
     KnownHeader::KeepAlive,
     KnownHeader::ProxyConnection,
     KnownHeader::Te,
     KnownHeader::TransferEncoding,
     KnownHeader::Upgrade,
-];
+]);
 
 impl ResponseFields<'_, '_> {
     /// The head for a client. `length` is that of the body, if it is known.
@@ -232,7 +232,7 @@ impl ResponseFields<'_, '_> {
         parts.status = self.status;
         let writer = &mut *client.worker.head_writer.borrow_mut();
         self.hide(writer, false);
-        writer.remove_set(KnownSet::of(HTTP1_ONLY));
+        writer.remove_set(HTTP1_ONLY);
         if let Some(endpoint) = self.endpoint {
             parts.headers = endpoint.head().map_of(|field| !writer.removes(field));
         }
@@ -241,7 +241,8 @@ impl ResponseFields<'_, '_> {
         }
         if !self.edits.is_empty() {
             self.edits.apply(&mut parts.headers);
-            for header in HTTP1_ONLY {
+            let named = self.edits.iter().filter_map(|edit| KnownHeader::of(edit.name().as_bytes()));
+            for header in named.filter(|known| HTTP1_ONLY.has(*known)) {
                 parts.headers.remove(header.header_name());
             }
         }

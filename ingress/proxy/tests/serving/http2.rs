@@ -113,6 +113,25 @@ fn trailers_reach_clients_of_http2() {
 }
 
 #[test]
+fn fields_that_http2_forbids_do_not_reach_its_clients() {
+    let script = ScriptedEndpoint::always(
+        "HTTP/1.1 200 OK\nUpgrade: h2c\nKeep-Alive: timeout=5\nProxy-Connection: x\nTE: gzip\nX-A: b\nContent-Length: 5\n\nhello",
+    );
+    let world = TestCluster::serving(&[script.address]);
+    world.runtime.block_on(async {
+        let mut sender = handshake(TcpStream::connect(world.http).await.unwrap()).await;
+        let response = sender.send_request(request("GET", "http://shop.example/", "")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["x-a"], "b");
+        for name in ["upgrade", "keep-alive", "proxy-connection", "te"] {
+            assert!(!response.headers().contains_key(name), "{name}");
+        }
+        assert!(response.headers().contains_key("date"));
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+    });
+}
+
+#[test]
 fn a_stop_lets_open_streams_finish() {
     let (script, go) = ScriptedEndpoint::held(|connection, hold| {
         connection.request();
