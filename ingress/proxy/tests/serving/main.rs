@@ -21,6 +21,7 @@ mod heads;
 mod identity;
 mod mirror;
 mod order;
+mod paths;
 mod retries;
 mod settings;
 mod smuggling;
