@@ -13,6 +13,7 @@ pub mod metrics;
 
 mod log_writer;
 mod log_target;
+pub mod span_queue;
 
 pub mod log;
 pub mod panics;

@@ -5,7 +5,7 @@
 //! kept until its reply has been sent and then queued; a task of its own sends them.
 
 mod options;
-mod queue;
+mod sender;
 mod spans;
 mod traced;
 
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dns_wire::Name;
+use telemetry::span_queue::{BatchLimits, SpanQueue};
 
 use crate::codes::{Rcode, Type};
 use crate::http_client::HttpClient;
@@ -21,7 +22,7 @@ use crate::plugin::{Answer, Flow, Hooks, Plugin};
 use crate::request::{Purpose, Request};
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
 use options::TraceOptions;
-use queue::{SpanQueue, TraceMetrics};
+use sender::SpanSender;
 use spans::{QuerySpans, SpanTags, TraceEndpoint};
 use traced::TracedPlugin;
 
@@ -37,7 +38,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     options: options::OPTIONS,
     early: false,
     metrics: |metrics| {
-        TraceMetrics::new(metrics);
+        sender::metrics(metrics);
     },
     setup,
 };
@@ -47,7 +48,8 @@ struct Trace {
     every: u64,
     count: AtomicU64,
     endpoint: Arc<TraceEndpoint>,
-    queue: Arc<SpanQueue>,
+    queue: Arc<SpanQueue<String>>,
+    limits: BatchLimits,
 }
 
 impl Plugin for Trace {
@@ -86,7 +88,7 @@ impl Plugin for Trace {
                 .map(|failure| failure.why.to_string())
                 .filter(|why| !why.is_empty()),
         };
-        self.queue.push(spans.end(&self.endpoint, &tags));
+        self.queue.push(spans.end(&self.endpoint, &tags), &self.limits);
     }
 }
 
@@ -102,21 +104,21 @@ impl MetadataSource for TraceId {
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.once()?;
-    let TraceOptions { server, path, every, service, batch } = options::read(setup, directive)?;
+    let TraceOptions { server, path, every, service, batch: limits } = options::read(setup, directive)?;
     let key = setup.first_key()?;
     let endpoint = Arc::new(TraceEndpoint { service, bound: key.listen.bound });
     let tls = crate::authorities::client_config(None, None).map_err(|why| vec![directive.error(why, "")])?;
     let client = HttpClient::new(server, &Arc::new(tls));
     let client = client.map_err(|why| vec![directive.error(format!("trace: {why}"), "zipkin HOST:PORT")])?;
-    let queue = Arc::new(SpanQueue::new(batch, TraceMetrics::new(&setup.context.metrics)));
+    let queue = Arc::new(SpanQueue::new(sender::metrics(&setup.context.metrics)));
     if setup.is_wanted::<MetadataOffer>() {
         setup.offer(Arc::new(MetadataOffer(Arc::new(TraceId))));
     }
     setup.wrap_below(Arc::new(|name, plugin| Arc::new(TracedPlugin { name, plugin })));
-    let sending = queue.clone();
+    let (sender, sending) = (SpanSender { client, path, limits }, queue.clone());
     setup.on_start(move || async move {
-        let task = super::Task(tokio::spawn(async move { sending.send(&client, &path).await }));
+        let task = super::Task(tokio::spawn(async move { sender.run(&sending).await }));
         Ok(Box::new(task) as PluginGuard)
     });
-    Ok(vec![Arc::new(Trace { every, count: AtomicU64::new(0), endpoint, queue })])
+    Ok(vec![Arc::new(Trace { every, count: AtomicU64::new(0), endpoint, queue, limits })])
 }

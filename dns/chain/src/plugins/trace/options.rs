@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use config::{ConfigError, Directive};
+use telemetry::span_queue::BatchLimits;
 
-use super::queue::BatchLimits;
+use super::sender::DEFAULT_LIMITS;
 use crate::http_client::HttpServer;
 use crate::setup::{PluginOption, Setup, SetupErrors, each_line};
 
@@ -72,7 +73,7 @@ const PATH: &str = "/api/v2/spans";
 pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<TraceOptions, SetupErrors> {
     let (server, path) = collector(directive).map_err(|error| vec![error])?;
     let mut options =
-        TraceOptions { server, path, every: 1, service: "coredns".to_owned(), batch: BatchLimits::default() };
+        TraceOptions { server, path, every: 1, service: "coredns".to_owned(), batch: DEFAULT_LIMITS };
     each_line(directive, |line| match line.name.text.as_str() {
         "datadog_analytics_rate" => {
             setup.warn(line, "trace: datadog_analytics_rate is ignored: spans are sent to Zipkin");
