@@ -6,6 +6,7 @@
 mod admin_message;
 mod causes;
 pub mod json;
+pub mod otlp;
 mod thread_slot;
 
 mod cells;
