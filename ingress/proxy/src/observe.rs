@@ -9,3 +9,4 @@ pub(crate) mod metrics;
 pub(crate) mod access_log;
 pub(crate) mod tls_details;
 pub(crate) mod log_line;
+pub(crate) mod span;

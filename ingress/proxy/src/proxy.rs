@@ -26,6 +26,7 @@ use crate::observe::metrics::{ConfigurationMetrics, ProxyMetrics};
 use crate::options::{Controller, MetricsOptions, ProxyOptions};
 use crate::state::listening::ListeningAddresses;
 use crate::state::shared::SharedState;
+use crate::state::span_exporter::SpanExporter;
 use crate::state::worker::Worker;
 use crate::stream::ports::{StreamPorts, StreamProblems};
 use crate::stream::{self, OpenedPort};
@@ -85,6 +86,7 @@ pub struct Proxy {
     table: Current<RouteTable>,
     /// Clients' connections.
     active: UpDownCounter,
+    spans: Arc<SpanExporter>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -132,15 +134,19 @@ impl Proxy {
             &views,
             self_signed,
         );
+        let (table, name_servers) = (views.table.clone(), options.name_servers.clone());
+        let log = metrics.upstream_log.clone();
+        let spans = Arc::new(SpanExporter::new(metrics.spans.clone(), table, name_servers, log));
         let mut proxy = Self {
             listening: listeners.listening(),
             drain: Drain::new(),
             healthy: Arc::new(AtomicBool::new(true)),
             table: views.table.clone(),
             active: metrics.connections.active.clone(),
+            spans: spans.clone(),
             workers: Vec::new(),
         };
-        let shared = Arc::new(SharedState::new(listeners.listening(), count, &metrics.limits));
+        let shared = Arc::new(SharedState::new(listeners.listening(), count, &metrics.limits, spans));
         let (streams, problems) = (views.streams.clone(), telemetry.stream_problems.clone());
         let (mut ports, opened) = StreamPorts::new(streams, options.addresses(), count, problems);
         ports.open_all(&settings.listen);
@@ -204,9 +210,12 @@ impl Proxy {
             tokio::time::sleep(grace).await;
         }
         let drained = self.drain().await;
-        let workers = std::mem::take(&mut self.workers);
+        let (workers, spans) = (std::mem::take(&mut self.workers), self.spans.clone());
         let joined = tokio::task::spawn_blocking(move || {
-            workers.into_iter().map(JoinHandle::join).all(|end| end.is_ok())
+            let joined = workers.into_iter().map(JoinHandle::join).all(|end| end.is_ok());
+            spans.stop();
+            spans.join();
+            joined
         });
         if !joined.await.unwrap_or(false) {
             tracing::error!("a worker thread has panicked");
@@ -248,6 +257,7 @@ fn time_after(after: Duration) -> String {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.drain.stop();
+        self.spans.stop();
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod request_body;
 pub(crate) mod subrequest_connection;
 pub(crate) mod subrequest_pool;
 
+pub(crate) mod grpc_connection;
 pub(crate) mod http2_connection;
 pub(crate) mod http2_pool;
 pub(crate) mod pool;

@@ -26,6 +26,7 @@ mod load_balance;
 mod log_outputs;
 mod mirror;
 mod networks;
+mod opentelemetry;
 mod proxy;
 mod backend_protocol;
 mod proxy_cookie;
@@ -212,6 +213,7 @@ pub const FAMILIES: &[AnnotationFamily] = &[
     server::FAMILY,
     listeners::FAMILY,
     tls::FAMILY,
+    opentelemetry::FAMILY,
     access_log::FAMILY,
     log_outputs::FAMILY,
     stream_services::FAMILY,

@@ -24,6 +24,7 @@ use crate::family_values::FamilyValues;
 use crate::limits::ConnectionPermit;
 use crate::path::{BadPath, encode, normalise};
 use crate::pattern::StepBudget;
+use crate::trace_context::TraceContext;
 
 /// Scheme of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +187,11 @@ impl Exchange {
     /// Path and query as the client sent them (nginx's `$request_uri`); bytes that make no text are percent-encoded.
     pub fn request_target(&self) -> &str {
         self.encoded.as_deref().unwrap_or_else(|| text(self.request.target()))
+    }
+
+    /// The context of its span, if it has one.
+    pub fn trace_context(&self) -> Option<&TraceContext> {
+        self.values.get()
     }
 
     /// The method.

@@ -19,6 +19,7 @@ use crate::path::{encode, normalise};
 use crate::plan::filter::FilterOutcome;
 use crate::snippet::{Context, KnownNames, SnippetFinding, compile};
 use crate::table::{RouteIndex, RouteTable};
+use crate::trace_context::{ParentSpan, Sampler, TraceContext, join_state};
 
 const PREFIX: &str = "nginx.ingress.kubernetes.io";
 
@@ -51,6 +52,27 @@ pub fn annotation_values(data: &str) {
             matches!(outcome, Some(FilterOutcome::Respond(response)) if matches!(response.status.as_u16(), 403 | 503)),
             "{settings:?}"
         );
+    }
+}
+
+/// A `traceparent` as the first line, and `tracestate` fields as the others.
+///
+/// # Panics
+/// When what is passed on is not what a server would read from it.
+pub fn trace_fields(data: &[u8]) {
+    let mut fields = data.split(|byte| *byte == b'\n');
+    let parent = ParentSpan::parse(fields.next().unwrap_or_default());
+    let state = join_state(fields);
+    assert_eq!(join_state([state.as_bytes()].into_iter()), state);
+    let context =
+        TraceContext::begin(parent.map(|parent| (parent, state)), Sampler::ratio(0.5, true), &mut || 7);
+    let passed = ParentSpan::parse(context.traceparent().as_bytes()).expect("a valid field");
+    assert_eq!(
+        (passed.trace_id, passed.span_id, passed.is_sampled),
+        (context.trace_id, context.span_id, context.is_sampled)
+    );
+    if let Some(parent) = parent {
+        assert_eq!((passed.trace_id, passed.is_sampled), (parent.trace_id, parent.is_sampled));
     }
 }
 

@@ -16,6 +16,7 @@ mod family_values;
 pub mod limits;
 pub mod identity_settings;
 pub mod client_certificate;
+pub mod trace_context;
 pub mod exchange;
 mod credentials;
 pub mod variables;
@@ -75,7 +76,7 @@ pub use pools::{OrphanReason, Pool, PoolIndex, Pools};
 pub use problem::{BadValue, Effect, RoutingProblem};
 pub use settings::{
     ConnectionSettings, Defaults, KeepAlive, ListenSettings, NextUpstream, ProxySettings, RetryCondition,
-    ServerSettings, StreamSettings, TicketKey, TlsSettings, TlsVersions,
+    ServerSettings, StreamSettings, TicketKey, TlsSettings, TlsVersions, TraceExportSettings,
 };
 pub use streams::{StreamIndex, StreamService, Streams};
 pub use table::{

@@ -17,6 +17,7 @@ pub mod phase;
 pub mod redirect_origin;
 pub mod subrequest;
 pub mod subrequest_cache;
+pub mod tracing;
 pub mod upstream_options;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use self::head_edits::HeadEdits;
 use self::head_options::HeadOptions;
 use self::mirror::MirrorRule;
 use self::redirect_origin::RedirectOrigin;
+use self::tracing::TracingRule;
 use self::upstream_options::UpstreamOptions;
 use crate::exchange::Exchange;
 use crate::settings::ProxySettings;
@@ -66,6 +68,8 @@ pub struct Plan {
     pub redirect_origin: RedirectOrigin,
     /// `enable-access-log: "false"`: requests have no line in the access log.
     pub is_not_logged: bool,
+    /// The spans of requests, if they have any.
+    pub tracing: Option<Box<dyn TracingRule>>,
     /// The annotation that closes the rule and why, where a family finds out only together with the ConfigMap.
     pub closed: Option<(&'static str, String)>,
     /// Why a key of the ConfigMap closes the rule. The problem is one of the ConfigMap.

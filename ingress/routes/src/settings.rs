@@ -13,6 +13,7 @@ mod proxy_overrides;
 mod stream;
 mod tls;
 mod tls_versions;
+mod trace_export;
 mod units;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use self::proxy_overrides::ProxyOverrides;
 pub use self::stream::StreamSettings;
 pub use self::tls::{TicketKey, TlsSettings};
 pub use self::tls_versions::TlsVersions;
+pub use self::trace_export::TraceExportSettings;
 pub(crate) use self::units::{parse_size, parse_time};
 use crate::access_log::{AccessLogSettings, LogOutputSettings};
 use crate::family_values::FamilyValues;
@@ -103,6 +105,8 @@ pub struct ServerSettings {
     pub identity: IdentitySettings,
     /// Of the family `streams`: TCP and UDP services.
     pub stream: StreamSettings,
+    /// Of the family `opentelemetry`: where spans are sent.
+    pub trace_export: Arc<TraceExportSettings>,
 }
 
 impl ServerSettings {
@@ -115,6 +119,7 @@ impl ServerSettings {
         values.set(self.logs.clone());
         values.set(self.identity.clone());
         values.set(self.stream.clone());
+        values.set(self.trace_export.clone());
     }
 
     /// Takes the parts from the values of the families.
@@ -127,6 +132,7 @@ impl ServerSettings {
             logs: values.take().unwrap_or_default(),
             identity: values.take().unwrap_or_default(),
             stream: values.take().unwrap_or_default(),
+            trace_export: values.take().unwrap_or_default(),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::client_certificate::CertificateVariable;
 use crate::credentials::BasicCredentials;
 use crate::exchange::Exchange;
 use crate::path::encode_component;
+use crate::trace_context::TraceContext;
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -54,6 +55,14 @@ pub enum RequestVariable {
     RequestId,
     /// `$msec`: when the request began, as Unix time in seconds with milliseconds.
     UnixTime,
+    /// `$opentelemetry_trace_id`, with hexadecimal digits.
+    TraceId,
+    /// `$opentelemetry_span_id`: of the span of the request.
+    SpanId,
+    /// `$opentelemetry_context_traceparent`: `traceparent` for the endpoint.
+    TraceParent,
+    /// `$opentelemetry_context_tracestate`: `tracestate` for the endpoint.
+    TraceState,
     /// `$proxy_add_x_forwarded_for`: the client's `X-Forwarded-For` and its address.
     ForwardedFor,
     /// `$arg_name`: the first argument of this name, as sent.
@@ -84,6 +93,10 @@ impl RequestVariable {
             "remote_user" => Self::RemoteUser,
             "request_id" | "req_id" => Self::RequestId,
             "msec" => Self::UnixTime,
+            "opentelemetry_trace_id" => Self::TraceId,
+            "opentelemetry_span_id" => Self::SpanId,
+            "opentelemetry_context_traceparent" => Self::TraceParent,
+            "opentelemetry_context_tracestate" => Self::TraceState,
             "proxy_add_x_forwarded_for" => Self::ForwardedFor,
             "ssl_client_verify" => Self::ClientVerify,
             "ssl_client_s_dn" => Self::ClientSubject,
@@ -135,6 +148,12 @@ impl RequestVariable {
             }
             Self::RequestId => {
                 std::str::from_utf8(exchange.request_id.as_bytes()).ok().filter(|id| !id.is_empty())
+            }
+            Self::TraceId => exchange.trace_context().map(TraceContext::trace_digits),
+            Self::SpanId => exchange.trace_context().map(TraceContext::span_digits),
+            Self::TraceParent => exchange.trace_context().map(TraceContext::traceparent),
+            Self::TraceState => {
+                exchange.trace_context().map(|context| &*context.state).filter(|state| !state.is_empty())
             }
             Self::UnixTime => {
                 let (seconds, millis) = (exchange.began.as_secs(), exchange.began.subsec_millis());

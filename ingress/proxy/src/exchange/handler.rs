@@ -82,6 +82,9 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         }
         exchange.request_id = record.request_id.clone();
         exchange.began = worker.clock.unix_time(record.started);
+        if let Some(tracing) = &route.plan.tracing {
+            tracing.begin(exchange, &mut || worker.random());
+        }
         // On the catch-all host the proxy answers the health check path, unless an Ingress has it as an exact path: a load
         // balancer's health checks must not depend on a default backend.
         let exact = route.ingress.is_some() && route.kind == PathType::Exact;

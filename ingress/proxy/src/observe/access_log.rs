@@ -121,7 +121,8 @@ impl AccessRecord {
         self.canary_target().map(|(_, target)| target).or_else(primary)
     }
 
-    fn header(&self, header: KnownHeader) -> Option<&[u8]> {
+    /// The value of a field of the request.
+    pub(super) fn header(&self, header: KnownHeader) -> Option<&[u8]> {
         self.exchange.as_ref()?.request.head().get(header)
     }
 
@@ -220,6 +221,11 @@ impl AccessRecord {
             && (settings.has_default_backend || !self.is_of_default_backend())
             && !self.route.as_ref().is_some_and(|route| route.plan.is_not_logged)
             && (settings.skipped_urls.is_empty() || !self.is_skipped(&settings.skipped_urls))
+    }
+
+    /// Whether the route has spans.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.plan.tracing.is_some())
     }
 
     fn is_skipped(&self, skipped: &SkippedUrls) -> bool {

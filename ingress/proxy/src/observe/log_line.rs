@@ -253,7 +253,7 @@ fn proxy_header_value(proxied: &ProxiedConnection, variable: ProxyHeaderVariable
 }
 
 /// The version of a request line.
-fn protocol(line: &[u8]) -> Option<&[u8]> {
+pub(super) fn protocol(line: &[u8]) -> Option<&[u8]> {
     line.rsplit(|byte| *byte == b' ').next().filter(|word| word.starts_with(b"HTTP/"))
 }
 

@@ -16,6 +16,7 @@ mod series;
 
 use ingress_routes::CertificateInfo;
 use telemetry::metrics::Registry;
+use telemetry::span_queue::SpanMetrics;
 
 pub use self::configuration::ConfigurationMetrics;
 pub(crate) use self::connections::ConnectionMetrics;
@@ -36,6 +37,8 @@ pub(crate) struct ProxyMetrics {
     pub(crate) connections: ConnectionMetrics,
     pub(crate) limits: LimitMetrics,
     pub(crate) streams: StreamMetrics,
+    /// Spans for OpenTelemetry.
+    pub(crate) spans: SpanMetrics,
     pub(crate) upstream_log: UpstreamLog,
 }
 
@@ -53,6 +56,11 @@ impl ProxyMetrics {
         let connections = ConnectionMetrics::new(registry, controller);
         let limits = LimitMetrics::new(registry);
         let streams = StreamMetrics::new(registry);
-        Self { requests, connections, limits, streams, upstream_log: UpstreamLog::default() }
+        let spans = SpanMetrics::new(
+            registry,
+            "portolan_ingress_spans_total",
+            "Spans of requests by result: sent, dropped because too many waited, or failed because the collector did not take them.",
+        );
+        Self { requests, connections, limits, streams, spans, upstream_log: UpstreamLog::default() }
     }
 }

@@ -8,6 +8,7 @@ use crate::observe::metrics::LimitMetrics;
 use crate::state::encoder_memory::EncoderMemory;
 use crate::state::listening::ListeningAddresses;
 use crate::state::password_verifier::PasswordVerifier;
+use crate::state::span_exporter::SpanExporter;
 use crate::state::subrequest_cache::SubrequestCache;
 
 /// State of the proxy that its workers share.
@@ -17,6 +18,7 @@ pub(crate) struct SharedState {
     pub(crate) passwords: PasswordVerifier,
     pub(crate) subrequests: SubrequestCache,
     pub(crate) encoders: Arc<EncoderMemory>,
+    pub(crate) spans: Arc<SpanExporter>,
 }
 
 impl SharedState {
@@ -24,10 +26,11 @@ impl SharedState {
         listening: Current<ListeningAddresses>,
         workers: usize,
         metrics: &LimitMetrics,
+        spans: Arc<SpanExporter>,
     ) -> Self {
         let passwords = PasswordVerifier::new(workers, metrics.passwords.clone());
         let subrequests = SubrequestCache::new(metrics.subrequest_cache.clone());
         let encoders = EncoderMemory::new(metrics.not_compressed.clone());
-        Self { listening, passwords, subrequests, encoders }
+        Self { listening, passwords, subrequests, encoders, spans }
     }
 }

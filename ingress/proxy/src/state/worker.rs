@@ -24,6 +24,7 @@ use crate::io::clock::Clock;
 use crate::observe::access_log::{AccessRecord, Attempt};
 use crate::observe::log_line::{LogLine, LoggedConnection};
 use crate::observe::metrics::{ConnectionMetrics, LimitMetrics, ProxyMetrics, RequestSeries};
+use crate::observe::span;
 use crate::observe::upstream_log::UpstreamLog;
 use crate::options::ProxyOptions;
 use crate::state::client_table::ClientTable;
@@ -417,6 +418,17 @@ impl Worker {
         (record.status, record.started) = (status, started);
     }
 
+    /// Queues the span of a request for the collector.
+    #[cold]
+    fn trace(&self, record: &AccessRecord, connection: &LoggedConnection<'_>, elapsed: Duration) {
+        let settings = &self.settings().trace_export;
+        if settings.host.is_some()
+            && let Some(span) = span::encode(record, connection, elapsed)
+        {
+            self.shared.spans.push(span, settings);
+        }
+    }
+
     /// Logs and counts a request that has ended.
     pub(crate) fn finish(&self, record: &mut AccessRecord, connection: LoggedConnection<'_>) {
         let elapsed = self.clock.instant().saturating_duration_since(record.started);
@@ -425,6 +437,9 @@ impl Worker {
             self.connections.requests.inc();
             if let Some(of) = record.of() {
                 self.series.count(&of, &record.sample(elapsed));
+            }
+            if record.is_traced() {
+                self.trace(record, &connection, elapsed);
             }
             self.log(record, connection, elapsed);
         }

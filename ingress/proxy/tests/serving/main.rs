@@ -5,6 +5,7 @@
 mod message;
 mod scripted_endpoint;
 mod support;
+mod collector;
 
 mod descriptors;
 mod limits;
@@ -20,6 +21,7 @@ mod forwarding;
 mod heads;
 mod identity;
 mod mirror;
+mod opentelemetry;
 mod order;
 mod paths;
 mod retries;

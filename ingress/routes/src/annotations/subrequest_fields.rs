@@ -27,6 +27,11 @@ pub(super) fn of_client(exchange: &Exchange, names: NameClass) -> HeaderMap {
         }
     }
     set(&mut headers, COOKIE, &cookies);
+    if let Some(context) = exchange.trace_context() {
+        for (name, value) in context.fields() {
+            set(&mut headers, name.clone(), value.as_bytes());
+        }
+    }
     headers
 }
 

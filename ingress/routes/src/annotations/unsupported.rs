@@ -8,7 +8,6 @@ use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, p
 
 const NO_FIREWALL: &str = "the web application firewall would not check requests";
 const STREAMED: &str = "responses are streamed: no more is read from the endpoint than the client takes";
-const NO_TRACES: &str = "no traces are sent";
 
 /// The annotations of ingress-nginx 1.15 that are not supported yet, in the order of its documentation.
 ///
@@ -25,9 +24,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     cosmetic("proxy-max-temp-file-size", OnlyEmpty, STREAMED),
     // Logs, tracing, rest.
     cosmetic("enable-rewrite-log", False, "rewrites are not logged: they have no steps, and the access log has the request as sent and its upstream"),
-    cosmetic("enable-opentelemetry", False, NO_TRACES),
-    cosmetic("opentelemetry-trust-incoming-span", OnlyEmpty, NO_TRACES),
-    cosmetic("opentelemetry-operation-name", OnlyEmpty, NO_TRACES),
     cosmetic("http2-push-preload", False, "nothing is pushed: browsers have removed HTTP/2 push, and nginx since 1.25.1; `Link` fields reach the client as preload hints"),
     closed("enable-modsecurity", False, NO_FIREWALL),
     closed("enable-owasp-core-rules", False, NO_FIREWALL),

@@ -3,7 +3,7 @@
 //! An unsupported key closes routes if it protects them: so do the keys of the firewall. All others are only reported.
 
 use crate::annotations::FAMILIES;
-use crate::unsupported::NeutralValues::{self, False, NotPositive, OnlyEmpty, True, Words};
+use crate::unsupported::NeutralValues::{self, False, NotPositive, OnlyEmpty, Words};
 use crate::unsupported::{UnsupportedSetting, closed, cosmetic, differs};
 
 /// A key of the ConfigMap.
@@ -76,7 +76,6 @@ const NGINX_TABLE: &str = "it sizes a table of nginx";
 const NO_PROCESS: &str = "directives of the main context set up nginx's processes, which do not exist; worker-processes, \
                           worker-shutdown-timeout, error-log-level and max-worker-connections are the keys for the proxy";
 const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
-const NO_TRACES: &str = "no traces are sent";
 const STREAMED: &str = "bodies are streamed and not buffered";
 
 /// All 194 keys of ingress-nginx 1.15: those of annotation families, and those without one.
@@ -117,19 +116,7 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     not_needed("access-log-params", "they are options of nginx for a log file"),
     not_needed("error-log-path", "the error log goes to standard error"),
     // Tracing.
-    served(cosmetic("enable-opentelemetry", False, NO_TRACES)),
-    served(cosmetic("opentelemetry-trust-incoming-span", True, NO_TRACES)),
-    served(cosmetic("opentelemetry-operation-name", OnlyEmpty, NO_TRACES)),
-    not_needed("opentelemetry-config", "it is a file of an nginx module"),
-    served(cosmetic("otlp-collector-host", OnlyEmpty, NO_TRACES)),
-    served(cosmetic("otlp-collector-port", Words(&["4317"]), NO_TRACES)),
-    served(cosmetic("otel-service-name", Words(&["nginx"]), NO_TRACES)),
-    served(cosmetic("otel-sampler", Words(&["AlwaysOn"]), NO_TRACES)),
-    served(cosmetic("otel-sampler-ratio", Words(&["0.01"]), NO_TRACES)),
-    served(cosmetic("otel-sampler-parent-based", True, NO_TRACES)),
-    served(cosmetic("otel-schedule-delay-millis", Words(&["5000"]), NO_TRACES)),
-    served(cosmetic("otel-max-export-batch-size", Words(&["512"]), NO_TRACES)),
-    served(cosmetic("otel-max-queuesize", Words(&["2048"]), NO_TRACES)),
+    not_needed("opentelemetry-config", "it is a file of an nginx module, whose settings are the keys otlp-* and otel-*"),
     // The process, what is inside nginx, and what is refused.
     not_needed("max-worker-open-files", "the limit of open files is raised to the maximum"),
     not_needed("worker-cpu-affinity", "the kernel places the workers"),
