@@ -70,6 +70,11 @@ pub fn coredns() -> Result<PathBuf, String> {
     go_program("coredns", "github.com/coredns/coredns", "")
 }
 
+/// The programs beside which the ingress is tested, built from `tests/neighbours` unless they are cached.
+pub fn neighbours() -> Result<PathBuf, String> {
+    go_program("neighbours", ".", "")
+}
+
 /// The program in the Pods of the cluster tests, built from `tests/pods` unless it is cached.
 pub fn pods() -> Result<PathBuf, String> {
     go_program("pods", ".", "")

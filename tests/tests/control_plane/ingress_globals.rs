@@ -6,16 +6,10 @@ use tests::web::EDGE;
 
 use crate::access::permit_guest;
 use crate::ingress_traffic::prepare;
-use crate::manifests::{CLASS, annotated, ingress, service, slice, workload};
+use crate::manifests::{CLASS, annotated, config_map, ingress, service, slice, workload};
 
 /// The port of the health page.
 const HEALTHZ: u16 = 10254;
-
-fn config_map(namespace: &str, data: &str) -> String {
-    format!(
-        "\n---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: controller, namespace: {namespace}}}, data: {data}}}\n"
-    )
-}
 
 /// A Role that may read the one ConfigMap and no other.
 fn permit_config_map(namespace: &str) -> String {

@@ -30,6 +30,7 @@ mod ingress_streams;
 mod ingress_tls;
 mod migrate;
 mod multicluster;
+mod opentelemetry;
 mod refusals;
 mod taken_ports;
 
@@ -86,6 +87,7 @@ const CASES: &[Case<Stage>] = cases![
     ingress_globals::a_config_map_that_may_not_be_read_keeps_the_edge_from_serving,
     ingress_globals::a_manifest_that_cannot_be_decoded_keeps_the_edge_from_serving,
     ingress_globals::only_ingresses_of_selected_namespaces_are_served,
+    opentelemetry::spans_reach_a_collector_as_the_config_map_says,
     ingress_streams::tcp_and_udp_services_follow_their_config_maps,
     up::both_services_follow_kubectl_and_print_each_change,
     up::the_demo_runs_beside_another_and_with_a_closed_output,
@@ -171,6 +173,7 @@ fn open() -> Result<Stage, String> {
     let cluster = programs::cluster()?;
     let portolan = programs::portolan()?;
     programs::coredns()?;
+    programs::neighbours()?;
     programs::h2spec()?;
     programs::helm()?;
     programs::definitions()?;

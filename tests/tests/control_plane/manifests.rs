@@ -123,3 +123,10 @@ stringData: {data}
 "
     )
 }
+
+/// The ConfigMap `controller`, with keys in flow style.
+pub(crate) fn config_map(namespace: &str, data: &str) -> String {
+    format!(
+        "\n---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: controller, namespace: {namespace}}}, data: {data}}}\n"
+    )
+}
