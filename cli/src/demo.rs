@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use cluster::{CompactString, EndpointSlice, Kind, Snapshot};
+use cluster::{CompactString, EndpointSlice, Kind, PodName, Snapshot};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -78,7 +78,7 @@ fn pods(cluster: &Snapshot) -> Pods {
     let mut pods = Pods::new();
     for slice in cluster.iter::<EndpointSlice>() {
         for endpoint in &slice.endpoints {
-            let name = CompactString::from(endpoint.pod.as_deref().unwrap_or("pod"));
+            let name = CompactString::from(endpoint.pod.map_or_else(|| "pod".into(), PodName::to_text));
             let demo = endpoint.addresses.iter().filter(|address| is_demo_address(**address));
             let sockets = demo.flat_map(|ip| slice.ports.iter().map(|port| SocketAddr::new(*ip, port.port)));
             pods.extend(sockets.map(|socket| (socket, name.clone())));
@@ -171,7 +171,7 @@ mod tests {
                     slice
                         .endpoints
                         .iter()
-                        .filter_map(|endpoint| endpoint.pod.as_deref().map(CompactString::from)),
+                        .filter_map(|endpoint| endpoint.pod.map(|pod| CompactString::from(pod.to_text()))),
                 );
             }
         }

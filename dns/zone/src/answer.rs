@@ -150,7 +150,7 @@ impl Zone {
             ResolvedName::Endpoints(service, filter) => {
                 let of_family = |endpoint: &EndpointRecord| endpoint.address.is_ipv4() == (qtype == rtype::A);
                 for (_, endpoint) in filter.candidates(service) {
-                    if of_family(endpoint) && filter.is_first(service, endpoint) {
+                    if of_family(&endpoint) && filter.is_first(service, endpoint) {
                         let (rtype, octets) = octets(&endpoint.address);
                         reply.push(Section::Answer, owner, rtype, ttl, octets.get());
                     }

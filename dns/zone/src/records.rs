@@ -1,6 +1,7 @@
 //! The records of one service name, prepared for answering: the smallest unit that a change rebuilds.
 
 mod build;
+mod slice;
 
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::address::{ShortText, dashed};
 use crate::sharded::TableEntry;
+pub(crate) use slice::{EndpointAlias, EndpointRecord, SliceRecords};
 
 /// Addresses, ports and endpoints of one service name. It comes from a Service or a ServiceImport; EndpointSlices without a
 /// Service have one as well, because their endpoints have PTR records.
@@ -57,23 +59,6 @@ pub(crate) enum ServiceShape {
     External(Option<Box<[u8]>>),
 }
 
-/// The ready endpoints of a slice, with the ports that all of them have.
-#[derive(Debug, PartialEq)]
-pub(crate) struct SliceRecords {
-    pub(crate) ports: Box<[PortRecord]>,
-    pub(crate) endpoints: Box<[EndpointRecord]>,
-    pub(crate) aliases: Box<[EndpointAlias]>,
-}
-
-/// An endpoint of an EndpointSlice with `addressType: FQDN`.
-#[derive(Debug, PartialEq)]
-pub(crate) struct EndpointAlias {
-    /// Name of the endpoint before the key, in lower-case wire form; empty if it has no valid name.
-    pub(crate) name: Box<[u8]>,
-    /// CNAME target in wire form, as written.
-    pub(crate) target: Box<[u8]>,
-}
-
 /// Where a Service is reached from outside of the cluster.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ExternalRecords {
@@ -110,30 +95,18 @@ pub(crate) struct PortRecord {
     pub(crate) number: Option<u16>,
 }
 
-/// One address of an endpoint.
-#[derive(Debug, PartialEq)]
-pub(crate) struct EndpointRecord {
-    pub(crate) address: IpAddr,
-    /// Offset of its name in `texts`; [`NONE`] if the name is the dashed address.
-    name: u32,
-    /// Offset of its topology zone in `texts`; [`NONE`] without one.
-    zone: u32,
-    /// Position of the previous endpoint with the same name, counted over all slices; [`NONE`] for the first.
-    previous: u32,
-}
-
 const NONE: u32 = u32::MAX;
 
 impl ServiceRecords {
     fn index(&self) -> Box<[(u32, u32)]> {
-        if self.endpoints().count() < MANY {
+        if self.endpoints().nth(MANY - 1).is_none() {
             return Box::default();
         }
-        let entries = |(place, endpoint): (usize, &EndpointRecord)| {
-            let name = self.text(endpoint.name).map(|name| (name_hash(name), place as u32));
-            name.into_iter().chain([(address_hash(endpoint.address), place as u32)])
+        let entries = |endpoint: EndpointRecord| {
+            let name = self.text(endpoint.name).map(|name| (name_hash(name), endpoint.place));
+            name.into_iter().chain([(address_hash(endpoint.address), endpoint.place)])
         };
-        let mut index: Vec<(u32, u32)> = self.endpoints().enumerate().flat_map(entries).collect();
+        let mut index: Vec<(u32, u32)> = self.endpoints().flat_map(entries).collect();
         index.sort_unstable();
         index.into()
     }
@@ -144,20 +117,20 @@ impl ServiceRecords {
     }
 
     /// All endpoints, in order.
-    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &EndpointRecord> {
-        self.groups.iter().flat_map(|group| group.endpoints.iter())
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = EndpointRecord> {
+        self.groups.iter().flat_map(|group| group.endpoints())
     }
 
     /// Endpoints with the address, in order, each with its slice.
     pub(crate) fn endpoints_at(
         &self,
         address: IpAddr,
-    ) -> impl Iterator<Item = (&SliceRecords, &EndpointRecord)> {
+    ) -> impl Iterator<Item = (&SliceRecords, EndpointRecord)> {
         self.probable(address_hash(address)).filter(move |(_, endpoint)| endpoint.address == address)
     }
 
     /// Whether the endpoint has this name; see [`ServiceRecords::endpoints_called`].
-    pub(crate) fn is_called(&self, endpoint: &EndpointRecord, name: &[u8], address: Option<IpAddr>) -> bool {
+    pub(crate) fn is_called(&self, endpoint: EndpointRecord, name: &[u8], address: Option<IpAddr>) -> bool {
         match self.text(endpoint.name) {
             Some(known) => known == name,
             None => Some(endpoint.address) == address,
@@ -170,7 +143,7 @@ impl ServiceRecords {
         &'a self,
         name: &'a [u8],
         address: Option<IpAddr>,
-    ) -> impl Iterator<Item = (&'a SliceRecords, &'a EndpointRecord)> {
+    ) -> impl Iterator<Item = (&'a SliceRecords, EndpointRecord)> {
         let named =
             self.probable(name_hash(name)).filter(|(_, endpoint)| self.text(endpoint.name) == Some(name));
         let dashed = address.into_iter().flat_map(|address| {
@@ -181,9 +154,9 @@ impl ServiceRecords {
     }
 
     /// Endpoints that the index lists for a hash; all endpoints if there is no index.
-    fn probable(&self, hash: u32) -> impl Iterator<Item = (&SliceRecords, &EndpointRecord)> {
+    fn probable(&self, hash: u32) -> impl Iterator<Item = (&SliceRecords, EndpointRecord)> {
         let all = self.index.is_empty().then(|| {
-            self.groups.iter().flat_map(|group| group.endpoints.iter().map(move |endpoint| (group, endpoint)))
+            self.groups.iter().flat_map(|group| group.endpoints().map(move |endpoint| (group, endpoint)))
         });
         let start = self.index.partition_point(|(known, _)| *known < hash);
         let indexed = self.index[start..].iter().take_while(move |(known, _)| *known == hash);
@@ -191,10 +164,10 @@ impl ServiceRecords {
     }
 
     /// Earlier endpoints with the same name, nearest first, each with its slice.
-    pub(crate) fn same_name<'a>(
-        &'a self,
-        endpoint: &'a EndpointRecord,
-    ) -> impl Iterator<Item = (&'a SliceRecords, &'a EndpointRecord)> {
+    pub(crate) fn same_name(
+        &self,
+        endpoint: EndpointRecord,
+    ) -> impl Iterator<Item = (&SliceRecords, EndpointRecord)> {
         let mut next = endpoint.previous;
         std::iter::from_fn(move || {
             let (group, endpoint) = self.endpoint(next)?;
@@ -205,32 +178,28 @@ impl ServiceRecords {
 
     /// Earlier endpoints with the same name and the same address. Looked up by address: a name may have thousands of
     /// endpoints, an address few.
-    pub(crate) fn same_name_and_address<'a>(
-        &'a self,
-        endpoint: &'a EndpointRecord,
-    ) -> impl Iterator<Item = (&'a SliceRecords, &'a EndpointRecord)> {
+    pub(crate) fn same_name_and_address(
+        &self,
+        endpoint: EndpointRecord,
+    ) -> impl Iterator<Item = (&SliceRecords, EndpointRecord)> {
         let before = self.endpoints_at(endpoint.address);
-        let before = before.take_while(move |(_, other)| !std::ptr::eq(*other, endpoint));
+        let before = before.take_while(move |(_, other)| other.place != endpoint.place);
         before.filter(move |(_, other)| other.name == endpoint.name)
     }
 
-    fn endpoint(&self, place: u32) -> Option<(&SliceRecords, &EndpointRecord)> {
+    fn endpoint(&self, place: u32) -> Option<(&SliceRecords, EndpointRecord)> {
         let mut place = place as usize;
         for group in &self.groups {
-            if let Some(endpoint) = group.endpoints.get(place) {
+            if let Some(endpoint) = group.endpoint(place) {
                 return Some((group, endpoint));
             }
-            place -= group.endpoints.len();
+            place -= group.len();
         }
         None
     }
 
     /// Name of an endpoint in wire form, before the key. `space` holds a name that is derived from the address.
-    pub(crate) fn name<'a>(
-        &'a self,
-        endpoint: &EndpointRecord,
-        space: &'a mut Option<ShortText>,
-    ) -> &'a [u8] {
+    pub(crate) fn name<'a>(&'a self, endpoint: EndpointRecord, space: &'a mut Option<ShortText>) -> &'a [u8] {
         match self.text(endpoint.name) {
             Some(name) => name,
             None => space.insert(dashed(endpoint.address).into_wire()).as_bytes(),
@@ -238,7 +207,7 @@ impl ServiceRecords {
     }
 
     /// The topology zone of an endpoint.
-    pub(crate) fn zone(&self, endpoint: &EndpointRecord) -> Option<&[u8]> {
+    pub(crate) fn zone(&self, endpoint: EndpointRecord) -> Option<&[u8]> {
         self.text(endpoint.zone)
     }
 

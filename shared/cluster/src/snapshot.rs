@@ -1,16 +1,20 @@
 //! The objects of the cluster, as projections read them.
 
-use std::collections::HashMap;
+mod slice_index;
+
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use smallvec::SmallVec;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::change::{Change, ObjectChange};
 use crate::event::Object;
-use crate::key::{CompactString, Key};
+use crate::key::Key;
 use crate::kind::{Kind, Kinds, kinds};
 use crate::objects::*;
+use slice_index::SliceIndex;
 
 /// A type of object that the snapshot stores.
 pub trait Resource: PartialEq + Sized + Send + Sync + 'static {
@@ -79,27 +83,31 @@ macro_rules! stores {
 kinds!(stores);
 
 /// All objects of the kinds that are watched, as of the last batch. The writer owns it.
-#[derive(Default)]
 pub struct Snapshot {
     stores: Stores,
     slices_of: SliceIndex,
     imported_by: SliceIndex,
 }
 
-/// The key of a Service or ServiceImport to the names of its slices. They are sorted, so that views do not depend on the
-/// order of events.
-#[derive(Clone, Default)]
-struct SliceIndex(HashMap<Key, SmallVec<[CompactString; 1]>, RandomState>);
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            stores: Stores::default(),
+            slices_of: SliceIndex::new(|slice| &slice.service),
+            imported_by: SliceIndex::new(|slice| slice.import.as_ref().map_or("", |import| &import.service)),
+        }
+    }
+}
 
 impl Snapshot {
     /// One object.
     pub fn get<T: Resource>(&self, key: &Key) -> Option<&Arc<T>> {
-        T::store(self).objects.get(key).map(|stored| &stored.object)
+        T::store(self).find(key).map(|stored| &stored.object)
     }
 
     /// All objects of a type, in arbitrary order.
     pub fn iter<T: Resource>(&self) -> impl Iterator<Item = &Arc<T>> {
-        T::store(self).objects.values().map(|stored| &stored.object)
+        T::store(self).objects.iter().map(|stored| &stored.object)
     }
 
     /// The number of objects of a kind.
@@ -109,23 +117,12 @@ impl Snapshot {
 
     /// The EndpointSlices of a Service, by name.
     pub fn slices_of<'a>(&'a self, service: &'a Key) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
-        self.owned(&self.slices_of, service)
+        self.slices_of.slices(service).iter()
     }
 
     /// The EndpointSlices of a ServiceImport, by name.
     pub fn imported_by<'a>(&'a self, import: &'a Key) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
-        self.owned(&self.imported_by, import)
-    }
-
-    fn owned<'a>(
-        &'a self,
-        owners: &'a SliceIndex,
-        owner: &'a Key,
-    ) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
-        let names = owners.0.get(owner).map(SmallVec::as_slice).unwrap_or_default();
-        names
-            .iter()
-            .filter_map(|name| self.get(&Key { namespace: owner.namespace.clone(), name: name.clone() }))
+        self.imported_by.slices(import).iter()
     }
 
     /// Whether each of these kinds has been listed in full at least once.
@@ -141,7 +138,7 @@ impl Snapshot {
     /// A copy with the objects of these kinds, which it shares.
     pub(crate) fn copy(&self, kinds: Kinds) -> Self {
         let index = |index: &SliceIndex| {
-            if kinds.contains(Kind::EndpointSlice) { index.clone() } else { SliceIndex::default() }
+            if kinds.contains(Kind::EndpointSlice) { index.clone() } else { index.empty() }
         };
         Self {
             stores: self.stores.copy(kinds),
@@ -194,44 +191,17 @@ impl Snapshot {
 
     /// Updates the indexes after a change.
     fn reindex(&mut self, touched: &ObjectChange) {
-        let ObjectChange::EndpointSlice(Change { before, after }) = touched else { return };
-        let owner = |slice: &Arc<EndpointSlice>| (!slice.service.is_empty()).then(|| slice.service_key());
-        self.slices_of.update(before, after, owner);
-        self.imported_by.update(before, after, |slice| slice.import_key());
-    }
-}
-
-impl SliceIndex {
-    /// Updates the index after a change of a slice. `owner` returns the key that the slice is indexed by.
-    fn update(
-        &mut self,
-        before: &Option<Arc<EndpointSlice>>,
-        after: &Option<Arc<EndpointSlice>>,
-        owner: impl Fn(&Arc<EndpointSlice>) -> Option<Key>,
-    ) {
-        if let Some(slice) = before
-            && let Some(owner) = owner(slice)
-            && let Some(names) = self.0.get_mut(&owner)
-        {
-            names.retain(|name| *name != slice.key.name);
-            if names.is_empty() {
-                self.0.remove(&owner);
-            }
-        }
-        if let Some(slice) = after
-            && let Some(owner) = owner(slice)
-        {
-            let names = self.0.entry(owner).or_default();
-            if let Err(at) = names.binary_search(&slice.key.name) {
-                names.insert(at, slice.key.name.clone());
-            }
-        }
+        let ObjectChange::EndpointSlice(change) = touched else { return };
+        self.slices_of.update(change);
+        self.imported_by.update(change);
     }
 }
 
 /// The objects of one kind.
 pub struct Store<T> {
-    objects: HashMap<Key, StoredObject<T>, RandomState>,
+    /// By key, which is that of the object: a copy of it would take three times as much as the rest of an entry.
+    objects: HashTable<StoredObject<T>>,
+    hasher: RandomState,
     /// The number of the current list; an object that was not seen in it is removed when it ends.
     list: u32,
     synced: bool,
@@ -251,14 +221,33 @@ impl<T> Clone for StoredObject<T> {
 
 impl<T> Clone for Store<T> {
     fn clone(&self) -> Self {
-        let Self { objects, list, synced, changed_at } = self;
-        Self { objects: objects.clone(), list: *list, synced: *synced, changed_at: *changed_at }
+        let Self { objects, hasher, list, synced, changed_at } = self;
+        Self {
+            objects: objects.clone(),
+            hasher: hasher.clone(),
+            list: *list,
+            synced: *synced,
+            changed_at: *changed_at,
+        }
     }
 }
 
 impl<T> Default for Store<T> {
     fn default() -> Self {
-        Self { objects: HashMap::default(), list: 0, synced: false, changed_at: 0 }
+        let (objects, hasher) = (HashTable::default(), RandomState::default());
+        Self { objects, hasher, list: 0, synced: false, changed_at: 0 }
+    }
+}
+
+impl<T: Resource> Store<T> {
+    fn find(&self, key: &Key) -> Option<&StoredObject<T>> {
+        self.objects.find(self.hasher.hash_one(key), |stored| stored.object.key() == key)
+    }
+
+    fn entry(&mut self, key: &Key) -> Entry<'_, StoredObject<T>> {
+        let Self { objects, hasher, .. } = self;
+        let is = |stored: &StoredObject<T>| stored.object.key() == key;
+        objects.entry(hasher.hash_one(key), is, |stored| hasher.hash_one(stored.object.key()))
     }
 }
 
@@ -291,17 +280,18 @@ impl<T: Resource> AnyStore for Store<T> {
 
     fn apply(&mut self, object: Object) -> Option<ObjectChange> {
         let object = T::of(object)?;
-        let before = match self.objects.get_mut(object.key()) {
-            Some(stored) => {
-                stored.seen = self.list;
+        let list = self.list;
+        let before = match self.entry(object.key()) {
+            Entry::Occupied(entry) => {
+                let stored = entry.into_mut();
+                stored.seen = list;
                 if stored.object == object {
                     return None;
                 }
                 Some(std::mem::replace(&mut stored.object, object.clone()))
             }
-            None => {
-                let stored = StoredObject { object: object.clone(), seen: self.list };
-                self.objects.insert(object.key().clone(), stored);
+            Entry::Vacant(entry) => {
+                entry.insert(StoredObject { object: object.clone(), seen: list });
                 None
             }
         };
@@ -309,13 +299,15 @@ impl<T: Resource> AnyStore for Store<T> {
     }
 
     fn remove(&mut self, key: &Key) -> Option<ObjectChange> {
-        let stored = self.objects.remove(key)?;
+        let Entry::Occupied(entry) = self.entry(key) else { return None };
+        let (stored, _) = entry.remove();
         Some(T::change(Change { before: Some(stored.object), after: None }))
     }
 
     fn keep(&mut self, key: &Key) {
-        if let Some(stored) = self.objects.get_mut(key) {
-            stored.seen = self.list;
+        let list = self.list;
+        if let Entry::Occupied(mut entry) = self.entry(key) {
+            entry.get_mut().seen = list;
         }
     }
 
@@ -325,15 +317,14 @@ impl<T: Resource> AnyStore for Store<T> {
 
     fn end_list(&mut self) -> (Vec<Key>, bool) {
         let first = !std::mem::replace(&mut self.synced, true);
-        let unseen =
-            |(key, stored): (&Key, &StoredObject<T>)| (stored.seen != self.list).then(|| key.clone());
-        (self.objects.iter().filter_map(unseen).collect(), first)
+        let unseen = self.objects.iter().filter(|stored| stored.seen != self.list);
+        (unseen.map(|stored| stored.object.key().clone()).collect(), first)
     }
 
     fn forget(&mut self) -> Vec<ObjectChange> {
         self.synced = false;
         // Frees the table as well: for Pods it can be larger than the objects.
-        let objects = std::mem::take(&mut self.objects).into_values();
+        let objects = std::mem::take(&mut self.objects).into_iter();
         objects.map(|stored| T::change(Change { before: Some(stored.object), after: None })).collect()
     }
 

@@ -188,7 +188,7 @@ fn slice() -> impl Strategy<Value = EndpointSlice> {
         .prop_map(|(name, hostname)| FqdnEndpoint { name, hostname: hostname.map(Into::into) });
     let endpoints = prop_oneof![
         5 => vec(endpoint, 0..4).prop_map(|endpoints| (endpoints.into(), Box::default())),
-        1 => vec(alias, 0..3).prop_map(|aliases| (Box::default(), aliases.into())),
+        1 => vec(alias, 0..3).prop_map(|aliases| (EndpointList::default(), aliases.into())),
     ];
     let service = name(&["web", "db", "api", ""]);
     let import = (name(&["web", "db"]), name(&["east", "west", ""]))

@@ -22,7 +22,7 @@ pub(super) struct NameServer<'a> {
     /// The Service whose name it has; `None` for `ns.dns.<zone>`.
     service: Option<&'a ServiceRecords>,
     /// The endpoint, if that Service is headless.
-    endpoint: Option<&'a EndpointRecord>,
+    endpoint: Option<EndpointRecord>,
     pub(super) address: IpAddr,
 }
 
@@ -76,15 +76,15 @@ impl Zone {
         let own = || own.iter().filter(|address| !address.is_loopback());
         for address in own() {
             for service in self.candidates_by_address(*address) {
-                let here = |endpoint: &EndpointRecord| endpoint.address == *address;
+                let here = |endpoint: EndpointRecord| endpoint.address == *address;
                 if service.endpoints_at(*address).next().is_none() {
                     continue;
                 }
                 found = true;
                 match service.shape {
                     ServiceShape::Headless => {
-                        let groups = service.groups.iter().filter(|group| group.endpoints.iter().any(here));
-                        servers.extend(groups.flat_map(|group| group.endpoints.iter()).map(|endpoint| {
+                        let groups = service.groups.iter().filter(|group| group.endpoints().any(here));
+                        servers.extend(groups.flat_map(|group| group.endpoints()).map(|endpoint| {
                             NameServer {
                                 service: Some(service),
                                 endpoint: Some(endpoint),

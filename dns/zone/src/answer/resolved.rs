@@ -216,37 +216,37 @@ impl<'a> EndpointFilter<'a> {
     pub(super) fn candidates(
         self,
         service: &'a ServiceRecords,
-    ) -> impl Iterator<Item = (&'a SliceRecords, &'a EndpointRecord)> {
+    ) -> impl Iterator<Item = (&'a SliceRecords, EndpointRecord)> {
         let by_name =
             (!self.endpoint.is_empty()).then(|| service.endpoints_called(self.endpoint, self.address));
         let has_port = move |group: &SliceRecords| self.ports(&group.ports).next().is_some();
         let all = self.endpoint.is_empty().then(|| {
             let groups = service.groups.iter().filter(move |group| has_port(group));
-            groups.flat_map(|group| group.endpoints.iter().map(move |endpoint| (group, endpoint)))
+            groups.flat_map(|group| group.endpoints().map(move |endpoint| (group, endpoint)))
         });
         let named = by_name.into_iter().flatten().filter(move |(group, _)| has_port(group));
         let meant =
-            move |(_, endpoint): &(&SliceRecords, &EndpointRecord)| self.is_in_zone(service, endpoint);
+            move |(_, endpoint): &(&SliceRecords, EndpointRecord)| self.is_in_zone(service, *endpoint);
         named.chain(all.into_iter().flatten()).filter(meant)
     }
 
     /// Whether a selected endpoint is the first with its address, so that each address is answered once. Searching the
     /// answers so far instead would be quadratic: too slow for thousands of endpoints.
-    pub(super) fn is_first(self, service: &ServiceRecords, endpoint: &EndpointRecord) -> bool {
-        let meant = |(group, other): &(&SliceRecords, &EndpointRecord)| {
-            (self.endpoint.is_empty() || service.is_called(other, self.endpoint, self.address))
+    pub(super) fn is_first(self, service: &ServiceRecords, endpoint: EndpointRecord) -> bool {
+        let meant = |(group, other): &(&SliceRecords, EndpointRecord)| {
+            (self.endpoint.is_empty() || service.is_called(*other, self.endpoint, self.address))
                 && self.ports(&group.ports).next().is_some()
-                && self.is_in_zone(service, other)
+                && self.is_in_zone(service, *other)
         };
         let first = service.endpoints_at(endpoint.address).find(meant);
-        first.is_some_and(|(_, first)| std::ptr::eq(first, endpoint))
+        first.is_some_and(|(_, first)| first.place == endpoint.place)
     }
 
     /// The selected endpoints of type FQDN.
     fn aliases(self, service: &'a ServiceRecords) -> impl Iterator<Item = &'a EndpointAlias> {
         let groups = service.groups.iter().filter(move |group| self.ports(&group.ports).next().is_some());
         let meant = move |alias: &&EndpointAlias| self.endpoint.is_empty() || *alias.name == *self.endpoint;
-        groups.flat_map(|group| group.aliases.iter()).filter(meant)
+        groups.flat_map(|group| group.aliases()).filter(meant)
     }
 
     /// The selected ports.
@@ -258,7 +258,7 @@ impl<'a> EndpointFilter<'a> {
     }
 
     /// Whether the endpoint is in the selected topology zone.
-    pub(super) fn is_in_zone(self, service: &ServiceRecords, endpoint: &EndpointRecord) -> bool {
+    pub(super) fn is_in_zone(self, service: &ServiceRecords, endpoint: EndpointRecord) -> bool {
         if self.zone.is_empty() {
             return true;
         }

@@ -81,7 +81,7 @@ impl Zone {
                 continue;
             }
             let own = new_ports(service, group, endpoint, filter).count();
-            let known = |(group, other): (&SliceRecords, &EndpointRecord)| {
+            let known = |(group, other): (&SliceRecords, EndpointRecord)| {
                 filter.is_in_zone(service, other) && numbers(&group.ports, filter).next().is_some()
             };
             let numbered = numbers(&group.ports, filter).next().is_some();
@@ -126,7 +126,7 @@ pub(super) fn numbers<'a>(
 fn new_ports<'a>(
     service: &'a ServiceRecords,
     group: &'a SliceRecords,
-    endpoint: &'a EndpointRecord,
+    endpoint: EndpointRecord,
     filter: &'a EndpointFilter<'_>,
 ) -> impl Iterator<Item = u16> + 'a {
     let has = |ports: &[PortRecord], number| numbers(ports, filter).any(|other| other == number);
@@ -142,10 +142,10 @@ fn new_ports<'a>(
 /// Earlier selected endpoints with the same name.
 fn same_name<'a>(
     service: &'a ServiceRecords,
-    endpoint: &'a EndpointRecord,
+    endpoint: EndpointRecord,
     filter: &'a EndpointFilter<'_>,
-) -> impl Iterator<Item = (&'a SliceRecords, &'a EndpointRecord)> {
-    service.same_name(endpoint).filter(|(_, endpoint)| filter.is_in_zone(service, endpoint))
+) -> impl Iterator<Item = (&'a SliceRecords, EndpointRecord)> {
+    service.same_name(endpoint).filter(|(_, endpoint)| filter.is_in_zone(service, *endpoint))
 }
 
 /// The weight of each of `count` records: their even share of 100, at least 1. Computed in floating point as in CoreDNS,

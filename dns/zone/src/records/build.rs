@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cluster::{
-    CompactString, EndpointSlice, Import, Key, Service, ServiceImport, ServiceKind, ServicePort, Snapshot,
+    CompactString, EndpointSlice, Import, Key, PodName, Service, ServiceImport, ServiceKind, ServicePort,
+    Snapshot,
 };
 use dns_wire::Name;
 use rustc_hash::FxBuildHasher;
@@ -60,10 +61,8 @@ impl ServiceRecords {
     ) -> Option<Self> {
         let wire = wire_key(key)?;
         let (groups, texts) = Builder::default().build(options, slices);
-        let ready = groups
-            .iter()
-            .any(|group: &SliceRecords| !(group.endpoints.is_empty() && group.aliases.is_empty()));
-        let endpoints = || groups.iter().flat_map(|group| &group.endpoints).map(|endpoint| endpoint.address);
+        let ready = groups.iter().any(|group: &SliceRecords| !group.is_empty());
+        let endpoints = || groups.iter().flat_map(|group| group.endpoints()).map(|endpoint| endpoint.address);
         let (shape, addresses): (ServiceShape, Vec<IpAddr>) = match service {
             None => (ServiceShape::Missing, Vec::new()),
             Some((ServiceKind::ClusterIp(addresses), listed)) => {
@@ -164,19 +163,19 @@ impl Builder {
         for (slice, source) in slices {
             let mut endpoints = Vec::new();
             for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
-                let pod = endpoint.pod.as_deref().filter(|_| options.endpoint_pod_names);
-                let hostname = endpoint.hostname.as_deref().filter(|name| !name.is_empty());
-                let host = hostname.or(pod).and_then(label);
+                let pod = endpoint.pod.filter(|_| options.endpoint_pod_names).map(PodName::to_text);
+                let hostname = endpoint.hostname.filter(|name| !name.is_empty());
+                let host = hostname.or(pod.as_deref()).and_then(label);
                 let name = host.map(|host| self.place_name(host, source));
-                let zone = slice.zone_of(endpoint).filter(|_| options.zonal);
+                let zone = slice.zone_of(&endpoint).filter(|_| options.zonal);
                 let zone = zone.map_or(NONE, |zone| self.place(zone.as_bytes().into()));
-                for address in &endpoint.addresses {
+                for address in endpoint.addresses {
                     let name = name.unwrap_or_else(|| match source {
                         // The common case: no text is stored.
                         [] => NONE,
-                        source => self.place_name(dashed(*address).as_bytes(), source),
+                        source => self.place_name(dashed(address).as_bytes(), source),
                     });
-                    endpoints.push(self.endpoint(*address, name, zone));
+                    endpoints.push(self.endpoint(address, name, zone));
                 }
             }
             let ports = ports(slice.ports.iter().map(|port| PortRecord {
@@ -189,16 +188,22 @@ impl Builder {
                 let name = label(&name).map(|host| wire(host, source)).unwrap_or_default();
                 Some(EndpointAlias { name: name.to_ascii_lowercase().into(), target: external(&alias.name)? })
             });
-            groups.push(SliceRecords { ports, endpoints: endpoints.into(), aliases: aliases.collect() });
+            let aliases: Box<[_]> = aliases.collect();
+            groups.push(match aliases.is_empty() {
+                true => SliceRecords::of_endpoints(ports, endpoints),
+                // Endpoints of one slice are all names or all addresses.
+                false => SliceRecords::of_aliases(ports, aliases),
+            });
         }
         (groups.into(), self.texts.into())
     }
 
     fn endpoint(&mut self, address: IpAddr, name: u32, zone: u32) -> EndpointRecord {
         let called = if name == NONE { Called::Dashed(address) } else { Called::CompactString(name) };
-        let previous = self.last.insert(called, self.count).unwrap_or(NONE);
+        let place = self.count;
+        let previous = self.last.insert(called, place).unwrap_or(NONE);
         self.count += 1;
-        EndpointRecord { address, name, zone, previous }
+        EndpointRecord { address, place, name, zone, previous }
     }
 
     fn place_name(&mut self, host: &[u8], source: &[u8]) -> u32 {

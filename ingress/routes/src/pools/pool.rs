@@ -291,8 +291,8 @@ fn members(
         let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready);
         endpoints.extend(
             ready
-                .flat_map(|endpoint| &endpoint.addresses)
-                .map(|address| SocketAddr::new(*address, slice_port.port)),
+                .flat_map(|endpoint| endpoint.addresses)
+                .map(|address| SocketAddr::new(address, slice_port.port)),
         );
     }
     endpoints.sort_unstable();

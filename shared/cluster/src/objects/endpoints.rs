@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
-use super::Protocol;
+use super::{EndpointList, EndpointRef, Protocol};
 use crate::key::{CompactString, Key};
 
 /// An EndpointSlice (discovery.k8s.io/v1).
@@ -19,7 +19,7 @@ pub struct EndpointSlice {
     /// `ports`; a slice without ports has addresses only.
     pub ports: SmallVec<[EndpointPort; 1]>,
     /// `endpoints`, in the order given; none where `addressType` is FQDN.
-    pub endpoints: Box<[Endpoint]>,
+    pub endpoints: EndpointList,
     /// The ready `endpoints` where `addressType` is FQDN, one for each of their `addresses`.
     pub aliases: Box<[FqdnEndpoint]>,
     /// Topology zones, to which [`Endpoint::zone`] is an index, so that a zone takes one byte per endpoint.
@@ -39,7 +39,7 @@ impl EndpointSlice {
     }
 
     /// The topology zone of one of its endpoints; read by `zonal` of the `kubernetes` plugin.
-    pub fn zone_of(&self, endpoint: &Endpoint) -> Option<&CompactString> {
+    pub fn zone_of(&self, endpoint: &EndpointRef<'_>) -> Option<&CompactString> {
         self.zones.get(usize::from(endpoint.zone).checked_sub(1)?)
     }
 }
@@ -64,7 +64,7 @@ pub struct EndpointPort {
     pub port: u16,
 }
 
-/// One endpoint of a slice.
+/// One endpoint of a slice, before it is added to an [`EndpointList`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The valid `addresses`.

@@ -38,8 +38,8 @@ fn show(object: &Object) -> String {
                 .iter()
                 .map(|port| format!(" {}:{}/{}", port.name, port.port, port.protocol.label()));
             let endpoints = slice.endpoints.iter().map(|endpoint| {
-                let Endpoint { addresses, ready, hostname, pod, zone: _ } = endpoint;
-                let zone = slice.zone_of(endpoint).map(|zone| format!(" zone={zone}")).unwrap_or_default();
+                let zone = slice.zone_of(&endpoint).map(|zone| format!(" zone={zone}")).unwrap_or_default();
+                let Endpoint { addresses, ready, hostname, pod, zone: _ } = &endpoint.to_endpoint();
                 format!(" {addresses:?} ready={ready} host={} pod={}{zone}", name(hostname), name(pod))
             });
             let aliases = slice.aliases.iter();

@@ -192,8 +192,8 @@ impl Zone {
                     let here = service
                         .groups
                         .iter()
-                        .filter(|group| group.endpoints.iter().any(|endpoint| endpoint.address == *address));
-                    servers.extend(here.flat_map(|group| &group.endpoints).map(|endpoint| endpoint.address));
+                        .filter(|group| group.endpoints().any(|endpoint| endpoint.address == *address));
+                    servers.extend(here.flat_map(|group| group.endpoints()).map(|endpoint| endpoint.address));
                 } else {
                     servers.extend(service.external.iter().flat_map(|external| external.addresses()));
                 }
