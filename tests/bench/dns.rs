@@ -1,8 +1,8 @@
 //! DNS over UDP: answers from the cluster zone, with the same records in every server.
 
-mod service;
+pub(crate) mod service;
 
-mod query;
+pub(crate) mod query;
 mod batch;
 mod dataset;
 

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo build --profile dist
 //! cargo run --profile dist -p tests --bin bench -- [dns] [dns-silent] [http] [https] [h2] [grpc] [bodies] [websocket]
-//!     [workers] [idle] [memory] [ingresses] [changes] [--rounds N] [--seconds S]
+//!     [workers] [idle] [scale] [memory] [ingresses] [changes] [--rounds N] [--seconds S]
 //! cargo run --profile dist -p tests --bin bench -- pods
 //! ```
 //!
@@ -36,6 +36,7 @@ mod objects;
 mod changes;
 mod ingresses;
 mod memory;
+mod scale;
 mod pods;
 
 use std::process::ExitCode;
@@ -43,7 +44,7 @@ use std::time::Duration;
 
 use testbed::Testbed;
 
-const USAGE: &str = "usage: bench [dns] [dns-silent] [http] [https] [h2] [grpc] [bodies] [websocket] [workers] [idle] [memory] \
+const USAGE: &str = "usage: bench [dns] [dns-silent] [http] [https] [h2] [grpc] [bodies] [websocket] [workers] [idle] [scale] [memory] \
     [ingresses] [changes] [--rounds N] [--seconds S]\n       bench pods";
 
 /// The parsed command-line arguments. An empty list of benchmarks means all.
@@ -115,6 +116,9 @@ fn run(options: &Options) -> Result<(), String> {
     if selected("idle") {
         println!("{}", http::idle::measure(&testbed)?);
     }
+    if selected("scale") {
+        println!("{}", scale::measure(&testbed)?);
+    }
     if selected("memory") {
         println!("{}", memory::compare(&testbed)?);
     }
@@ -139,7 +143,7 @@ fn parse_options(args: &[String]) -> Result<Options, String> {
             "--rounds" => options.rounds = number()?.max(1.0) as usize,
             "--seconds" => options.duration = Duration::from_secs_f64(number()?.max(0.1)),
             "dns" | "dns-silent" | "http" | "https" | "h2" | "grpc" | "bodies" | "websocket" | "workers"
-            | "idle" | "memory" | "ingresses" | "changes" => options.benchmarks.push(arg.clone()),
+            | "idle" | "scale" | "memory" | "ingresses" | "changes" => options.benchmarks.push(arg.clone()),
             _ => return Err(format!("unknown argument {arg}\n{USAGE}")),
         }
     }

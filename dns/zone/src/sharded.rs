@@ -4,9 +4,13 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-/// Number of shards. With 10,000 services a shard holds ten entries; a change copies those and 1,024 pointers, which takes
-/// a few microseconds.
-const SHARDS: usize = 1024;
+/// Number of shards. With 10,000 services a shard holds ten entries, with a million endpoints a thousand. A change copies those of its
+/// shard and the pointers of one group, and of all groups: a microsecond or two.
+const SHARDS: usize = GROUP * GROUP;
+/// Number of groups, and of shards in a group.
+const GROUP: usize = 32;
+/// Shards with more entries are searched by bisection.
+const LINEAR_SEARCH: usize = 16;
 
 /// An entry of a [`ShardedTable`].
 pub(crate) trait TableEntry: Clone {
@@ -18,38 +22,42 @@ pub(crate) trait TableEntry: Clone {
 
 /// A sorted multiset of entries that is cheap to clone and to change in a few shards.
 pub(crate) struct ShardedTable<T> {
-    /// `None` for an empty shard.
-    shards: Box<[Option<Arc<[T]>>]>,
+    groups: Arc<[Group<T>; GROUP]>,
 }
+
+/// Some shards; `None` is an empty one.
+type Group<T> = Arc<[Option<Arc<[T]>>; GROUP]>;
 
 impl<T: TableEntry> ShardedTable<T> {
     /// Creates a table with these entries.
     pub(crate) fn new(entries: impl IntoIterator<Item = T>) -> Self {
-        Self { shards: vec![None; SHARDS].into() }.change(Vec::new(), entries.into_iter().collect())
-    }
-
-    /// The sorted entries of the shard for this hash.
-    pub(crate) fn shard(&self, hash: u32) -> &[T] {
-        self.shards[place(hash)].as_deref().unwrap_or_default()
+        let empty: Group<T> = Arc::new([const { None }; GROUP]);
+        let groups = Arc::new([(); GROUP].map(|()| empty.clone()));
+        Self { groups }.change(Vec::new(), entries.into_iter().collect())
     }
 
     /// The entries with exactly this hash.
+    // Hot: 0 allocations.
     pub(crate) fn at(&self, hash: u32) -> impl Iterator<Item = &T> {
-        let shard = self.shard(hash);
-        let start = shard.partition_point(|entry| entry.hash() < hash);
+        let (group, shard) = place(hash);
+        let shard = self.groups[group][shard].as_deref().unwrap_or_default();
+        let start = match shard.len() {
+            ..=LINEAR_SEARCH => shard.iter().position(|entry| entry.hash() >= hash).unwrap_or(shard.len()),
+            _ => shard.partition_point(|entry| entry.hash() < hash),
+        };
         shard[start..].iter().take_while(move |entry| entry.hash() == hash)
     }
 
     /// All entries.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.shards.iter().flatten().flat_map(|shard| shard.iter())
+        self.groups.iter().flat_map(|group| group.iter()).flatten().flat_map(|shard| shard.iter())
     }
 
     /// The next version: each entry of `gone` removes one equal entry, then those of `came` are added.
     pub(crate) fn change(&self, mut gone: Vec<T>, mut came: Vec<T>) -> Self {
         gone.sort_by(T::order);
         came.sort_by(T::order);
-        let mut shards = self.shards.clone();
+        let mut groups = (*self.groups).clone();
         let (mut gone, mut came) = (gone.as_slice(), came.as_slice());
         while let Some(next) =
             gone.first().into_iter().chain(came.first()).map(|entry| place(entry.hash())).min()
@@ -57,18 +65,21 @@ impl<T: TableEntry> ShardedTable<T> {
             let (leaving, later) = split(gone, next);
             let (coming, later_still) = split(came, next);
             (gone, came) = (later, later_still);
-            shards[next] = merge(shards[next].as_deref().unwrap_or_default(), leaving, coming);
+            let shard = &mut Arc::make_mut(&mut groups[next.0])[next.1];
+            *shard = merge(shard.as_deref().unwrap_or_default(), leaving, coming);
         }
-        Self { shards }
+        Self { groups: Arc::new(groups) }
     }
 }
 
-fn place(hash: u32) -> usize {
-    (hash >> (u32::BITS - SHARDS.trailing_zeros())) as usize
+/// The group and the shard in it.
+fn place(hash: u32) -> (usize, usize) {
+    let shard = (hash >> (u32::BITS - SHARDS.trailing_zeros())) as usize;
+    (shard / GROUP, shard % GROUP)
 }
 
 /// Splits sorted entries into those that belong to shards up to `shard`, and the rest.
-fn split<T: TableEntry>(entries: &[T], shard: usize) -> (&[T], &[T]) {
+fn split<T: TableEntry>(entries: &[T], shard: (usize, usize)) -> (&[T], &[T]) {
     entries.split_at(entries.partition_point(|entry| place(entry.hash()) <= shard))
 }
 
@@ -90,19 +101,20 @@ fn merge<T: TableEntry>(old: &[T], mut gone: &[T], came: &[T]) -> Option<Arc<[T]
 
 impl<T: PartialEq> PartialEq for ShardedTable<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.shards == other.shards
+        self.groups == other.groups
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for ShardedTable<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.shards.iter().flatten().flat_map(|shard| shard.iter())).finish()
+        let shards = self.groups.iter().flat_map(|group| group.iter()).flatten();
+        f.debug_list().entries(shards.flat_map(|shard| shard.iter())).finish()
     }
 }
 
 impl<T> Clone for ShardedTable<T> {
     fn clone(&self) -> Self {
-        Self { shards: self.shards.clone() }
+        Self { groups: self.groups.clone() }
     }
 }
 

@@ -161,8 +161,7 @@ pub(crate) fn service<'a>(
     key: &[u8],
 ) -> Option<&'a ServiceRecords> {
     let hash = service_hash(key);
-    let shard = services.shard(hash);
-    shard.iter().find(|entry| entry.hash == hash && *entry.service.key == *key).map(|entry| &*entry.service)
+    services.at(hash).find(|entry| *entry.service.key == *key).map(|entry| &*entry.service)
 }
 
 /// Records that a Pod has an address in a namespace, as a keyed hash of both. `pod` is a hash of the Pod's name: Pods that

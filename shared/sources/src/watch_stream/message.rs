@@ -85,6 +85,9 @@ pub(crate) fn read_message(kind: Kind, line: Part<'_>) -> Result<WatchMessage, A
         Part::Whole(line) => line,
         Part::TooLong(start) => return Ok(WatchMessage::Undecodable(too_long(start))),
     };
+    if let Some(event) = change_of(line).and_then(|object| applied_at_once(kind, object)) {
+        return Ok(WatchMessage::Object(event));
+    }
     let Line { what, object } = serde_json::from_slice(line).map_err(not_json)?;
     match what {
         "ADDED" | "MODIFIED" => {
@@ -140,13 +143,32 @@ pub(crate) fn read_page(envelope: Option<&[u8]>) -> Result<Page, ApiError> {
     Ok(Page { version: metadata.version, next: metadata.next.unwrap_or_default() })
 }
 
+/// The object in an event that adds or changes it, if the line is written as the API server writes it.
+fn change_of(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.trim_ascii().strip_prefix(br#"{"type":""#)?;
+    let rest = rest.strip_prefix(b"ADDED").or_else(|| rest.strip_prefix(b"MODIFIED"))?;
+    rest.strip_prefix(br#"","object":"#)?.strip_suffix(b"}")
+}
+
+/// The event of a valid object, which is read only once; `None` for anything else. Most lines are such objects, and a list of a large
+/// cluster has hundreds of megabytes of them.
+fn applied_at_once(kind: Kind, object: &[u8]) -> Option<ObjectEvent> {
+    let mut text = serde_json::Deserializer::from_slice(object);
+    let decoded = decode::decode(kind, &mut text).ok()?.ok()?;
+    text.end().ok()?;
+    Some(event_of(kind, decoded))
+}
+
+fn event_of(kind: Kind, decoded: DecodedObject) -> ObjectEvent {
+    let DecodedObject { key, version, triggered, object, defects } = decoded;
+    let event = object.map_or(Event::Remove(kind, key), Event::Apply);
+    ObjectEvent { event, version, triggered, defects }
+}
+
 /// The event of an object that exists.
 fn applied(kind: Kind, object: &str) -> Result<ObjectEvent, Box<Undecodable>> {
     let reason = match decode::decode(kind, &mut serde_json::Deserializer::from_str(object)) {
-        Ok(Ok(DecodedObject { key, version, triggered, object, defects })) => {
-            let event = object.map_or(Event::Remove(kind, key), Event::Apply);
-            return Ok(ObjectEvent { event, version, triggered, defects });
-        }
+        Ok(Ok(decoded)) => return Ok(event_of(kind, decoded)),
         Ok(Err(invalid)) => invalid,
         Err(error) => {
             // The position within the line is removed, because the line is not shown.

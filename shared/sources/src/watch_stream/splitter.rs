@@ -36,12 +36,14 @@ pub(crate) struct ListSplitter {
 impl ListSplitter {
     /// Reads the next bytes and passes each complete item to `each`. Fails when the list without its items is too long.
     pub(crate) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Part<'_>)) -> Result<(), ApiError> {
-        let mut from = 0;
-        for (at, byte) in bytes.iter().enumerate() {
+        let (mut from, mut next) = (0, 0);
+        while let Some(byte) = bytes.get(next) {
             if self.in_string {
-                self.string(*byte);
+                next += self.skip_in_string(&bytes[next..]);
                 continue;
             }
+            let at = next;
+            next += 1;
             match byte {
                 b'"' => self.in_string = true,
                 b'[' if self.depth == 1 => {
@@ -82,13 +84,14 @@ impl ListSplitter {
         (self.depth == 0 && !self.envelope.bytes.is_empty()).then_some(&self.envelope.bytes)
     }
 
-    fn string(&mut self, byte: u8) {
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' => self.escaped = true,
-            b'"' => self.in_string = false,
-            _ => {}
+    /// Skips bytes of a string, up to its end or into an escape sequence. Returns how many.
+    fn skip_in_string(&mut self, bytes: &[u8]) -> usize {
+        if std::mem::take(&mut self.escaped) {
+            return 1;
         }
+        let Some(at) = memchr::memchr2(b'"', b'\\', bytes) else { return bytes.len() };
+        (self.escaped, self.in_string) = (bytes[at] == b'\\', bytes[at] == b'\\');
+        at + 1
     }
 }
 
@@ -102,13 +105,20 @@ impl LineSplitter {
     /// Reads the next bytes and passes each complete line to `each`. A last line without a line end is incomplete.
     pub(crate) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Part<'_>)) {
         let mut rest = bytes;
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            self.line.push(&rest[..end]);
-            self.line.take(|line| match line {
-                Part::Whole(line) if line.trim_ascii().is_empty() => {}
-                line => each(line),
-            });
-            rest = &rest[end + 1..];
+        let mut each = |line: Part<'_>| match line {
+            Part::Whole(line) if line.trim_ascii().is_empty() => {}
+            line => each(line),
+        };
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (line, after) = (&rest[..end], &rest[end + 1..]);
+            rest = after;
+            if self.line.is_empty() && line.len() <= MAX_OBJECT {
+                // The common case: the line arrived in one piece, and is not copied.
+                each(Part::Whole(line));
+                continue;
+            }
+            self.line.push(line);
+            self.line.take(&mut each);
         }
         self.line.push(rest);
     }
@@ -122,6 +132,10 @@ struct Buffer {
 }
 
 impl Buffer {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.too_long
+    }
+
     fn push(&mut self, bytes: &[u8]) {
         if !self.too_long && self.bytes.len() + bytes.len() > MAX_OBJECT {
             self.too_long = true;

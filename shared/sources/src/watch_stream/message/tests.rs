@@ -64,6 +64,26 @@ fn a_line_of_a_watch_is_an_event_a_bookmark_or_a_failure() {
     assert!(summary(Kind::Service, "<html>").starts_with("not a valid API response: "));
 }
 
+/// A line in the form of the API server is read in one pass; the same content in another form is not.
+#[test]
+fn the_form_of_a_line_makes_no_difference() {
+    let objects = [
+        r#"{"metadata":{"name":"web","namespace":"shop","resourceVersion":"8"},"spec":{"clusterIP":"None"}}"#,
+        r#"{"metadata":{"name":"web","namespace":"shop"},"spec":{"ports":[{"port":0}]}}"#,
+        r#"{"metadata":{"name":"Web"}}"#,
+        r#"{"metadata":{"name":"we"#,
+        r#"{"metadata":{"name":"web"}},"x":{}"#,
+        "7",
+    ];
+    for object in objects {
+        let usual = format!(r#"{{"type":"MODIFIED","object":{object}}}"#);
+        let other = format!(r#"{{ "type": "MODIFIED", "object": {object} }}"#);
+        let [usual, other] = [usual, other].map(|line| summary(Kind::Service, &line));
+        let message = |text: &str| text.split(" at line").next().unwrap_or_default().to_owned();
+        assert_eq!(message(&usual), message(&other), "{object}");
+    }
+}
+
 #[test]
 fn the_trigger_time_of_a_slice_is_read() {
     let slice = |annotations: &str| {
