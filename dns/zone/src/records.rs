@@ -16,23 +16,37 @@ pub(crate) use slice::{EndpointAlias, EndpointRecord, SliceRecords};
 
 /// Addresses, ports and endpoints of one service name. It comes from a Service or a ServiceImport; EndpointSlices without a
 /// Service have one as well, because their endpoints have PTR records.
+///
+/// Reading it from memory is most of what an answer costs besides system calls: the fields that an A query reads are the first and fill
+/// two cache lines.
 #[derive(Debug, PartialEq)]
+#[repr(C)]
 pub(crate) struct ServiceRecords {
-    /// `<service>.<namespace>` in lower-case wire form without the root: the labels before `svc.<zone>` in a query.
-    pub(crate) key: ServiceRecordsKey,
+    /// Addresses of the service name: cluster IPs, or those of all endpoints. Without duplicates.
+    pub(crate) v4: SmallVec<[Ipv4Addr; 4]>,
+    pub(crate) shape: ServiceShape,
     pub(crate) hash: u32,
     /// The namespace exists and the options make it visible.
     pub(crate) exposed: bool,
     /// The service's names are answered. PTR queries ignore this.
     pub(crate) served: bool,
-    pub(crate) shape: ServiceShape,
-    /// Addresses of the service name: cluster IPs, or those of all endpoints. Without duplicates.
-    pub(crate) v4: SmallVec<[Ipv4Addr; 4]>,
+    /// `<service>.<namespace>` in lower-case wire form without the root: the labels before `svc.<zone>` in a query.
+    pub(crate) key: ServiceRecordsKey,
     pub(crate) v6: Box<[Ipv6Addr]>,
     /// One entry per EndpointSlice, ordered by slice name.
     pub(crate) groups: Box<[SliceRecords]>,
     /// How the Service is reached from outside; boxed, as few Services are.
     pub(crate) external: Option<Box<ExternalRecords>>,
+    /// Boxed, as few services have many endpoints or names of them.
+    names: Option<Box<EndpointNames>>,
+}
+
+/// The size class of allocations that are aligned to cache lines.
+const _: () = assert!(size_of::<ServiceRecords>() + 2 * size_of::<usize>() <= 192);
+
+/// The names of the endpoints of a service.
+#[derive(Debug, Default, PartialEq)]
+struct EndpointNames {
     /// Endpoint names in wire form (the labels before the key) and topology zones, in lower case, each preceded by its
     /// length.
     texts: Box<[u8]>,
@@ -98,7 +112,8 @@ pub(crate) struct PortRecord {
 const NONE: u32 = u32::MAX;
 
 impl ServiceRecords {
-    fn index(&self) -> Box<[(u32, u32)]> {
+    /// The index of [`EndpointNames`].
+    fn make_index(&self) -> Box<[(u32, u32)]> {
         if self.endpoints().nth(MANY - 1).is_none() {
             return Box::default();
         }
@@ -155,11 +170,12 @@ impl ServiceRecords {
 
     /// Endpoints that the index lists for a hash; all endpoints if there is no index.
     fn probable(&self, hash: u32) -> impl Iterator<Item = (&SliceRecords, EndpointRecord)> {
-        let all = self.index.is_empty().then(|| {
+        let index = self.names.as_ref().map(|names| &*names.index).unwrap_or_default();
+        let all = index.is_empty().then(|| {
             self.groups.iter().flat_map(|group| group.endpoints().map(move |endpoint| (group, endpoint)))
         });
-        let start = self.index.partition_point(|(known, _)| *known < hash);
-        let indexed = self.index[start..].iter().take_while(move |(known, _)| *known == hash);
+        let start = index.partition_point(|(known, _)| *known < hash);
+        let indexed = index[start..].iter().take_while(move |(known, _)| *known == hash);
         all.into_iter().flatten().chain(indexed.filter_map(|(_, place)| self.endpoint(*place)))
     }
 
@@ -212,7 +228,7 @@ impl ServiceRecords {
     }
 
     fn text(&self, at: u32) -> Option<&[u8]> {
-        let (&len, rest) = self.texts.get(at as usize..)?.split_first()?;
+        let (&len, rest) = self.names.as_ref()?.texts.get(at as usize..)?.split_first()?;
         rest.get(..usize::from(len))
     }
 

@@ -156,7 +156,8 @@ impl Zone {
                 _ => ResolvedName::Nothing,
             },
             ServiceShape::Cluster(ports, _) if filter.endpoint.is_empty() => {
-                if filter.ports(ports).next().is_some() {
+                // There is at least one port. An A query never reads them from memory.
+                if filter.is_empty() || filter.ports(ports).next().is_some() {
                     ResolvedName::Service(service, filter)
                 } else {
                     ResolvedName::Nothing

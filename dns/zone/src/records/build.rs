@@ -12,8 +12,8 @@ use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
 use super::{
-    EndpointAlias, EndpointRecord, ExternalHost, ExternalRecords, NONE, PortRecord, ServiceRecords,
-    ServiceShape, SliceRecords, label, service_hash, wire_key,
+    EndpointAlias, EndpointNames, EndpointRecord, ExternalHost, ExternalRecords, NONE, PortRecord,
+    ServiceRecords, ServiceShape, SliceRecords, label, service_hash, wire_key,
 };
 use crate::address::dashed;
 use crate::options::ZoneOptions;
@@ -77,10 +77,13 @@ impl ServiceRecords {
         let ignored = options.ignore_empty_service && matches!(shape, ServiceShape::Cluster(..)) && !ready;
         let served = exposed && !ignored;
         let hash = service_hash(&wire);
-        let (external, index) = (None, Box::default());
-        let mut service =
-            Self { key: wire, hash, exposed, served, shape, v4, v6, groups, external, texts, index };
-        service.index = service.index();
+        let (external, has_texts) = (None, !texts.is_empty());
+        let names = has_texts.then(|| Box::new(EndpointNames { texts, index: Box::default() }));
+        let mut service = Self { key: wire, hash, exposed, served, shape, v4, v6, groups, external, names };
+        let index = service.make_index();
+        if !index.is_empty() {
+            service.names.get_or_insert_default().index = index;
+        }
         Some(service)
     }
 }
