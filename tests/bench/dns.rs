@@ -13,6 +13,7 @@ mod coredns;
 mod knot;
 mod portolan;
 
+pub(crate) mod kinds;
 pub(crate) mod silent_upstream;
 
 use std::time::Duration;
@@ -41,6 +42,8 @@ const SERVERS: &[(&str, Start)] = &[
     ("Knot DNS", knot::start),
     ("CoreDNS", coredns::start),
     ("Portolan", portolan::start),
+    ("Portolan, two threads", portolan::start_two_threads),
+    ("Portolan, wildcard address", portolan::start_wildcard),
 ];
 
 /// How the load generator paces its queries.
@@ -81,10 +84,7 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
             for (_, server, samples) in &mut servers {
                 let mut load = Load::new(server.address)?;
                 load.saturate(&queries, Duration::from_millis(100));
-                samples[column].measure(&server.process, || match mode {
-                    LoadMode::Saturate => load.saturate(&queries, length),
-                    LoadMode::FixedRate(rate) => load.fixed_rate(&queries, *rate, length),
-                });
+                samples[column].measure(&server.process, || load.run(&queries, *mode, length));
             }
         }
     }
@@ -99,6 +99,10 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
         table.row(row);
     }
     table.note(format!("median of {rounds} rounds of {:.1} s each, servers in turn", length.as_secs_f64()));
+    table.note(
+        "all servers have one socket on 127.0.0.1; with two threads, one shares the core of the load generator; on the wildcard \
+         address the kernel also reports and takes the server's address of each packet",
+    );
     Ok(table)
 }
 

@@ -88,6 +88,7 @@ fn run(options: &Options) -> Result<(), String> {
         |name: &str| options.benchmarks.is_empty() || options.benchmarks.iter().any(|it| it == name);
     if selected("dns") {
         println!("{}", dns::compare(&testbed, options.rounds, options.duration)?);
+        println!("{}", dns::kinds::compare(&testbed, options.rounds, options.duration)?);
     }
     if selected("dns-silent") {
         println!("{}", dns::silent_upstream::measure(&testbed)?);

@@ -18,7 +18,7 @@ pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, Stri
     write(
         &folder.join("Corefile"),
         &format!(
-            ".:{port} {{\n    errors\n    health 127.0.0.1:{health}\n    ready 127.0.0.1:{ready}\n    \
+            ".:{port} {{\n    bind 127.0.0.1\n    errors\n    health 127.0.0.1:{health}\n    ready 127.0.0.1:{ready}\n    \
              file {} cluster.local\n    prometheus 127.0.0.1:{metrics}\n    forward . 127.0.0.1:1\n    \
              cache 30\n    reload\n    loadbalance\n}}\n",
             zone.display()

@@ -39,8 +39,9 @@ impl Dataset {
             .collect()
     }
 
-    /// Writes a manifest file for each namespace.
+    /// Writes a manifest file for each namespace, and one with the headless Services of [`HEADLESS`].
     pub(crate) fn manifests(&self, folder: &Path) -> Result<(), String> {
+        write(&folder.join("headless.yaml"), &headless_manifests())?;
         for services in self.services.chunk_by(|one, other| one.namespace == other.namespace) {
             let namespace = &services[0].namespace;
             let mut text = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
@@ -62,6 +63,11 @@ impl Dataset {
         let mut text = "$ORIGIN cluster.local.\n$TTL 30\n\
             @ SOA ns.dns hostmaster 1 7200 1800 86400 30\n@ NS ns.dns\nns.dns A 10.96.0.10\n"
             .to_owned();
+        for (name, addresses) in headless() {
+            for address in addresses {
+                let _ = writeln!(text, "{name}. A {address}");
+            }
+        }
         for service in &self.services {
             let Service { address, port, .. } = service;
             let host = service.host();
@@ -69,4 +75,34 @@ impl Dataset {
         }
         text
     }
+}
+
+/// Number of headless Services, and of endpoints of each.
+pub(crate) const HEADLESS: usize = 100;
+pub(crate) const ENDPOINTS: u8 = 4;
+
+/// The names and addresses of the headless Services.
+pub(crate) fn headless() -> impl Iterator<Item = (String, Vec<Ipv4Addr>)> {
+    (0..HEADLESS).map(|number| {
+        let addresses = (1..=ENDPOINTS).map(|last| Ipv4Addr::new(10, 244, number as u8, last));
+        (format!("db-{number}.team-0.svc.cluster.local"), addresses.collect())
+    })
+}
+
+fn headless_manifests() -> String {
+    let mut text = String::new();
+    for (number, (_, addresses)) in headless().enumerate() {
+        let endpoints: String =
+            addresses.iter().map(|address| format!("- addresses: [{address}]\n")).collect();
+        let _ = write!(
+            text,
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: db-{number}, namespace: team-0}}\n\
+             spec:\n  clusterIP: None\n  ports: [{{name: http, port: 80, protocol: TCP}}]\n\
+             ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n\
+             metadata:\n  name: db-{number}\n  namespace: team-0\n  \
+             labels: {{kubernetes.io/service-name: db-{number}}}\n\
+             ports: [{{name: http, port: 80, protocol: TCP}}]\nendpoints:\n{endpoints}"
+        );
+    }
+    text
 }

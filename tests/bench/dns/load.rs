@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use crate::dns::LoadMode;
 use crate::dns::batch::Batch;
 use crate::dns::query::TestQuery;
 use crate::samples::LoadResult;
@@ -42,6 +43,14 @@ impl Load {
         Ok(Self { sockets, incoming: Batch::new(WINDOW), outgoing: Batch::new(WINDOW) })
     }
 
+    /// Sends queries for `length`.
+    pub(crate) fn run(&mut self, queries: &[TestQuery], mode: LoadMode, length: Duration) -> LoadResult {
+        match mode {
+            LoadMode::Saturate => self.saturate(queries, length),
+            LoadMode::FixedRate(rate) => self.fixed_rate(queries, rate, length),
+        }
+    }
+
     /// Sends queries as fast as answers arrive, for `length`.
     pub(crate) fn saturate(&mut self, queries: &[TestQuery], length: Duration) -> LoadResult {
         let mut result = LoadResult::default();
@@ -76,7 +85,7 @@ impl Load {
     }
 
     /// Sends `rate` queries per second, one at a time, without waiting for answers.
-    pub(crate) fn fixed_rate(&mut self, queries: &[TestQuery], rate: u32, length: Duration) -> LoadResult {
+    fn fixed_rate(&mut self, queries: &[TestQuery], rate: u32, length: Duration) -> LoadResult {
         let mut result = LoadResult::default();
         let interval = Duration::from_secs(1) / rate;
         let start = Instant::now();

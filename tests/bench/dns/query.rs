@@ -11,6 +11,8 @@ pub(crate) enum QueryKind {
     Missing,
     /// SRV: its port.
     Port,
+    /// AAAA: the name exists and has no such record.
+    NoData,
 }
 
 /// A query packet and the answer that is correct for it.
@@ -23,10 +25,14 @@ pub(crate) struct TestQuery {
 enum ExpectedAnswer {
     Address([u8; 4]),
     NxDomain,
+    NoData,
+    /// This number of addresses.
+    Addresses(u8),
     Port(u16),
 }
 
 const A: u16 = 1;
+const AAAA: u16 = 28;
 const SRV: u16 = 33;
 const HEADER: usize = 12;
 
@@ -40,10 +46,21 @@ impl TestQuery {
                 (format!("{host}.{}.svc.cluster.local", service.namespace), A, ExpectedAnswer::NxDomain)
             }
             QueryKind::Port => (format!("_http._tcp.{host}"), SRV, ExpectedAnswer::Port(service.port)),
+            QueryKind::NoData => (host, AAAA, ExpectedAnswer::NoData),
         };
+        Self::build(id, &name, qtype, expected)
+    }
+
+    /// A query for the address of any name, which has this number of them; 0: it does not exist.
+    pub(crate) fn addresses(id: u16, name: &str, count: u8) -> Self {
+        let expected = if count == 0 { ExpectedAnswer::NxDomain } else { ExpectedAnswer::Addresses(count) };
+        Self::build(id, name, A, expected)
+    }
+
+    fn build(id: u16, name: &str, qtype: u16, expected: ExpectedAnswer) -> Self {
         let mut packet = id.to_be_bytes().to_vec();
         packet.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]); // recursion desired, one question
-        packet.extend(encode_name(&name));
+        packet.extend(encode_name(name));
         packet.extend(qtype.to_be_bytes());
         packet.extend([0, 1]);
         Self { packet, expected }
@@ -64,6 +81,10 @@ impl TestQuery {
         is_reply
             && match self.expected {
                 ExpectedAnswer::NxDomain => rcode == 3 && answers == 0 && authority == 1,
+                ExpectedAnswer::NoData => rcode == 0 && answers == 0 && authority == 1,
+                ExpectedAnswer::Addresses(count) => {
+                    rcode == 0 && answers == count && data().is_some_and(|(rtype, _)| rtype == A)
+                }
                 ExpectedAnswer::Address(address) => {
                     rcode == 0 && answers == 1 && data() == Some((A, &address[..]))
                 }
