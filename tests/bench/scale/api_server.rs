@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::PrivateKeyDer;
@@ -38,11 +38,17 @@ struct Shared {
     generation: AtomicUsize,
     /// Lists that were sent completely.
     sent: AtomicUsize,
-    slice_watch: Mutex<Option<Sender<(Ipv4Addr, Sender<Instant>)>>>,
+    slice_watch: Mutex<Option<Sender<AddressChange>>>,
+}
+
+/// A new address of the changing Service.
+struct AddressChange {
+    address: Ipv4Addr,
+    /// Gets the time when the event had been written.
+    written: Sender<Instant>,
 }
 
 type TlsStream = StreamOwned<ServerConnection, TcpStream>;
-type Changes = Receiver<(Ipv4Addr, Sender<Instant>)>;
 
 impl ApiServer {
     /// Starts the server. `folder` gets its kubeconfig.
@@ -83,10 +89,12 @@ impl ApiServer {
 
     /// Gives the changing Service this address. Returns when the event had been written.
     pub(crate) fn change(&self, address: Ipv4Addr) -> Result<Instant, String> {
-        let (done, written) = channel();
+        let (sender, written) = channel();
         let watch = self.shared.slice_watch();
         let watch = watch.as_ref().ok_or("EndpointSlices are not watched")?;
-        watch.send((address, done)).map_err(|_| "the watch of EndpointSlices has ended".to_owned())?;
+        watch
+            .send(AddressChange { address, written: sender })
+            .map_err(|_| "the watch of EndpointSlices has ended".to_owned())?;
         written.recv_timeout(Duration::from_secs(5)).map_err(|_| "an event could not be sent".to_owned())
     }
 
@@ -106,7 +114,7 @@ impl ApiServer {
 }
 
 impl Shared {
-    fn slice_watch(&self) -> std::sync::MutexGuard<'_, Option<Sender<(Ipv4Addr, Sender<Instant>)>>> {
+    fn slice_watch(&self) -> MutexGuard<'_, Option<Sender<AddressChange>>> {
         self.slice_watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,11 +185,11 @@ impl Shared {
     fn send_changes(
         &self,
         stream: &mut TlsStream,
-        changes: &Changes,
+        changes: &Receiver<AddressChange>,
         generation: usize,
     ) -> std::io::Result<()> {
         while self.generation.load(SeqCst) == generation {
-            let (address, done) = match changes.recv_timeout(Duration::from_millis(100)) {
+            let AddressChange { address, written } = match changes.recv_timeout(Duration::from_millis(100)) {
                 Ok(change) => change,
                 Err(RecvTimeoutError::Timeout) => continue,
                 // The kind has no changes.
@@ -194,7 +202,7 @@ impl Shared {
             manifests::put_changing_slice(&mut text, address);
             text.push_str("}\n");
             send_chunk(stream, &text)?;
-            let _ = done.send(Instant::now());
+            let _ = written.send(Instant::now());
         }
         Err(std::io::ErrorKind::ConnectionAborted.into())
     }
