@@ -3,20 +3,25 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use cluster::{
     Backend, Cache, ConfigMap, Event, Ingress, IngressPath, IngressRule, Key, Kind, Object, PathType,
-    PortRef, ServiceBackend,
+    PortRef, Secret, ServiceBackend,
 };
 use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::HeadLimits;
+use rustls::pki_types::{CertificateDer, UnixTime};
 
+use crate::client_certificate::{CertificateVariable, ClientAuthority, ClientCertificateRules, VerifyClient};
 use crate::exchange::{Exchange, RequestScheme};
 use crate::family_values::FamilyValues;
 use crate::options::RouteOptions;
 use crate::path::{encode, normalise};
+use crate::pattern::Pattern;
 use crate::plan::filter::FilterOutcome;
+use crate::problem::Effect;
 use crate::snippet::{Context, KnownNames, SnippetFinding, compile};
 use crate::table::{RouteIndex, RouteTable};
 use crate::trace_context::{ParentSpan, Sampler, TraceContext, join_state};
@@ -104,6 +109,60 @@ pub fn path_matching(data: &str) {
     serve(&table(ingress(annotations, &rules)), target);
 }
 
+/// Lines of `name: value` as keys of the ConfigMap, and a request that is then served.
+///
+/// # Panics
+/// When a problem of the ConfigMap has an effect of Ingresses, or when reading or serving panics.
+pub fn config_map_values(data: &str) {
+    let line = |line: &str| {
+        let (name, value) = line.split_once(": ")?;
+        Some((name.into(), value.replace('\t', "\r\n")))
+    };
+    let mut keys: Vec<_> = data.lines().filter_map(line).collect();
+    keys.sort_unstable();
+    keys.dedup_by(|(one, _), (other, _)| one == other);
+    let table = configured(keys, ingress(Vec::new(), &[("/a", PathType::Prefix)]));
+    for problem in table.problems(Duration::ZERO) {
+        // A ConfigMap has no routes of its own.
+        assert!(problem.kind != Kind::ConfigMap || problem.effect != Effect::Closed, "{problem}");
+    }
+    serve(&table, "/a/b?c=d");
+}
+
+/// Bytes as the certificate of a client, and of its authority.
+///
+/// # Panics
+/// When a field for endpoints has a control character, or when reading or verifying panics.
+pub fn client_certificate(data: &[u8]) {
+    let now = Duration::from_secs(1_780_000_000);
+    let names = ["raw_cert", "cert", "escaped_cert", "serial", "fingerprint", "v_start", "v_end", "v_remain"];
+    for name in names {
+        let variable = CertificateVariable::parse(&format!("ssl_client_{name}")).expect("a known name");
+        variable.value(data, now);
+    }
+    let pem = CertificateVariable::Pem.value(data, now).unwrap_or_default();
+    let secret = Secret {
+        key: Key::new("default", "ca"),
+        certificate: Box::default(),
+        private_key: Box::default(),
+        other: [("ca.crt".into(), pem.as_bytes().into())].into(),
+    };
+    let Ok(authority) = ClientAuthority::read(&Arc::new(secret)) else { return };
+    let rules = ClientCertificateRules {
+        authority,
+        verify: VerifyClient::OptionalNoCa,
+        depth: 1,
+        error_page: None,
+        passes_certificate: true,
+        subject: Pattern::new("CN=(a|b)+$", false).ok(),
+    };
+    let certificate = rules.check(&[CertificateDer::from(data)], UnixTime::since_unix_epoch(now));
+    for (name, value) in certificate.fields() {
+        assert!(!value.contains(|c: char| c.is_ascii_control()), "{name}: {value:?}");
+    }
+    rules.refusal(&certificate);
+}
+
 /// A snippet, for a server and for a location, which then serves a request.
 ///
 /// # Panics
@@ -120,17 +179,8 @@ pub fn snippet(data: &str) {
     let annotations = ["configuration-snippet", "server-snippet"];
     let annotations = annotations.map(|name| (format!("{PREFIX}/{name}").into(), own.to_owned()));
     let allowed = [("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
-    let data = allowed.map(|(name, value)| (name.into(), value.to_owned()));
-    let key = Key::new("default", "controller");
-    let config_map = ConfigMap { key: key.clone(), data: data.into() };
-    let ingress = ingress(annotations.into(), &[("/a", PathType::Prefix)]);
-    let mut cache = Cache::default();
-    let objects = [Object::ConfigMap(Arc::new(config_map)), Object::Ingress(Arc::new(ingress))];
-    cache.apply(objects.map(Event::Apply), 1);
-    cache.apply(Kind::ALL.map(Event::Synced), 1);
-    let options =
-        RouteOptions { watch_ingress_without_class: true, config_map: Some(key), ..RouteOptions::default() };
-    let table = cache.project(RouteIndex::new(options)).load_full();
+    let keys = allowed.map(|(name, value)| (name.into(), value.to_owned()));
+    let table = configured(keys.into(), ingress(annotations.into(), &[("/a", PathType::Prefix)]));
     serve(&table, "/a/b%0ac?d=e");
 }
 
@@ -146,6 +196,19 @@ fn serve(table: &RouteTable, target: &str) -> Option<FilterOutcome> {
         assert!(target.starts_with('/'), "{target:?}");
     }
     Some(outcome)
+}
+
+/// The routes of an Ingress with these keys of the ConfigMap.
+fn configured(data: Vec<(cluster::CompactString, String)>, ingress: Ingress) -> Arc<RouteTable> {
+    let key = Key::new("default", "controller");
+    let config_map = ConfigMap { key: key.clone(), data };
+    let mut cache = Cache::default();
+    let objects = [Object::ConfigMap(Arc::new(config_map)), Object::Ingress(Arc::new(ingress))];
+    cache.apply(objects.map(Event::Apply), 1);
+    cache.apply(Kind::ALL.map(Event::Synced), 1);
+    let options =
+        RouteOptions { watch_ingress_without_class: true, config_map: Some(key), ..RouteOptions::default() };
+    cache.project(RouteIndex::new(options)).load_full()
 }
 
 fn table(ingress: Ingress) -> RouteTable {
@@ -183,14 +246,18 @@ mod tests {
 
     #[test]
     fn the_kept_inputs_pass() {
-        for (target, entry) in
-            [("annotation_values", annotation_values as fn(&str)), ("path_matching", path_matching)]
-        {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let targets: [(&str, &dyn Fn(&[u8])); 4] = [
+            ("annotation_values", &|bytes| annotation_values(&text(bytes))),
+            ("config_map_values", &|bytes| config_map_values(&text(bytes))),
+            ("path_matching", &|bytes| path_matching(&text(bytes))),
+            ("client_certificate", &client_certificate),
+        ];
+        for (target, entry) in targets {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus");
             let files = std::fs::read_dir(format!("{folder}/{target}")).expect("a kept corpus");
             for file in files {
-                let bytes = std::fs::read(file.expect("a file").path()).expect("bytes");
-                entry(&String::from_utf8_lossy(&bytes));
+                entry(&std::fs::read(file.expect("a file").path()).expect("bytes"));
             }
         }
     }
