@@ -336,6 +336,10 @@ fn work(
                 },
             }
         }
+        // A stop right after the start: their queues may have connections that are to be served.
+        while let Ok(listener) = listeners.try_recv() {
+            accepting.spawn_local(accept(worker.clone(), listener));
+        }
         // Accepting ends by itself when the proxy stops.
         while accepting.join_next().await.is_some() {}
         drop(open);
