@@ -36,7 +36,7 @@ pub(crate) fn spans_reach_a_collector_as_the_config_map_says(stage: &mut Stage) 
     api.apply(&workload("otel", "web", &["10.244.1.141"]));
     let web = ingress("otel", "shop", "otel.test", "/cart", "web");
     api.apply(&web);
-    let portolan = stage.ingress("portolan", &["--configmap", "otel/controller"]);
+    let portolan = stage.ingress("portolan", &["--configmap", "otel/controller", "--enable-metrics"]);
     EDGE.expect(SOON, &format!("{URL} = 200 a"));
     assert_eq!(
         span_at_endpoint().as_deref(),
@@ -78,7 +78,16 @@ pub(crate) fn spans_reach_a_collector_as_the_config_map_says(stage: &mut Stage) 
         assert_eq!(span.pointer(pointer).and_then(Value::as_str), Some(wanted), "{pointer} of {span}");
     }
     assert_eq!(span.pointer("/attributes/http.status_code"), Some(&200.into()), "{span}");
-    assert!(portolan.metrics().contains("portolan_ingress_spans_total{result=\"failed\"} 0"));
+    let counted = |result: &str| {
+        let name = format!("portolan_ingress_spans_total{{result=\"{result}\"}} ");
+        let metrics = portolan.metrics();
+        metrics.lines().find_map(|line| line.strip_prefix(&*name)).unwrap_or("0").to_owned()
+    };
+    wait::until("the count of spans", SOON, || match counted("sent") {
+        count if count == "0" => Err("none was counted".to_owned()),
+        _ => Ok(()),
+    });
+    assert_eq!((counted("failed"), counted("dropped")), ("0".into(), "0".into()), "{}", portolan.log());
 
     api.apply(&config_map("otel", &format!("{{{keys}}}")));
     wait::until("no span", SOON, untraced);
