@@ -75,6 +75,11 @@ pub fn neighbours() -> Result<PathBuf, String> {
     go_program("neighbours", ".", "")
 }
 
+/// The oauth2-proxy binary, built from `tests/oauth2-proxy` unless it is cached.
+pub fn oauth2_proxy() -> Result<PathBuf, String> {
+    go_program("oauth2-proxy", "github.com/oauth2-proxy/oauth2-proxy/v7", "")
+}
+
 /// The program in the Pods of the cluster tests, built from `tests/pods` unless it is cached.
 pub fn pods() -> Result<PathBuf, String> {
     go_program("pods", ".", "")

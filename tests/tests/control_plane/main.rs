@@ -30,6 +30,7 @@ mod ingress_streams;
 mod ingress_tls;
 mod migrate;
 mod multicluster;
+mod neighbours;
 mod opentelemetry;
 mod refusals;
 mod taken_ports;
@@ -87,6 +88,12 @@ const CASES: &[Case<Stage>] = cases![
     ingress_globals::a_config_map_that_may_not_be_read_keeps_the_edge_from_serving,
     ingress_globals::a_manifest_that_cannot_be_decoded_keeps_the_edge_from_serving,
     ingress_globals::only_ingresses_of_selected_namespaces_are_served,
+    neighbours::oauth2_proxy::a_login_at_a_provider_lets_requests_pass_with_their_user,
+    neighbours::cert_manager::a_challenge_is_answered_over_http_on_a_host_that_redirects,
+    neighbours::progressive_delivery::the_steps_of_argo_rollouts_give_their_shares,
+    neighbours::progressive_delivery::the_steps_of_flagger_give_their_shares,
+    neighbours::external_dns::records_follow_the_status_and_stay_through_a_restart,
+    neighbours::grpc::calls_of_every_kind_pass_with_metadata_deadlines_and_trailers,
     opentelemetry::spans_reach_a_collector_as_the_config_map_says,
     ingress_streams::tcp_and_udp_services_follow_their_config_maps,
     up::both_services_follow_kubectl_and_print_each_change,
@@ -174,6 +181,7 @@ fn open() -> Result<Stage, String> {
     let portolan = programs::portolan()?;
     programs::coredns()?;
     programs::neighbours()?;
+    programs::oauth2_proxy()?;
     programs::h2spec()?;
     programs::helm()?;
     programs::definitions()?;
