@@ -1,11 +1,12 @@
 //! The interface of a source, and the sink through which it sends events to the writer.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use cluster::{Event, Kind, Kinds};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::metrics::SourceMetrics;
 use crate::watch_status::{WatchStatus, WatchStatuses};
@@ -25,6 +26,8 @@ pub trait Source: Send + 'static {
 #[derive(Clone, Debug)]
 pub struct EventSink {
     pub(crate) events: mpsc::Sender<Message>,
+    /// A permit for each event of a [`Message::Burst`].
+    pub(crate) in_bursts: Arc<Semaphore>,
     pub(crate) wanted: watch::Receiver<Kinds>,
     pub(crate) statuses: watch::Sender<WatchStatuses>,
     pub(crate) metrics: SourceMetrics,
@@ -34,6 +37,11 @@ pub struct EventSink {
 #[derive(Debug)]
 pub(crate) enum Message {
     Event(QueuedEvent),
+    /// Events that arrived together. One message for all of them: on one processor the writer may otherwise be woken for each.
+    Burst {
+        events: Vec<QueuedEvent>,
+        _permit: OwnedSemaphorePermit,
+    },
     /// A view lost its last reader.
     ViewDropped,
 }
@@ -66,6 +74,23 @@ impl EventSink {
     ) -> Result<(), WriterStopped> {
         let arrival = QueuedEvent { event, at: Instant::now(), triggered };
         self.events.send(Message::Event(arrival)).await.map_err(|_| WriterStopped)
+    }
+
+    /// The same for events that arrived together, in order. Empties the list.
+    pub(crate) async fn send_burst(&self, events: &mut Vec<QueuedEvent>) -> Result<(), WriterStopped> {
+        let message = match events.len() {
+            0 => return Ok(()),
+            1 => events.pop().map(Message::Event),
+            count => {
+                let permit = self.in_bursts.clone().acquire_many_owned(count as u32).await;
+                let permit = permit.map_err(|_| WriterStopped)?;
+                Some(Message::Burst { events: std::mem::take(events), _permit: permit })
+            }
+        };
+        match message {
+            Some(message) => self.events.send(message).await.map_err(|_| WriterStopped),
+            None => Ok(()),
+        }
     }
 
     /// The kinds that projections read, now and when that changes. For a kind that is no longer read the source sends

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cluster::{Cache, Current, Event, Kind, Kinds, ObjectChange, Projection, Snapshot};
 use telemetry::metrics::Registry;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::metrics::{SourceMetrics, WriterMetrics, unix_now};
 use crate::programming::{ProgrammingLatency, TriggerTimes};
 use crate::source::{EventSink, Message, QueuedEvent};
 use crate::watch_status::WatchStatuses;
 
-/// Events that may wait for the writer before sources have to wait. It bounds the memory of decoded objects.
+/// Events that may wait for the writer before sources have to wait, and as many in bursts. It bounds the memory of decoded objects.
 const QUEUE: usize = 1024;
 
 /// Events of a first list that are published together. A bound, so that other kinds never wait for a long list.
@@ -56,6 +56,7 @@ impl Cluster {
         });
         let sink = EventSink {
             events,
+            in_bursts: Arc::new(Semaphore::new(QUEUE)),
             wanted: wanted_now,
             statuses: watch::Sender::new(WatchStatuses::default()),
             metrics: SourceMetrics::new(registry),
@@ -161,13 +162,19 @@ impl Writer {
         let mut triggered = TriggerTimes::default();
         let mut oldest = None;
         for message in messages.drain(..) {
-            let Message::Event(QueuedEvent { event, at, triggered: since }) = message else { continue };
-            self.metrics.received();
-            oldest.get_or_insert(at);
-            if let (Some(since), Some(_)) = (since, &programming) {
-                triggered.add(&event, since, cache.snapshot());
+            let (single, burst) = match message {
+                Message::Event(event) => (Some(event), Vec::new()),
+                Message::Burst { events, .. } => (None, events),
+                Message::ViewDropped => continue,
+            };
+            for QueuedEvent { event, at, triggered: since } in single.into_iter().chain(burst) {
+                self.metrics.received();
+                oldest.get_or_insert(at);
+                if let (Some(since), Some(_)) = (since, &programming) {
+                    triggered.add(&event, since, cache.snapshot());
+                }
+                self.initial_lists.pass(event, cache.snapshot(), &mut batch);
             }
-            self.initial_lists.pass(event, cache.snapshot(), &mut batch);
         }
         if !batch.is_empty() {
             let now = unix_now().as_secs();

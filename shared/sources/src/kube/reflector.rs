@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{CompactString, Event, Kind};
+use jiff::Timestamp;
 use telemetry::{Problem, Reports};
 use tokio::time::Instant;
 
@@ -14,7 +15,7 @@ use super::next_request::{ListMethod, NextRequest};
 use super::object_problems::ObjectProblems;
 use super::scope::ResourceScope;
 use super::server_state::ServerState;
-use crate::source::{EventSink, WriterStopped};
+use crate::source::{EventSink, QueuedEvent, WriterStopped};
 use crate::watch_status::WatchStatus;
 use crate::watch_stream::{
     ApiError, LineSplitter, ListSplitter, ObjectEvent, Undecodable, WatchMessage, read_item, read_message,
@@ -39,6 +40,9 @@ const SHORT: Duration = Duration::from_secs(1);
 /// More short watches in a row than this are a failure even with events.
 const SHORT_WATCHES: u32 = 3;
 
+/// Events that are sent to the writer together, at most.
+const BURST: usize = 64;
+
 /// A version that expires sooner than this after its list counts as a failure in a row.
 const FRESH: Duration = Duration::from_secs(30);
 
@@ -51,6 +55,8 @@ pub(super) struct Reflector {
     fallback: Option<ResourceScope>,
     is_fallback: bool,
     sink: EventSink,
+    /// Events that were not sent to the writer yet.
+    burst: Vec<QueuedEvent>,
     reports: Reports,
     problems: ObjectProblems,
     backoff: Backoff,
@@ -81,6 +87,7 @@ impl Reflector {
             fallback,
             is_fallback,
             sink,
+            burst: Vec::new(),
             reports,
             problems,
             backoff,
@@ -198,7 +205,15 @@ impl Reflector {
             }
             lines.push(&piece, |line| messages.push(read_message(kind, line)));
             for message in messages.drain(..) {
-                let (version, synced) = match message? {
+                let message = match message {
+                    Ok(message) => message,
+                    Err(error) => {
+                        // The next watch begins after the events before this one.
+                        self.flush().await?;
+                        return Err(error);
+                    }
+                };
+                let (version, synced) = match message {
                     WatchMessage::Object(event) => (self.pass(event).await?, false),
                     WatchMessage::Bookmark { version, synced } => (version, synced),
                     WatchMessage::Undecodable(undecodable) => (self.keep(undecodable).await?, false),
@@ -215,6 +230,7 @@ impl Reflector {
                     self.backoff.reset();
                 }
             }
+            self.flush().await?;
         }
         if !listed {
             return Err(ApiError::Malformed("the server ended a list early".into()));
@@ -250,6 +266,7 @@ impl Reflector {
                         Err(undecodable) => _ = self.keep(undecodable).await?,
                     }
                 }
+                self.flush().await?;
             }
             let page = read_page(items.envelope())?;
             if page.next.is_empty() {
@@ -266,11 +283,25 @@ impl Reflector {
         }
     }
 
-    async fn send(&self, event: Event) -> Result<(), ApiError> {
-        self.sink.send(event).await.map_err(|WriterStopped| ApiError::Stopped)
+    /// Sends an event to the writer, after those of the burst.
+    async fn send(&mut self, event: Event) -> Result<(), ApiError> {
+        self.queue(event, None).await?;
+        self.flush().await
     }
 
-    /// Sends a change of an object to the writer. Returns its version.
+    /// Adds an event to the burst, which is flushed at the end of each piece of a response.
+    async fn queue(&mut self, event: Event, triggered: Option<Timestamp>) -> Result<(), ApiError> {
+        let at = self.burst.last().map_or_else(|| Instant::now().into_std(), |last| last.at);
+        self.burst.push(QueuedEvent { event, at, triggered });
+        if self.burst.len() < BURST { Ok(()) } else { self.flush().await }
+    }
+
+    /// Sends the events of the burst to the writer.
+    async fn flush(&mut self) -> Result<(), ApiError> {
+        self.sink.send_burst(&mut self.burst).await.map_err(|WriterStopped| ApiError::Stopped)
+    }
+
+    /// Adds a change of an object to the burst. Returns its version.
     async fn pass(&mut self, event: ObjectEvent) -> Result<CompactString, ApiError> {
         let ObjectEvent { event, version, triggered, defects } = event;
         match &event {
@@ -278,8 +309,8 @@ impl Reflector {
             Event::Remove(_, key) => self.problems.clear(key),
             _ => {}
         }
-        let sent = self.sink.send_triggered(event, triggered).await;
-        sent.map(|()| version).map_err(|WriterStopped| ApiError::Stopped)
+        self.queue(event, triggered).await?;
+        Ok(version)
     }
 
     /// Keeps the last valid version of an object. Returns its current resource version.
@@ -287,7 +318,7 @@ impl Reflector {
         let Undecodable { key, version, reason } = *undecodable;
         self.problems.set(key.as_ref(), vec![reason]);
         if let Some(key) = key {
-            self.send(Event::Keep(self.scope.kind, key)).await?;
+            self.queue(Event::Keep(self.scope.kind, key), None).await?;
         }
         Ok(version)
     }
@@ -345,7 +376,7 @@ impl Reflector {
 
     /// Reports a resource that is not installed, and sends an empty list, so that no projection waits for it. While a server
     /// starts, it answers 503 instead of 404, so this is not reported too soon.
-    async fn missing(&self, error: &ApiError) -> Result<(), ApiError> {
+    async fn missing(&mut self, error: &ApiError) -> Result<(), ApiError> {
         let resource = self.scope.resource();
         if !self.report(WatchStatus::Missing(resource.as_str().into())) {
             return Ok(());

@@ -78,7 +78,13 @@ async fn reflect_within(scopes: (ResourceScope, Option<ResourceScope>), replies:
     let (events, mut queue) = mpsc::channel(1024);
     let (_writer, wanted) = watch::channel(Kinds::of(&[kind]));
     let statuses = watch::Sender::new(WatchStatuses::default());
-    let sink = EventSink { events, wanted, statuses, metrics: SourceMetrics::new(&registry) };
+    let sink = EventSink {
+        events,
+        in_bursts: Arc::new(tokio::sync::Semaphore::new(1024)),
+        wanted,
+        statuses,
+        metrics: SourceMetrics::new(&registry),
+    };
     let (replies, requests) =
         (Arc::new(Mutex::new(VecDeque::from(replies))), Arc::new(Mutex::new(Vec::new())));
     let done = Arc::new(Notify::new());
@@ -115,7 +121,12 @@ async fn reflect_within(scopes: (ResourceScope, Option<ResourceScope>), replies:
     reflector.abort();
     let _aborted = reflector.await;
     let mut events = Vec::new();
-    while let Ok(Message::Event(queued)) = queue.try_recv() {
+    let queued = std::iter::from_fn(|| queue.try_recv().ok()).flat_map(|message| match message {
+        Message::Event(event) => vec![event],
+        Message::Burst { events, .. } => events,
+        Message::ViewDropped => Vec::new(),
+    });
+    for queued in queued {
         events.push(match queued.event {
             Event::Apply(object) => format!("+{}", object.key().name),
             Event::Remove(_, key) => format!("-{}", key.name),
