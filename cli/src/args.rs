@@ -1,6 +1,7 @@
 //! The command line: commands, flags and help texts.
 
 mod check;
+mod dbg;
 mod dns;
 mod explain;
 mod flag;
@@ -21,8 +22,9 @@ use std::time::Duration;
 use clap::{ArgMatches, Command};
 
 pub use check::{CheckArgs, ReportFormat};
+pub use dbg::{DbgArgs, DbgSubject};
 pub use dns::DnsArgs;
-pub use explain::ExplainArgs;
+pub use explain::{ExplainArgs, ExplainSubject, NameClient};
 pub use flag::{FlagSupport, UnsupportedFlag, ValueKind};
 pub use ingress::{IngressArgs, flags as ingress_flags};
 pub use live::LiveAccess;
@@ -52,6 +54,8 @@ pub enum ParsedCommand {
     Explain(Box<ExplainArgs>),
     /// `portolan top`.
     Top(TopArgs),
+    /// `portolan dbg`.
+    Dbg(DbgArgs),
     /// `portolan migrate`.
     Migrate(MigrateArgs),
     /// `portolan node-cache`.
@@ -118,6 +122,7 @@ fn parsed(matches: &ArgMatches) -> Result<ParsedCommand, CommandError> {
         "check" => ParsedCommand::Check(CheckArgs::read(matches)?),
         "explain" => ParsedCommand::Explain(Box::new(ExplainArgs::read(matches)?)),
         "top" => ParsedCommand::Top(TopArgs::read(matches)),
+        "dbg" => ParsedCommand::Dbg(DbgArgs::read(matches)),
         "migrate" => ParsedCommand::Migrate(MigrateArgs::read(matches)?),
         "node-cache" => ParsedCommand::NodeCache(NodeCacheArgs::read(matches)?),
         "wait-shutdown" => ParsedCommand::WaitShutdown,
@@ -181,6 +186,7 @@ pub fn command() -> Command {
         .subcommand(check::command())
         .subcommand(explain::command())
         .subcommand(top::command())
+        .subcommand(dbg::command())
         .subcommand(migrate::command())
         .subcommand(node_cache::command())
         .subcommand(

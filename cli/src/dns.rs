@@ -82,7 +82,7 @@ pub async fn serve(
     mut fatal: FatalErrors,
 ) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
-    live::serve(args.live, None, runtime);
+    let live_dns = live::serve(args.live, None, runtime);
     let flags = ClusterOrigin::from_flags(&args.manifests, args.kubeconfig.as_ref(), args.context.as_ref());
     let queries = query_log(std::io::stdout(), runtime);
     let context = PluginContext {
@@ -99,6 +99,7 @@ pub async fn serve(
         started = start(load.clone(), context, options) => started?,
         _ = signals.stop() => return Ok(()),
     };
+    let _ = live_dns.set(dns.served());
     write_pidfile(args.pidfile.as_deref())?;
     if !args.quiet {
         print_startup_message(&load, args.log.json);

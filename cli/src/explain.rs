@@ -1,12 +1,17 @@
-//! `portolan explain`: why a request goes where it goes.
+//! `portolan explain`: why a request or a query goes where it goes.
+
+pub mod names;
+mod remote;
 
 use std::time::Duration;
 
-use cluster::Kinds;
-use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
+use cluster::{Kind, Kinds};
+use explain::{ExplainedRequest, ExplainedStream, Tree};
+use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions, StreamIndex};
 use sources::kube::{Access, RequestLimiter, Selection};
+use sources::{Cluster, WatchStatus};
 
-use crate::args::{self, ExplainArgs, IngressArgs};
+use crate::args::{self, ExplainArgs, ExplainSubject, IngressArgs};
 use crate::clusters::{self, ClusterOrigin};
 use crate::command_error::CommandError;
 use crate::ingress::table_options;
@@ -24,12 +29,29 @@ const DEMO_PORT: u16 = 8080;
 /// # Errors
 /// When flags are invalid (exit code 2), or the cluster cannot be read (exit code 1).
 pub fn run(args: &ExplainArgs) -> Result<(), CommandError> {
+    if let Some(admin) = &args.admin {
+        let tree = remote::explain(admin, args)?;
+        print(&tree, args.json);
+        return Ok(());
+    }
     let controller = args::read_controller_flags(&args.flags)?;
     let (runtime, executor, _fatal) = Runtime::start()?;
-    let explained = executor.block_on(explain(args, &controller, &runtime));
+    let explained = executor.block_on(async {
+        match &args.subject {
+            ExplainSubject::Request(request) => explain(request, args, &controller, &runtime).await,
+            ExplainSubject::Stream(stream) => explain_stream(stream, args, &controller, &runtime).await,
+            ExplainSubject::Name { name, qtype, from } => {
+                names::explain((name, *qtype, from), args, &runtime).await
+            }
+        }
+    });
     executor.shutdown_background();
-    output::print(explained?);
+    print(&explained?, args.json);
     Ok(())
+}
+
+fn print(tree: &Tree, as_json: bool) {
+    output::print(if as_json { tree.to_json() } else { tree.to_text() });
 }
 
 /// The cluster: by default that of the kubeconfig.
@@ -42,14 +64,43 @@ fn origin(args: &ExplainArgs) -> ClusterOrigin {
 }
 
 async fn explain(
+    request: &ExplainedRequest,
     args: &ExplainArgs,
     controller: &IngressArgs,
     runtime: &Runtime,
-) -> Result<String, CommandError> {
+) -> Result<Tree, CommandError> {
+    let (cluster, options) = open(args, controller, runtime).await?;
+    let certs = cluster.project(CertIndex::new(options.clone()));
+    let pools = cluster.project(PoolIndex::new(options.clone()));
+    let table = cluster.project(RouteIndex::new(options.clone()));
+    listed(&cluster, edge::REQUIRED).await?;
+    let tree = live::explain(request, &cluster, (&table, &pools, &certs), &options);
+    Ok(tree.with_all(unread(&cluster)))
+}
+
+/// Explains a TCP or UDP service.
+async fn explain_stream(
+    stream: &ExplainedStream,
+    args: &ExplainArgs,
+    controller: &IngressArgs,
+    runtime: &Runtime,
+) -> Result<Tree, CommandError> {
+    let (cluster, options) = open(args, controller, runtime).await?;
+    let streams = cluster.project(StreamIndex::new(options));
+    listed(&cluster, edge::REQUIRED).await?;
+    Ok(live::explain_stream(stream, &streams).with_all(unread(&cluster)))
+}
+
+/// Opens the cluster for the projections of the proxy.
+async fn open(
+    args: &ExplainArgs,
+    controller: &IngressArgs,
+    runtime: &Runtime,
+) -> Result<(Cluster, RouteOptions), CommandError> {
     let origin = origin(args);
     let selection = Selection {
         namespace: controller.namespace.clone(),
-        config_maps: controller.config_map.iter().cloned().collect(),
+        config_maps: controller.config_maps(),
         tls_secrets_only: controller.tls_secrets_only,
         ..Selection::default()
     };
@@ -62,16 +113,25 @@ async fn explain(
         watch_ingress_without_class: controller.without_class || !is_server,
         ..table_options(controller)
     };
-    let certs = cluster.project(CertIndex::new(options.clone()));
-    let pools = cluster.project(PoolIndex::new(options.clone()));
-    let table = cluster.project(RouteIndex::new(options.clone()));
-    if tokio::time::timeout(TIMEOUT, clusters::listed(&cluster, edge::REQUIRED)).await.is_err() {
-        let waiting = clusters::unlisted(&cluster, edge::REQUIRED).join("\n  ");
-        return Err(CommandError::outside(format!(
-            "the cluster was not listed within {}s:\n  {waiting}",
-            TIMEOUT.as_secs()
-        )));
+    Ok((cluster, options))
+}
+
+/// Waits for the lists of the cluster.
+async fn listed(cluster: &Cluster, required: Kinds) -> Result<(), CommandError> {
+    if tokio::time::timeout(TIMEOUT, clusters::listed(cluster, required)).await.is_ok() {
+        return Ok(());
     }
-    let tree = live::explain(&args.request, &cluster, (&table, &pools, &certs), &options);
-    Ok(if args.json { tree.to_json() } else { tree.to_text() })
+    let waiting = clusters::unlisted(cluster, required).join("\n  ");
+    Err(CommandError::outside(format!(
+        "the cluster was not listed within {}s:\n  {waiting}",
+        TIMEOUT.as_secs()
+    )))
+}
+
+/// The kinds that could not be listed.
+fn unread(cluster: &Cluster) -> Vec<String> {
+    let statuses = cluster.statuses().borrow().clone();
+    let is_unread = |kind: &Kind| matches!(statuses.get(*kind), WatchStatus::Forbidden { .. });
+    let unread = Kind::ALL.into_iter().filter(is_unread);
+    unread.map(|kind| format!("not known: {kind} cannot be listed: {}", statuses.get(kind))).collect()
 }

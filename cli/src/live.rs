@@ -1,20 +1,24 @@
 //! The live page of the admin addresses: what is served now. Read-only.
 //!
 //! `/live` is one page without anything from elsewhere; `/live/state` is what changes rarely, `/live/events` is what changes with
-//! each request, once a second for each open page, and `/live/explain` explains a request.
+//! each request, once a second for each open page, and `/live/explain` explains a request
+//! or a name. `/configuration/…` dumps what is served, for `portolan dbg`.
 
+mod dump;
 mod events;
 mod explanation;
 mod state;
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cluster::{Current, Ingress, Key};
+use dns_server::ServedRoutes;
 use explain::ingress::IngressViews;
-use explain::{ExplainedRequest, Tree};
+use explain::{ExplainedRequest, ExplainedStream, Tree};
 use http::StatusCode;
 use ingress_proxy::ProxyViews;
-use ingress_routes::{Certs, Pools, RouteOptions, RouteTable};
+use ingress_routes::{Certs, Pools, RouteOptions, RouteTable, Streams};
 use sources::Cluster;
 use telemetry::{AdminPeer, AdminRequest, AdminResponse};
 
@@ -53,11 +57,24 @@ pub struct LiveIngress {
 }
 
 impl LiveIngress {
+    /// Explains a TCP or UDP service with the current views.
+    fn explain_stream(&self, stream: &ExplainedStream) -> Tree {
+        explain_stream(stream, &self.views.streams)
+    }
+
     /// Explains a request with the current views.
     fn explain(&self, request: &ExplainedRequest) -> Tree {
         let Self { cluster, views, options } = self;
         explain(request, cluster, (&views.table, &views.pools, &views.certs), options)
     }
+}
+
+/// The DNS server of the process, once it serves. Stays empty without one.
+pub type LiveDns = Arc<OnceLock<ServedRoutes>>;
+
+/// Explains a TCP or UDP service with the current ones.
+pub fn explain_stream(stream: &ExplainedStream, streams: &Current<Streams>) -> Tree {
+    explain::stream::explain(stream, &streams.load())
 }
 
 /// Explains a request with the current routes, endpoints and certificates of a cluster.
@@ -81,10 +98,11 @@ pub fn explain(
     explain::ingress::explain(request, &views)
 }
 
-/// Adds the page to all admin addresses. `ingress` is `None` without a proxy.
-pub fn serve(access: LiveAccess, ingress: Option<LiveIngress>, runtime: &Runtime) {
+/// Adds the page to all admin addresses. `ingress` is `None` without a proxy. Returns what the DNS server is set in once it serves.
+pub fn serve(access: LiveAccess, ingress: Option<LiveIngress>, runtime: &Runtime) -> LiveDns {
+    let dns = LiveDns::default();
     if access == LiveAccess::Off {
-        return;
+        return dns;
     }
     let page = move |request: &AdminRequest, make: &dyn Fn() -> AdminResponse| match allows(access, request) {
         true => make(),
@@ -94,11 +112,18 @@ pub fn serve(access: LiveAccess, ingress: Option<LiveIngress>, runtime: &Runtime
         let file = move || AdminResponse { status: StatusCode::OK, content_type, body: text.into() };
         runtime.admin.add_common_page(path, move |request| page(request, &file));
     }
-    let (state, explained) = (state::StateSource::new(ingress.clone(), runtime), ingress.clone());
+    let (state, dump) = (state::StateSource::new(ingress.clone(), runtime), ingress.clone());
+    let explained = explanation::ExplainPage { ingress, dns: dns.clone(), handle: runtime.handle.clone() };
     runtime.admin.add_common_page("/live/state", move |request| page(request, &|| json(state.json())));
     runtime.admin.add_common_page("/live/explain", move |request| {
-        page(request, &|| explanation::respond(explained.as_ref(), request.uri.query().unwrap_or_default()))
+        page(request, &|| explained.respond(request.uri.query().unwrap_or_default()))
     });
+    for (path, make) in dump::PAGES {
+        let dump = dump.clone();
+        runtime.admin.add_common_page(path, move |request| {
+            page(request, &|| dump::respond(dump.as_ref(), *make, request.uri.query().unwrap_or_default()))
+        });
+    }
     let metrics = runtime.metrics.clone();
     runtime.admin.add_common_events("/live/events", PERIOD, move |request| {
         if !allows(access, request) {
@@ -107,6 +132,7 @@ pub fn serve(access: LiveAccess, ingress: Option<LiveIngress>, runtime: &Runtime
         let metrics = metrics.clone();
         Ok(Box::new(move || events::json(&metrics)))
     });
+    dns
 }
 
 fn forbidden() -> AdminResponse {

@@ -5,6 +5,7 @@
 
 mod command_error;
 mod output;
+mod admin_client;
 
 mod probe;
 
@@ -32,6 +33,7 @@ mod ingress;
 mod serve;
 mod check;
 mod explain;
+mod dbg;
 mod migrate;
 mod node_cache;
 mod top;
@@ -85,6 +87,7 @@ fn run() -> Result<(), CommandError> {
         ParsedCommand::Check(args) => check::run(&args),
         ParsedCommand::Explain(args) => explain::run(&args),
         ParsedCommand::Top(args) => top::run(args),
+        ParsedCommand::Dbg(args) => dbg::run(&args),
         ParsedCommand::Migrate(args) => migrate::run(args),
         ParsedCommand::NodeCache(args) => node_cache::run(args),
         // ingress-nginx's hook sends the signal itself and waits for the end of nginx. Here, the end of the process would also end the

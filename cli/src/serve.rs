@@ -63,7 +63,7 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
     let views = edge::views(&cluster, &table_options, &options.controller, runtime);
     let shown =
         LiveIngress { cluster: cluster.clone(), views: views.clone(), options: table_options.clone() };
-    live::serve(ingress_args.live, Some(shown), runtime);
+    let live_dns = live::serve(ingress_args.live, Some(shown), runtime);
     let pages = AdminPages::open(ingress_args, &cluster, runtime).await?;
 
     let queries = dns::query_log(std::io::stdout(), runtime);
@@ -82,6 +82,7 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
         started = dns::start(load.clone(), context, server_options) => started?,
         _ = signals.stop() => return Ok(()),
     };
+    let _ = live_dns.set(dns_service.served());
     dns::write_pidfile(dns_args.pidfile.as_deref())?;
     if !dns_args.quiet {
         dns::print_startup_message(&load, ingress_args.log.json);

@@ -1,6 +1,6 @@
 //! `portolan up`: DNS, HTTP and HTTPS in one process, without configuration.
 
-mod corefile;
+pub mod corefile;
 mod examples;
 mod query_lines;
 mod show;
@@ -63,7 +63,7 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     };
     let views = edge::views(&cluster, &routes, &options.controller, runtime);
     let shown = LiveIngress { cluster: cluster.clone(), views: views.clone(), options: routes.clone() };
-    live::serve(args.live, Some(shown), runtime);
+    let live_dns = live::serve(args.live, Some(shown), runtime);
     let pages = admin_listener(args.admin, runtime).await?;
     let listing = cluster.clone();
     let waiting = move |_: &_| edge::waiting(&listing);
@@ -81,6 +81,7 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
     let started = DnsService::start(corefile.clone(), context, server_options).await;
     let advice = dns::StartAdvice { listen: "; move it with --dns", ..dns::StartAdvice::default() };
     let dns = started.map_err(|error| dns::failure(error, &corefile, advice))?;
+    let _ = live_dns.set(dns.served());
 
     if matches!(origin, ClusterOrigin::Server(_)) {
         output::print_error("waiting for the API server's lists …");

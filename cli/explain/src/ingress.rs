@@ -14,6 +14,7 @@ use ingress_routes::{
 };
 
 use self::balancing::FixedRandom;
+pub(crate) use self::balancing::members;
 use crate::request::ExplainedRequest;
 use crate::tree::Tree;
 

@@ -26,7 +26,7 @@ pub struct ExplainedRequest {
 
 /// Why a request cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadExplainedRequest(String);
+pub struct BadExplainedRequest(pub(crate) String);
 
 impl std::fmt::Display for BadExplainedRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

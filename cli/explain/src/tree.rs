@@ -1,14 +1,14 @@
 //! An explanation: sentences, each with the sentences that give its reasons.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A sentence with its reasons.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
     /// The sentence.
     pub text: String,
     /// Its reasons or parts.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Tree>,
 }
 

@@ -1,43 +1,117 @@
-//! The explain box: `/live/explain?url=https://shop.example/&method=GET&header=Cookie: a=b`.
+//! Explanations: `/live/explain?url=https://shop.example/&method=GET&header=Cookie: a=b`, `?url=tcp://shop.example:5432`, or
+//! `?name=web&type=A&from=shop/web-0`, with `&send=1` to ask upstream servers.
 
-use explain::ExplainedRequest;
+use explain::{ExplainedName, ExplainedRequest, ExplainedStream, Tree};
 use http::StatusCode;
+use sources::Cluster;
 use telemetry::AdminResponse;
+use tokio::runtime::Handle;
 
-use super::{LiveIngress, json};
+use super::{LiveDns, LiveIngress, json};
+use crate::args::NameClient;
+use crate::explain::names;
 
 /// Headers that one explanation may have.
 const MAX_HEADERS: usize = 32;
 
-/// The explanation of the request that a query describes.
-pub fn respond(ingress: Option<&LiveIngress>, query: &str) -> AdminResponse {
-    let Some(ingress) = ingress else {
-        return AdminResponse::text(StatusCode::NOT_FOUND, "this process serves no Ingresses\n");
-    };
-    let request = match request(query) {
-        Ok(request) => request,
-        Err(reason) => return AdminResponse::text(StatusCode::BAD_REQUEST, format!("{reason}\n")),
-    };
-    json(ingress.explain(&request).to_json())
+/// Explains what its query describes.
+pub struct ExplainPage {
+    /// The proxy, if there is one.
+    pub ingress: Option<LiveIngress>,
+    /// The DNS server, if there is one.
+    pub dns: LiveDns,
+    /// Runs queries that are explained.
+    pub handle: Handle,
 }
 
-fn request(query: &str) -> Result<ExplainedRequest, String> {
+impl ExplainPage {
+    /// The explanation of the request or the name that a query describes. Runs on a blocking thread.
+    pub fn respond(&self, query: &str) -> AdminResponse {
+        let fields = fields(query);
+        let explained = match (field(&fields, "name"), field(&fields, "url")) {
+            (Some(name), _) => self.name(name, &fields),
+            (None, Some(url)) if ExplainedStream::is_url(url) => self.stream(url),
+            _ => self.request(&fields),
+        };
+        match explained {
+            Ok(tree) => json(tree.to_json()),
+            Err((status, reason)) => AdminResponse::text(status, format!("{reason}\n")),
+        }
+    }
+
+    fn ingress(&self) -> Result<&LiveIngress, PageError> {
+        self.ingress.as_ref().ok_or((StatusCode::NOT_FOUND, "this process serves no Ingresses".to_owned()))
+    }
+
+    fn request(&self, fields: &[(String, String)]) -> Result<Tree, PageError> {
+        let ingress = self.ingress()?;
+        Ok(ingress.explain(&request(fields).map_err(bad)?))
+    }
+
+    fn stream(&self, url: &str) -> Result<Tree, PageError> {
+        let ingress = self.ingress()?;
+        Ok(ingress.explain_stream(&url.parse().map_err(bad)?))
+    }
+
+    fn name(&self, name: &str, fields: &[(String, String)]) -> Result<Tree, PageError> {
+        let none = || (StatusCode::NOT_FOUND, "this process serves no DNS, or not yet".to_owned());
+        let served = self.dns.get().ok_or_else(none)?;
+        let qtype = field(fields, "type").unwrap_or("A");
+        let qtype = dns_chain::explain::type_named(qtype)
+            .ok_or_else(|| bad(format!("type={qtype}: wanted a type of records, such as AAAA")))?;
+        let from = NameClient::parse(field(fields, "from").unwrap_or("127.0.0.1"));
+        // A Corefile that cannot be read now is served as it was; its cluster zone is only a guess then.
+        let zone = served.corefile().map(|corefile| names::cluster_zone(&corefile)).unwrap_or_default();
+        let cluster = self.ingress.as_ref().map(|ingress| &ingress.cluster);
+        let query = ExplainedName {
+            name: name.to_owned(),
+            qtype,
+            sends: field(fields, "send").is_some(),
+            ..names::client(&from, &zone, cluster)
+        };
+        let describe = |namespace: &str, name: &str| {
+            let objects =
+                |cluster: &Cluster| cluster.read(|snapshot| names::objects(snapshot, namespace, name));
+            cluster.map(objects).unwrap_or_default()
+        };
+        self.handle.block_on(async {
+            let routes = served.first().await.ok_or_else(none)?;
+            Ok(explain::dns::explain(&query, &routes, &describe).await)
+        })
+    }
+}
+
+/// The status and the text of a response that is no explanation.
+type PageError = (StatusCode, String);
+
+fn bad(reason: impl std::fmt::Display) -> PageError {
+    (StatusCode::BAD_REQUEST, reason.to_string())
+}
+
+/// The fields of a query in their order.
+pub fn fields(query: &str) -> Vec<(String, String)> {
     let decoded = |text: &str| {
         let spaced = text.replace('+', " ");
         percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
     };
-    let fields: Vec<(String, String)> = query
-        .split('&')
-        .filter_map(|field| field.split_once('='))
-        .map(|(name, value)| (decoded(name), decoded(value)))
-        .collect();
-    let field = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-    let url = field("url").filter(|url| !url.is_empty()).ok_or("wanted url=https://shop.example/cart")?;
+    let fields = query.split('&').filter_map(|field| field.split_once('='));
+    fields.map(|(name, value)| (decoded(name), decoded(value))).collect()
+}
+
+/// The first field of a name that is not empty.
+pub fn field<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {
+    let found = fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    found.filter(|value| !value.is_empty())
+}
+
+fn request(fields: &[(String, String)]) -> Result<ExplainedRequest, String> {
+    let field = |name: &str| field(fields, name);
+    let url = field("url").ok_or("wanted url=https://shop.example/cart")?;
     let mut request = ExplainedRequest::get(url).map_err(|error| error.to_string())?;
-    if let Some(method) = field("method").filter(|method| !method.is_empty()) {
+    if let Some(method) = field("method") {
         request.method = method.to_owned();
     }
-    if let Some(from) = field("from").filter(|from| !from.is_empty()) {
+    if let Some(from) = field("from") {
         request.from = from.parse().map_err(|_| format!("from={from}: wanted an IP address"))?;
     }
     let headers = fields.iter().filter(|(name, value)| name == "header" && !value.is_empty());
@@ -51,14 +125,14 @@ mod tests {
 
     #[test]
     fn a_query_describes_a_request() {
-        let request = request(
+        let request = request(&fields(
             "url=https%3A%2F%2Fshop.example%2Fa%3Fb&header=Cookie%3A+a%3Db&from=192.0.2.1&method=POST",
-        )
+        ))
         .unwrap();
         assert_eq!(request.url(), "https://shop.example/a?b");
         assert_eq!((request.headers, request.method.as_str()), (vec!["Cookie: a=b".to_owned()], "POST"));
         for query in ["", "url=", "url=ftp://x/", "url=http://x/&from=nowhere"] {
-            assert!(super::request(query).is_err(), "{query}");
+            assert!(super::request(&fields(query)).is_err(), "{query}");
         }
     }
 }

@@ -38,7 +38,7 @@ pub fn load(args: &UpArgs) -> CorefileLoader {
 }
 
 /// The built-in Corefile; without `forward` if `/etc/resolv.conf` names no server.
-fn built_in() -> String {
+pub fn built_in() -> String {
     let servers = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     if servers.lines().any(|line| line.trim_start().starts_with("nameserver")) {
         return BUILT_IN.to_owned();

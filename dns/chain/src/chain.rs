@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dns_wire::codes::rcode;
 
 use crate::plugin::{After, Answer, EncodedReply, Flow, Hooks, Plugin, QueryFailure};
+use crate::recording::{RecordedBlock, RecordedPlugin, Recorder};
 use crate::request::Request;
 
 /// The plugins of a server block. A query passes them from first to last until one answers; the answer passes those
@@ -87,6 +88,21 @@ impl Chain {
         let (queries, replies) = (with(Hooks::QUERY), with(Hooks::REPLY));
         let (seals, sents) = (with(Hooks::SEAL), with(Hooks::SENT));
         Self { links: links.into(), queries, replies, seals, sents }
+    }
+
+    /// A chain of the same plugins that records what they do with a query. `text` says which server block it is. An empty chain stays
+    /// empty.
+    pub(crate) fn recorded(&self, recorder: &Arc<Recorder>, text: String) -> Self {
+        if self.links.is_empty() {
+            return Self::default();
+        }
+        let block = RecordedBlock { recorder: recorder.clone(), text };
+        let recorded = self.links.iter().map(|link| {
+            let (plugin, recorder) = (link.plugin.clone(), recorder.clone());
+            let plugin = RecordedPlugin { name: link.name, plugin, recorder };
+            Link { plugin: Arc::new(plugin), ..*link }
+        });
+        Self::new(std::iter::once(Link::new("", Arc::new(block))).chain(recorded).collect())
     }
 
     /// The links in the order in which a query passes them.

@@ -16,6 +16,8 @@ pub mod request;
 
 pub mod plugin;
 
+mod recording;
+
 mod chain;
 mod listener;
 mod query_metrics;
@@ -35,6 +37,7 @@ pub mod expression;
 
 pub mod plugins;
 
+pub mod explain;
 mod build;
 pub mod offline;
 
@@ -51,6 +54,7 @@ pub use names::Zones;
 pub use plugin::{After, Answer, EncodedReply, Flow, Hooks, Plugin, QueryFailure};
 pub use plugins::ReloadMetrics;
 pub use query_metrics::QueryMetrics;
+pub use recording::{Notes, RecordedStep};
 pub use request::{Purpose, Request, Transport};
 pub use routes::{RouteFilter, ZoneRoute, ZoneRoutes};
 pub use setup::{

@@ -50,6 +50,35 @@ pub fn replace_files(corefile: &mut Corefile) {
     }
 }
 
+/// Replaces the files that name upstreams by an address that stands for their servers.
+pub fn replace_upstream_files(corefile: &mut Corefile) {
+    let directives = corefile.blocks.iter_mut().flat_map(|block| &mut block.directives);
+    let forwards = directives.filter(|directive| directive.name.text == "forward");
+    for file in forwards.flat_map(|directive| directive.args.iter_mut().skip(1)) {
+        if file.text.starts_with('/') {
+            *file = Word::new(DOCUMENTATION_ADDRESS, &file.at);
+        }
+    }
+}
+
+/// Plugins that open listeners or send telemetry, and have no part in answers.
+const NOT_STARTED: [&str; 5] = ["health", "ready", "pprof", "prometheus", "trace"];
+
+/// Removes the plugins that would open listeners or send telemetry once the servers begin. Returns their names.
+pub fn remove_listeners(corefile: &mut Corefile) -> Vec<&'static str> {
+    let mut removed: Vec<&'static str> = Vec::new();
+    for block in &mut corefile.blocks {
+        block.directives.retain(|directive| {
+            let found = NOT_STARTED.iter().find(|name| **name == directive.name.text);
+            removed.extend(found);
+            found.is_none()
+        });
+    }
+    removed.sort_unstable();
+    removed.dedup();
+    removed
+}
+
 /// A cluster without objects.
 #[derive(Default)]
 struct NoCluster(Mutex<Cache>);

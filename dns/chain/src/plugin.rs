@@ -6,6 +6,7 @@ use dns_wire::codes::rcode;
 use dns_wire::{Name, Query, Reply};
 use futures_util::future::BoxFuture;
 
+use crate::recording::Notes;
 use crate::request::Request;
 
 /// What a plugin decides about a query.
@@ -57,6 +58,11 @@ impl Hooks {
     /// Both.
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Those that are not in `other`.
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Whether all of `other` are among them.
@@ -243,6 +249,16 @@ pub trait Plugin: Send + Sync {
     /// Whether the plugin answers from its own memory (see [`Answer::from_memory`]).
     fn in_memory(&self) -> bool {
         false
+    }
+
+    /// Whether [`Self::wait`] asks other servers. An explanation does so only on request.
+    fn asks_others(&self) -> bool {
+        false
+    }
+
+    /// Says what decided over the query that [`Self::query`] has just seen. Called for explanations only.
+    fn explain(&self, request: &Request, notes: &mut Notes) {
+        let (_, _) = (request, notes);
     }
 
     /// Whether the plugin accepts queries of classes other than IN. Queries of other classes are refused on an address

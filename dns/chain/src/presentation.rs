@@ -5,6 +5,7 @@
 
 mod rdata;
 mod tokens;
+mod text;
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ use dns_wire::Name;
 use dns_wire::codes::class;
 
 use crate::codes::{Class, Type};
+pub use text::record_text;
 use tokens::{ZoneLine, ZoneToken, entries};
 
 /// A record that was read from text.

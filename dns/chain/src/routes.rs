@@ -13,6 +13,7 @@ use crate::limits::ChainLimits;
 use crate::listener::ListenerSettings;
 use crate::plugin::Hooks;
 use crate::query_metrics::QueryMetrics;
+use crate::recording::Recorder;
 use crate::request::Request;
 
 /// The zones of one listening address and their chains.
@@ -27,7 +28,7 @@ pub struct ZoneRoutes {
     /// How the address is listened on.
     settings: ListenerSettings,
     /// Metrics of the queries outside all zones.
-    pub(crate) dropped: QueryMetrics,
+    pub(crate) dropped: Arc<QueryMetrics>,
     /// The runtime that waiting queries move to.
     pub(crate) runtime: Handle,
     /// Limits of the queries that wait.
@@ -91,8 +92,35 @@ impl ZoneRoutes {
         let any_class = links().any(|link| link.plugin.any_class());
         let keeps_messages = links().any(|link| link.plugin.hooks().contain(Hooks::MESSAGE));
         let root = zones.remove(Name::ROOT.wire());
-        let settings = ListenerSettings::default();
+        let (settings, dropped) = (ListenerSettings::default(), Arc::new(dropped));
         Self { zones, root, any_class, keeps_messages, settings, dropped, runtime, limits }
+    }
+
+    /// The same routes with chains that record what their plugins do with a query.
+    pub(crate) fn recorded(&self, recorder: &Arc<Recorder>) -> Self {
+        let record = |zone: &Name, route: &ZoneRoute| {
+            let view = if route.filter.is_some() { ", by its view" } else { "" };
+            let text = format!("server block of zone {zone}{view}");
+            ZoneRoute { chain: Arc::new(route.chain.recorded(recorder, text)), ..route.clone() }
+        };
+        let choice = |zone: &Name, choice: &RouteChoice| RouteChoice {
+            first: record(zone, &choice.first),
+            others: choice.others.iter().map(|route| record(zone, route)).collect(),
+        };
+        let zones = self.zones.iter().map(|(wire, found)| {
+            let zone = Name::from_wire(wire).unwrap_or(Name::ROOT);
+            (wire.clone(), choice(&zone, found))
+        });
+        Self {
+            zones: zones.collect(),
+            root: self.root.as_ref().map(|root| choice(&Name::ROOT, root)),
+            any_class: self.any_class,
+            keeps_messages: self.keeps_messages,
+            settings: self.settings,
+            dropped: self.dropped.clone(),
+            runtime: self.runtime.clone(),
+            limits: self.limits.clone(),
+        }
     }
 
     /// The same routes at an address that is listened on in this way.

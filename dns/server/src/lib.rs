@@ -19,5 +19,5 @@ mod reload_problems;
 mod service;
 
 pub use listeners::{DnsStartError, ServerOptions};
-pub use service::{CorefileLoader, DnsService, ReloadHandle};
+pub use service::{CorefileLoader, DnsService, ReloadHandle, ServedRoutes};
 pub use tcp_connections::TcpLimits;

@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use config::{Corefile, SourceLocation};
-use dns_chain::{ListenAddress, PluginContext, PluginGuard, Servers};
+use dns_chain::{ListenAddress, PluginContext, PluginGuard, Servers, ZoneRoutes};
 use net::{BindError, Drain};
 use telemetry::metrics::Registry;
 
@@ -149,6 +149,11 @@ impl Listeners {
     /// The addresses that are listened on, in the order of ports.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.values().map(|listener| listener.address).collect()
+    }
+
+    /// The routes of the first address.
+    pub(crate) fn first_routes(&self) -> Option<Arc<ZoneRoutes>> {
+        self.listeners.values().next().map(|listener| listener.shared.routes.load_full())
     }
 
     /// Waits until queries have stopped arriving over UDP, for `limit` at most.

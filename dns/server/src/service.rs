@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{ConfigErrors, Corefile, Fingerprint};
-use dns_chain::{PluginContext, ReloadMetrics, ReloadOptions, Servers};
+use dns_chain::{PluginContext, ReloadMetrics, ReloadOptions, Servers, ZoneRoutes};
 use telemetry::metrics::Registry;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
@@ -27,6 +27,25 @@ const STOP_LIMIT: Duration = Duration::from_secs(25);
 pub struct DnsService {
     service: Arc<Inner>,
     reloading: AbortHandle,
+}
+
+/// Reads what a service serves. Cheap to clone.
+#[derive(Clone)]
+pub struct ServedRoutes(Arc<Inner>);
+
+impl ServedRoutes {
+    /// The routes of the address with the lowest port that is served; `None` once the service has stopped.
+    pub async fn first(&self) -> Option<Arc<ZoneRoutes>> {
+        self.0.state.lock().await.server.first_routes()
+    }
+
+    /// Reads the Corefile as it is now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn corefile(&self) -> Result<Corefile, ConfigErrors> {
+        (self.0.load)()
+    }
 }
 
 /// Makes a service reload its Corefile at once, as SIGUSR1 does. Cheap to clone.
@@ -91,6 +110,11 @@ impl DnsService {
     /// The addresses it listens on, in the order of ports.
     pub async fn addresses(&self) -> Vec<SocketAddr> {
         self.service.state.lock().await.server.addresses()
+    }
+
+    /// A handle to what is served.
+    pub fn served(&self) -> ServedRoutes {
+        ServedRoutes(self.service.clone())
     }
 
     /// A handle to request reloads.

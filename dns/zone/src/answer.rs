@@ -5,6 +5,7 @@ mod apex;
 mod chase;
 mod external;
 mod reverse;
+mod describe;
 mod searched;
 mod srv;
 
@@ -16,6 +17,7 @@ use dns_wire::{Owner, Query, Reply, Section};
 use crate::address::reversed;
 use crate::records::{EndpointRecord, ServiceRecords, ServiceShape};
 use crate::zone::{ServedZone, Zone};
+pub use describe::NameSource;
 pub use external::ExternalZones;
 use resolved::{QuestionName, ResolvedName};
 pub use searched::SearchedName;

@@ -14,7 +14,7 @@ mod nodes;
 mod pods;
 
 pub use address::reversed;
-pub use answer::{ExternalZones, SearchedName, ZoneVerdict};
+pub use answer::{ExternalZones, NameSource, SearchedName, ZoneVerdict};
 pub use index::ZoneIndex;
 pub use nodes::{NodeIndex, NodeNames};
 pub use options::{PodMode, ZoneOptions};

@@ -53,6 +53,11 @@ impl std::fmt::Display for PatternError {
 }
 
 impl Pattern {
+    /// The text that it was made from.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Compiles a pattern, unanchored.
     pub fn new(text: &str, ignore_case: bool) -> Result<Self, PatternError> {
         let translated = pcre::translate(text);

@@ -89,6 +89,7 @@ pub(crate) fn the_demo_runs_beside_another_and_with_a_closed_output(stage: &mut 
     assert_eq!(plain.header("location"), Some("https://cart.localhost:8443/a"));
     the_live_page_shows_the_demo(10254);
     top_prints_the_demo("127.0.0.1:10254");
+    a_running_instance_explains_and_shows_what_it_serves(10254);
     for words in [
         "up --dns=127.0.0.1:3053 --http=127.0.0.1:3080 --https=127.0.0.1:3443 --admin=127.0.0.1:30254",
         "reference annotations",
@@ -120,6 +121,56 @@ fn top_prints_the_demo(admin: &str) {
     assert!(printed.status.success(), "{printed:?}");
     for wanted in ["4 Ingresses", "shop.localhost", "shop/shop", "DNS queries a second"] {
         assert!(text.contains(wanted), "{wanted:?} is missing in\n{text}");
+    }
+}
+
+/// `explain --admin` and `dbg`, which ask the admin address.
+fn a_running_instance_explains_and_shows_what_it_serves(port: u16) {
+    let run = |words: &str| {
+        let (command, words) = words.split_once(' ').expect("a command and its arguments");
+        let output = Command::new(programs::portolan().expect("it runs already"))
+            .args([command, "--admin", &format!("http://127.0.0.1:{port}")])
+            .args(words.split(' '))
+            .output()
+            .expect("it runs already");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    for (words, code, wanted) in [
+        (
+            "explain web.shop.svc.cluster.local",
+            0,
+            &["Service shop/web: its cluster IPs", "IN A 10.96.20.1"][..],
+        ),
+        (
+            "explain web --from shop/some-pod",
+            0,
+            &["search list of the client: shop.svc.cluster.local.", "web.shop.svc.cluster.local.: NOERROR"],
+        ),
+        (
+            "explain example.org",
+            0,
+            &["forward: would ask other servers; nothing was sent", "answer: not known"],
+        ),
+        ("explain http://shop.localhost/ -H X-Canary:always", 0, &["this request goes to the canary"]),
+        ("explain tcp://shop.localhost:5432", 0, &["no entry for tcp:5432"]),
+        ("dbg backends list", 0, &["shop-web-80\n", "shop-web-canary-80\n"]),
+        (
+            "dbg backends get shop-web-canary-80",
+            0,
+            &["\"trafficShapingPolicy\"", "\"noServer\": true", "\"port\": \"8080\""],
+        ),
+        ("dbg backends get none", 1, &["there is no backend \"none\""]),
+        ("dbg conf all", 2, &["unexpected argument"]),
+        ("dbg certs get shop.localhost", 1, &["no Secret has a certificate for \"shop.localhost\""]),
+    ] {
+        let (status, text) = run(words);
+        assert_eq!(status, Some(code), "{words}: {text}");
+        for part in wanted {
+            assert!(text.contains(part), "{words}: {part:?} is missing in\n{text}");
+        }
     }
 }
 

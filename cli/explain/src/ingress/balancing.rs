@@ -92,7 +92,7 @@ fn endpoints(target: &UpstreamTarget, views: &IngressViews<'_>) -> Tree {
     }
 }
 
-fn members(pool: &Pool) -> Vec<String> {
+pub(crate) fn members(pool: &Pool) -> Vec<String> {
     match (pool.error(), pool.members()) {
         (Some(error), _) => vec![format!("the Service {error}")],
         (None, PoolMembers::External { host, port }) => {

@@ -84,7 +84,8 @@ impl AutoZone {
     fn read(last: Option<&Self>, path: PathBuf, origin: Name, fallthrough: &Option<Zones>) -> Self {
         let stamp = FileStamp::of(&path);
         let served = last.map(|last| last.served.clone());
-        let served = served.unwrap_or_else(|| Arc::new(LoadedZone::new(origin, fallthrough.clone())));
+        let served =
+            served.unwrap_or_else(|| Arc::new(LoadedZone::new(origin, fallthrough.clone(), path.clone())));
         let current = served.data.load();
         let is_alone = current.as_deref().is_some_and(|data| !data.has_includes);
         let last_error = last.and_then(|last| last.error.clone());
@@ -104,6 +105,7 @@ impl AutoZone {
                     ),
                     false => tracing::info!(target: "plugin/auto", "Inserting zone `{origin}' from: {shown}"),
                 }
+                served.path.store(Arc::new(path.clone()));
                 served.data.store(Some(Arc::new(data)));
             }
             Err(failed) => {

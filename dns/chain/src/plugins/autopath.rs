@@ -13,6 +13,7 @@ use telemetry::metrics::{Counter, Family, Registry};
 
 use crate::names::Zones;
 use crate::plugin::{After, Answer, Hooks, Plugin, QueryFailure, Runner};
+use crate::recording::Notes;
 use crate::request::Request;
 use crate::search_path::{SearchPathOffer, is_below, search_list};
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, Wanted};
@@ -94,6 +95,22 @@ impl Plugin for AutoPath {
             self.successes[request.key.min(self.successes.len() - 1)].inc();
         }
         After::Pass
+    }
+
+    fn explain(&self, request: &Request, notes: &mut Notes) {
+        if !self.zones.contain(&request.query) {
+            return;
+        }
+        notes.say(match self.rest_of_path(request) {
+            Some((_, path)) => {
+                let path: Vec<String> = path.iter().map(ToString::to_string).collect();
+                format!(
+                    "if the name does not exist, the rest of the client's search list is tried: {}",
+                    path.join(" ")
+                )
+            }
+            None => "the name does not end in the first zone of a known client's search list".to_owned(),
+        });
     }
 
     /// Tries the other zones of the search list.

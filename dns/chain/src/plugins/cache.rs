@@ -30,6 +30,7 @@ use tokio::time::timeout;
 
 use crate::names::Zones;
 use crate::plugin::{After, Answer, Flow, Hooks, Plugin, Runner};
+use crate::recording::Notes;
 use crate::request::{Purpose, Request};
 use crate::setup::{PluginEntry, PluginInstances, ServedKey, Setup, SetupErrors};
 use entry::{AnswerKind, CacheKey, CachedAnswer};
@@ -165,6 +166,25 @@ impl Plugin for Cache {
         entry.end_refresh(request.received, Duration::ZERO);
         self.serve_expired(found, entry, request, &mut answer.reply);
         true
+    }
+
+    fn explain(&self, request: &Request, notes: &mut Notes) {
+        if !self.options.zones.contain(&request.query) {
+            return notes.say("the name is outside of the zones that are cached");
+        }
+        if self.in_memory.get().contain(&request.query) {
+            return notes.say("not cached: a plugin below has the zone in memory");
+        }
+        let now = request.received;
+        let found = self.find(request, now);
+        let Some((found, entry)) = found.as_ref().and_then(|found| Some((found, found.entry()?))) else {
+            return notes.say("no entry");
+        };
+        let (kind, life) = (if found.denial { "denial" } else { "answer" }, entry.life.as_secs());
+        notes.say(match entry.left(now) {
+            0 => format!("a stale {kind}: it was kept for {life}s, {}s ago", entry.age(now).as_secs()),
+            left => format!("a {kind}, kept for {left}s more of {life}s"),
+        });
     }
 
     fn reply(&self, request: &mut Request, answer: &mut Answer) -> After {

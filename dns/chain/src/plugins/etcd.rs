@@ -90,6 +90,10 @@ impl Plugin for Etcd {
         Flow::Wait
     }
 
+    fn asks_others(&self) -> bool {
+        true
+    }
+
     fn wait<'a>(
         &'a self,
         request: &'a mut Request,

@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 
 use crate::names::Zones;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
+use crate::recording::Notes;
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 use answer::ZoneOutcome;
@@ -138,6 +139,23 @@ impl Plugin for AuthoritativeZones {
     fn in_memory(&self) -> bool {
         true
     }
+
+    fn explain(&self, request: &Request, notes: &mut Notes) {
+        let zones = self.zones.load();
+        let Some(served) = zones.find(&request.query) else {
+            return notes.say("the name is in none of its zones");
+        };
+        let (origin, path) = (served.origin, served.path.load());
+        let data = served.data.load();
+        let shown = path.display();
+        let Some(zone) = data.as_deref() else {
+            return notes.say(format!("zone {origin} of {shown} is not loaded"));
+        };
+        notes.say(match load::line_of(&path, &origin, request.query.lower()) {
+            Some(line) => format!("zone {origin}, serial {}: the name is at {shown}:{line}", zone.serial),
+            None => format!("zone {origin} of {shown}, serial {}: no line has the name itself", zone.serial),
+        });
+    }
 }
 
 impl AuthoritativeZones {
@@ -250,7 +268,7 @@ fn file(
     let zones = Zones::read_or_keys(&args[1..], setup.block)?;
     let mut files = Vec::new();
     for origin in zones.names() {
-        let served = Arc::new(LoadedZone::new(*origin, fallthrough.clone()));
+        let served = Arc::new(LoadedZone::new(*origin, fallthrough.clone(), path.clone()));
         match load(&path, origin) {
             Ok(data) => served.data.store(Some(Arc::new(data))),
             Err(LoadError::Missing(why)) if !reload.is_zero() => {
@@ -288,7 +306,7 @@ mod tests {
         for (fallthrough, wanted, code) in
             [(Some(Zones::new(["."])), Flow::Next, rcode::NOERROR), (None, Flow::Done, rcode::NXDOMAIN)]
         {
-            let served = Arc::new(LoadedZone::new(origin, fallthrough));
+            let served = Arc::new(LoadedZone::new(origin, fallthrough, path.clone()));
             let read = |text: &str| {
                 std::fs::write(&path, text).unwrap();
                 served.data.store(load(&path, &origin).ok().map(Arc::new));

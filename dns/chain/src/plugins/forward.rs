@@ -27,6 +27,7 @@ use futures_util::future::BoxFuture;
 use crate::limits::{LimitReached, Throttle, WARNING_INTERVAL};
 use crate::names::{Zones, contains};
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
+use crate::recording::Notes;
 use crate::request::{Request, Transport};
 use crate::setup::{ListenAddress, PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
 use metrics::ForwardMetrics;
@@ -109,6 +110,27 @@ impl Plugin for Forward {
         _: &'a dyn Runner,
     ) -> BoxFuture<'a, Flow> {
         Box::pin(self.forward(request, &mut answer.reply))
+    }
+
+    fn asks_others(&self) -> bool {
+        true
+    }
+
+    fn explain(&self, request: &Request, notes: &mut Notes) {
+        if !contains(&self.from, &request.query) {
+            return notes.say(format!("forwards only names of {}", self.from));
+        }
+        if self.except.contain(&request.query) && request.query.lower() != self.from.wire() {
+            return notes.say("except: the name is not forwarded");
+        }
+        let upstreams = self.upstreams.load();
+        if upstreams.len() > 1 {
+            notes.say(format!("policy {}", self.policy.name()));
+        }
+        for upstream in upstreams.iter() {
+            let state = if upstream.is_down() { ", down" } else { "" };
+            notes.say(format!("to {}{state}", upstream.to()));
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod table;
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use dns_zone::NodeNames;
 
 use crate::names::Zones;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure};
+use crate::recording::Notes;
 use crate::request::Request;
 use crate::setup::{ApiConnection, PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
 use file::HostsFile;
@@ -51,6 +53,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 struct Hosts {
     /// The entries of the file, replaced when it has changed.
     file: Arc<ArcSwap<HostTable>>,
+    /// The file.
+    path: Option<PathBuf>,
     /// The entries in the Corefile.
     inline: HostTable,
     /// The nodes of the cluster, if they are served.
@@ -106,6 +110,38 @@ impl Plugin for Hosts {
 
     fn in_memory(&self) -> bool {
         true
+    }
+
+    fn explain(&self, request: &Request, notes: &mut Notes) {
+        let query = &request.query;
+        if query.qtype != rtype::PTR && !self.zones.contain(query) {
+            return notes.say("the name is outside of its zones");
+        }
+        let address = dns_zone::reversed(query).filter(|_| query.qtype == rtype::PTR);
+        let has = |table: &HostTable| match address {
+            Some(address) => table.names_of(address.to_canonical()).first().is_some(),
+            None => table.contains(query),
+        };
+        let from = notes.lines.len();
+        if has(&self.file.load())
+            && let Some(path) = &self.path
+        {
+            notes.say(match file::line_of(path, query, address) {
+                Some(line) => format!("{}:{line}", path.display()),
+                None => format!("{}, as it was read last", path.display()),
+            });
+        }
+        if has(&self.inline) {
+            notes.say("an entry in the Corefile");
+        }
+        if let Some(nodes) = self.nodes.as_ref().map(|nodes| nodes.load())
+            && !nodes.addresses(query).is_empty()
+        {
+            notes.say("a Node of the cluster");
+        }
+        if notes.lines.len() == from {
+            notes.say("no entry");
+        }
     }
 }
 
@@ -167,7 +203,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         true => Some(follow_nodes(setup, directive)?),
         false => None,
     };
-    let mut shown = Arc::default();
+    let (mut shown, shown_path) = (Arc::default(), path.clone());
     if let Some(path) = path {
         let metrics = HostsMetrics::new(&setup.context.metrics);
         let file = HostsFile::new(path, table, inline.len(), metrics);
@@ -180,6 +216,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     }
     Ok(vec![Arc::new(Hosts {
         file: shown,
+        path: shown_path,
         inline,
         nodes,
         reverse,

@@ -23,6 +23,7 @@ use crate::cluster_names::ClusterNames;
 use crate::metadata::MetadataOffer;
 use crate::names::{OwnedZones, Zones};
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
+use crate::recording::Notes;
 use crate::request::{Purpose, Request};
 use crate::search_path::{SearchPathOffer, search_list};
 use crate::setup::{
@@ -142,6 +143,20 @@ impl Plugin for Kubernetes {
 
     fn in_memory(&self) -> bool {
         true
+    }
+
+    fn explain(&self, request: &Request, notes: &mut Notes) {
+        let zone = self.view.current.load();
+        for source in zone.describe(&request.query) {
+            notes.say(source.text);
+            notes.services.extend(source.service);
+        }
+        if !zone.synced() {
+            notes.say("the cluster has not been listed completely: unknown names are answered with SERVFAIL");
+        }
+        if self.fallthrough.as_ref().is_some_and(|zones| zones.contain(&request.query)) {
+            notes.say("names that do not exist go to the next plugin (fallthrough)");
+        }
     }
 }
 

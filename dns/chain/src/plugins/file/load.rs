@@ -59,6 +59,20 @@ pub(in crate::plugins) fn load(path: &Path, origin: &Name) -> Result<ZoneData, L
     Ok(zone)
 }
 
+/// The line of a zone file, or of one that it includes, at which a name has its first record. Read anew: zones have no lines.
+pub(super) fn line_of(path: &Path, origin: &Name, name: &[u8]) -> Option<usize> {
+    let left = Cell::new(MAX_BYTES);
+    let text = text(path, &left).ok()?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let include = |file: &str| self::text(&folder.join(file), &left).map_err(|error| error.to_string());
+    // The error at the record has its line.
+    let mut stop_at = |record: presentation::TextRecord| match record.owner.lower().wire() == name {
+        true => Err(String::new()),
+        false => Ok(()),
+    };
+    presentation::zone(&text, origin, &include, &mut stop_at).err().map(|found| found.line)
+}
+
 /// What tells whether a file has changed without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::plugins) struct FileStamp {

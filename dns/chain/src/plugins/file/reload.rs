@@ -86,7 +86,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
         let write = |text: &str| std::fs::write(&path, text).unwrap();
-        let served = Arc::new(LoadedZone::new("example.org.".parse().unwrap(), None));
+        let served = Arc::new(LoadedZone::new("example.org.".parse().unwrap(), None, path.clone()));
         let file = WatchedFile {
             path: path.clone(),
             served: served.clone(),

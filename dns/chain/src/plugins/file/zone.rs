@@ -1,8 +1,9 @@
 //! The records of a zone by name, and the zones that a plugin serves.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use dns_wire::codes::rtype;
 use dns_wire::{Name, Query};
 use foldhash::fast::RandomState;
@@ -164,12 +165,14 @@ pub(super) fn target(rtype: u16, rdata: &[u8]) -> Option<Name> {
 pub(in crate::plugins) struct LoadedZone {
     pub origin: Name,
     pub data: ArcSwapOption<ZoneData>,
+    /// The file.
+    pub path: ArcSwap<PathBuf>,
     fallthrough: Option<Zones>,
 }
 
 impl LoadedZone {
-    pub(in crate::plugins) fn new(origin: Name, fallthrough: Option<Zones>) -> Self {
-        Self { origin, data: ArcSwapOption::empty(), fallthrough }
+    pub(in crate::plugins) fn new(origin: Name, fallthrough: Option<Zones>, path: PathBuf) -> Self {
+        Self { origin, data: ArcSwapOption::empty(), path: ArcSwap::from_pointee(path), fallthrough }
     }
 
     pub(in crate::plugins) fn falls_through(&self, query: &Query) -> bool {

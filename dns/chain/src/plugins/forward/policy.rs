@@ -28,6 +28,15 @@ impl SelectionPolicy {
         Self { kind, turn: AtomicUsize::new(0) }
     }
 
+    /// The value of the option.
+    pub(super) fn name(&self) -> &'static str {
+        match self.kind {
+            PolicyKind::Random => "random",
+            PolicyKind::RoundRobin => "round_robin",
+            PolicyKind::Sequential => "sequential",
+        }
+    }
+
     /// Chooses the order for one query.
     pub(super) fn start(&self, count: usize) -> UpstreamSelection {
         match self.kind {

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
+use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use config::hosts_file::HostsLine;
+use dns_wire::{Name, Query};
 use telemetry::metrics::Gauge;
 use tokio::task::JoinError;
 
@@ -58,6 +61,30 @@ enum HostsFileError {
     NotAFile,
     TooLarge,
     TooManyEntries,
+}
+
+/// The first line of a file that has the queried name, or the address of a PTR query. Read anew: tables have no lines.
+pub(super) fn line_of(path: &Path, query: &Query, address: Option<IpAddr>) -> Option<usize> {
+    let metadata = std::fs::metadata(path).ok()?;
+    if !metadata.is_file() || metadata.len() > MAX_SIZE {
+        return None;
+    }
+    let text = std::fs::read(path).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let is_named = |name: &&str| {
+        name.parse::<Name>().is_ok_and(|name| match name.lower().wire().strip_prefix(b"\x01*") {
+            Some(parent) => {
+                query.offsets().get(1).is_some_and(|at| query.lower()[usize::from(*at)..] == *parent)
+            }
+            None => name.lower().wire() == query.lower(),
+        })
+    };
+    let found = |line: &HostsLine<'_>| match address {
+        Some(address) => line.address == address.to_canonical(),
+        None => line.names.iter().any(is_named),
+    };
+    let mut lines = config::hosts_file::lines(&text).flatten();
+    lines.find(found).map(|line| line.number)
 }
 
 impl HostsFile {

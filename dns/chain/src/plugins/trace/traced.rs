@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::spans::QuerySpans;
 use crate::plugin::{After, Answer, EncodedReply, Flow, Hooks, Plugin, Runner};
+use crate::recording::Notes;
 use crate::request::Request;
 
 /// Calls another plugin. The span begins when a query reaches the plugin, and ends when it answers or when the answer of one below
@@ -90,6 +91,14 @@ impl Plugin for TracedPlugin {
 
     fn sent(&self, request: &Request, answer: &Answer, message: &[u8]) {
         self.plugin.sent(request, answer, message);
+    }
+
+    fn asks_others(&self) -> bool {
+        self.plugin.asks_others()
+    }
+
+    fn explain(&self, request: &Request, notes: &mut Notes) {
+        self.plugin.explain(request, notes);
     }
 
     fn in_memory(&self) -> bool {

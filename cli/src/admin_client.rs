@@ -1,0 +1,127 @@
+//! Reads pages of the admin address of a running instance.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::command_error::CommandError;
+
+/// How long a connection and each read may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest response that is read.
+const MAX_RESPONSE: u64 = 256 << 20;
+
+/// An admin address as `http://HOST[:PORT]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminUrl(String);
+
+impl FromStr for AdminUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = || format!("{text:?}: wanted http://HOST[:PORT]");
+        let authority = text.strip_prefix("http://").ok_or_else(wanted)?.trim_end_matches('/');
+        if authority.is_empty() || authority.contains(['/', '@', ' ', '\r', '\n']) {
+            return Err(wanted());
+        }
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        Ok(Self(if has_port { authority.to_owned() } else { format!("{authority}:80") }))
+    }
+}
+
+impl fmt::Display for AdminUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}", self.0)
+    }
+}
+
+impl AdminUrl {
+    /// The body of a page. `target` has the path and the query.
+    ///
+    /// # Errors
+    /// When there is no response, or one whose status is not 200 (exit code 1).
+    pub fn get(&self, target: &str) -> Result<Vec<u8>, CommandError> {
+        let failed = |reason: String| CommandError::outside(format!("{self}: {reason}"));
+        let (status, body) = self.exchange("GET", target).map_err(failed)?;
+        if status != 200 {
+            let text = String::from_utf8_lossy(&body);
+            return Err(failed(format!("status {status}: {}", text.trim_end())));
+        }
+        Ok(body)
+    }
+
+    /// Sends a request without a body, and returns status and body of its response.
+    fn exchange(&self, method: &str, target: &str) -> Result<(u16, Vec<u8>), String> {
+        let authority = &self.0;
+        let mut addresses = authority.to_socket_addrs().map_err(|error| error.to_string())?;
+        let address = addresses.next().ok_or("the host has no address")?;
+        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(|error| error.to_string())?;
+        let mut exchange = || {
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            let head =
+                format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes())?;
+            let mut response = Vec::new();
+            (&stream).take(MAX_RESPONSE).read_to_end(&mut response)?;
+            Ok(response)
+        };
+        let response = exchange().map_err(|error: std::io::Error| error.to_string())?;
+        split(&response).ok_or_else(|| "the response is not one of an admin address".to_owned())
+    }
+}
+
+/// Status and body of a response with a length, which ends with the connection.
+fn split(response: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let end = response.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&response[..end]).ok()?;
+    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let length = head.lines().filter_map(|line| line.split_once(':'));
+    let length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length: usize = length.map(|(_, value)| value.trim().parse().ok()).next()??;
+    let body = response.get(end + 4..end + 4 + length)?;
+    Some((status, body.to_vec()))
+}
+
+/// A value of a query.
+pub fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_has_a_status_and_a_body_of_its_length() {
+        let response = |text: &str| split(text.as_bytes());
+        assert_eq!(response("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), Some((200, b"ok".to_vec())));
+        assert_eq!(response("HTTP/1.1 404 Not Found\r\ncontent-length:0\r\n\r\n"), Some((404, Vec::new())));
+        for cut in [
+            "",
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok",
+            "SSH-2.0\r\n\r\n",
+        ] {
+            assert_eq!(response(cut), None, "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn an_admin_address_is_an_url_without_a_path() {
+        for (text, wanted) in [
+            ("http://127.0.0.1:10254", Some("http://127.0.0.1:10254")),
+            ("http://portolan.edge.svc/", Some("http://portolan.edge.svc:80")),
+            ("http://[::1]:10254/", Some("http://[::1]:10254")),
+            ("https://127.0.0.1", None),
+            ("127.0.0.1:10254", None),
+            ("http://127.0.0.1/live", None),
+        ] {
+            assert_eq!(text.parse::<AdminUrl>().ok().map(|url| url.to_string()).as_deref(), wanted, "{text}");
+        }
+    }
+}
