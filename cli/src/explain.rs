@@ -1,6 +1,6 @@
 //! `portolan explain`: why a request or a query goes where it goes.
 
-pub mod names;
+mod names;
 mod remote;
 
 use std::time::Duration;

@@ -16,6 +16,8 @@ mod runtime;
 mod demo;
 
 mod clusters;
+mod explained_cluster;
+mod built_in_corefile;
 mod reporting;
 mod config_metrics;
 

@@ -1,6 +1,6 @@
 //! `portolan up`: DNS, HTTP and HTTPS in one process, without configuration.
 
-pub mod corefile;
+mod corefile;
 mod examples;
 mod query_lines;
 mod show;

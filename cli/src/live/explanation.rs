@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::{LiveDns, LiveIngress, json};
 use crate::args::NameClient;
-use crate::explain::names;
+use crate::explained_cluster;
 
 /// Headers that one explanation may have.
 const MAX_HEADERS: usize = 32;
@@ -61,17 +61,19 @@ impl ExplainPage {
             .ok_or_else(|| bad(format!("type={qtype}: wanted a type of records, such as AAAA")))?;
         let from = NameClient::parse(field(fields, "from").unwrap_or("127.0.0.1"));
         // A Corefile that cannot be read now is served as it was; its cluster zone is only a guess then.
-        let zone = served.corefile().map(|corefile| names::cluster_zone(&corefile)).unwrap_or_default();
+        let zone =
+            served.corefile().map(|corefile| explained_cluster::cluster_zone(&corefile)).unwrap_or_default();
         let cluster = self.ingress.as_ref().map(|ingress| &ingress.cluster);
         let query = ExplainedName {
             name: name.to_owned(),
             qtype,
             sends: field(fields, "send").is_some(),
-            ..names::client(&from, &zone, cluster)
+            ..explained_cluster::client(&from, &zone, cluster)
         };
         let describe = |namespace: &str, name: &str| {
-            let objects =
-                |cluster: &Cluster| cluster.read(|snapshot| names::objects(snapshot, namespace, name));
+            let objects = |cluster: &Cluster| {
+                cluster.read(|snapshot| explained_cluster::objects(snapshot, namespace, name))
+            };
             cluster.map(objects).unwrap_or_default()
         };
         self.handle.block_on(async {

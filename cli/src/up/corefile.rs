@@ -6,25 +6,8 @@ use config::Corefile;
 use dns_server::CorefileLoader;
 
 use crate::args::UpArgs;
+use crate::built_in_corefile::built_in;
 use crate::dns::{self, CorefileSource};
-
-/// The Corefile without `--conf`.
-const BUILT_IN: &str = "\
-.:53 {
-    errors
-    health
-    ready
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-        pods insecure
-        fallthrough in-addr.arpa ip6.arpa
-        ttl 30
-    }
-    prometheus
-    forward . /etc/resolv.conf
-    cache 30
-    loadbalance
-}
-";
 
 /// Reads the Corefile and adapts it: port 53 is replaced by the port of `--dns`, the addresses of `health`, `ready` and
 /// `prometheus` by that of `--admin`, and every server block logs its queries.
@@ -35,15 +18,6 @@ pub fn load(args: &UpArgs) -> CorefileLoader {
     };
     let (load, port, admin) = (dns::load(conf, args.dns.port()), args.dns.port(), args.admin.to_string());
     Arc::new(move || load().map(|corefile| adapt(corefile, port, &admin)))
-}
-
-/// The built-in Corefile; without `forward` if `/etc/resolv.conf` names no server.
-pub fn built_in() -> String {
-    let servers = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    if servers.lines().any(|line| line.trim_start().starts_with("nameserver")) {
-        return BUILT_IN.to_owned();
-    }
-    BUILT_IN.lines().filter(|line| !line.contains("forward . ")).map(|line| format!("{line}\n")).collect()
 }
 
 fn adapt(mut corefile: Corefile, port: u16, admin: &str) -> Corefile {

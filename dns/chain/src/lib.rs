@@ -14,6 +14,7 @@ pub mod limits;
 pub mod extensions;
 pub mod request;
 
+mod notes;
 pub mod plugin;
 
 mod recording;
@@ -51,10 +52,11 @@ pub use limits::ChainLimits;
 pub use listener::ListenerSettings;
 pub use metadata::{MetadataOffer, MetadataSource};
 pub use names::Zones;
+pub use notes::Notes;
 pub use plugin::{After, Answer, EncodedReply, Flow, Hooks, Plugin, QueryFailure};
 pub use plugins::ReloadMetrics;
 pub use query_metrics::QueryMetrics;
-pub use recording::{Notes, RecordedStep};
+pub use recording::RecordedStep;
 pub use request::{Purpose, Request, Transport};
 pub use routes::{RouteFilter, ZoneRoute, ZoneRoutes};
 pub use setup::{

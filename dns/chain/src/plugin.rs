@@ -6,7 +6,7 @@ use dns_wire::codes::rcode;
 use dns_wire::{Name, Query, Reply};
 use futures_util::future::BoxFuture;
 
-use crate::recording::Notes;
+use crate::notes::Notes;
 use crate::request::Request;
 
 /// What a plugin decides about a query.

@@ -10,6 +10,7 @@ use dns_wire::codes::rcode;
 use futures_util::future::BoxFuture;
 
 use crate::codes::{Rcode, Type};
+use crate::notes::Notes;
 use crate::plugin::{After, Answer, EncodedReply, Flow, Hooks, Plugin, QueryFailure, Runner};
 use crate::presentation::record_text;
 use crate::request::{Purpose, Request};
@@ -33,22 +34,6 @@ pub struct RecordedStep {
     pub text: String,
     /// What decided.
     pub notes: Notes,
-}
-
-/// What a plugin says about a query: sentences, and the Services that its records come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Notes {
-    /// Sentences.
-    pub lines: Vec<String>,
-    /// Namespaces and names of Services.
-    pub services: Vec<(String, String)>,
-}
-
-impl Notes {
-    /// Adds a sentence.
-    pub fn say(&mut self, line: impl Into<String>) {
-        self.lines.push(line.into());
-    }
 }
 
 /// What happened to one query.

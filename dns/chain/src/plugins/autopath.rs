@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 use telemetry::metrics::{Counter, Family, Registry};
 
 use crate::names::Zones;
+use crate::notes::Notes;
 use crate::plugin::{After, Answer, Hooks, Plugin, QueryFailure, Runner};
-use crate::recording::Notes;
 use crate::request::Request;
 use crate::search_path::{SearchPathOffer, is_below, search_list};
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, Wanted};

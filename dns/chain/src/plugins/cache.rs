@@ -29,8 +29,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use crate::names::Zones;
+use crate::notes::Notes;
 use crate::plugin::{After, Answer, Flow, Hooks, Plugin, Runner};
-use crate::recording::Notes;
 use crate::request::{Purpose, Request};
 use crate::setup::{PluginEntry, PluginInstances, ServedKey, Setup, SetupErrors};
 use entry::{AnswerKind, CacheKey, CachedAnswer};

@@ -17,8 +17,8 @@ use dns_wire::codes::{class, rcode, rtype};
 use futures_util::future::BoxFuture;
 
 use crate::names::Zones;
+use crate::notes::Notes;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
-use crate::recording::Notes;
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 use answer::ZoneOutcome;

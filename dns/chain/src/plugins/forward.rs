@@ -26,8 +26,8 @@ use futures_util::future::BoxFuture;
 
 use crate::limits::{LimitReached, Throttle, WARNING_INTERVAL};
 use crate::names::{Zones, contains};
+use crate::notes::Notes;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
-use crate::recording::Notes;
 use crate::request::{Request, Transport};
 use crate::setup::{ListenAddress, PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
 use metrics::ForwardMetrics;

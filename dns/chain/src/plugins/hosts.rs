@@ -19,8 +19,8 @@ use dns_wire::{Owner, Query, Reply, Section};
 use dns_zone::NodeNames;
 
 use crate::names::Zones;
+use crate::notes::Notes;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure};
-use crate::recording::Notes;
 use crate::request::Request;
 use crate::setup::{ApiConnection, PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
 use file::HostsFile;

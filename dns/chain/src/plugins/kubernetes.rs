@@ -22,8 +22,8 @@ use futures_util::future::BoxFuture;
 use crate::cluster_names::ClusterNames;
 use crate::metadata::MetadataOffer;
 use crate::names::{OwnedZones, Zones};
+use crate::notes::Notes;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
-use crate::recording::Notes;
 use crate::request::{Purpose, Request};
 use crate::search_path::{SearchPathOffer, search_list};
 use crate::setup::{

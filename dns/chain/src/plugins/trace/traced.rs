@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::spans::QuerySpans;
+use crate::notes::Notes;
 use crate::plugin::{After, Answer, EncodedReply, Flow, Hooks, Plugin, Runner};
-use crate::recording::Notes;
 use crate::request::Request;
 
 /// Calls another plugin. The span begins when a query reaches the plugin, and ends when it answers or when the answer of one below
