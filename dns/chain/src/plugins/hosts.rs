@@ -119,7 +119,7 @@ impl Plugin for Hosts {
         }
         let address = dns_zone::reversed(query).filter(|_| query.qtype == rtype::PTR);
         let has = |table: &HostTable| match address {
-            Some(address) => table.names_of(address.to_canonical()).first().is_some(),
+            Some(address) => !table.names_of(address.to_canonical()).is_empty(),
             None => table.contains(query),
         };
         let from = notes.lines.len();
