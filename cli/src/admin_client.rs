@@ -47,16 +47,20 @@ impl AdminUrl {
     /// When there is no response, or one whose status is not 200 (exit code 1).
     pub fn get(&self, target: &str) -> Result<Vec<u8>, CommandError> {
         let failed = |reason: String| CommandError::outside(format!("{self}: {reason}"));
-        let (status, body) = self.exchange("GET", target).map_err(failed)?;
-        if status != 200 {
-            let text = String::from_utf8_lossy(&body);
-            return Err(failed(format!("status {status}: {}", text.trim_end())));
-        }
-        Ok(body)
+        self.get_with(target, "").map_err(failed)
     }
 
-    /// Sends a request without a body, and returns status and body of its response.
-    fn exchange(&self, method: &str, target: &str) -> Result<(u16, Vec<u8>), String> {
+    /// The same, with more lines of the head.
+    pub fn get_with(&self, target: &str, lines: &str) -> Result<Vec<u8>, String> {
+        let (status, body) = self.exchange(target, lines)?;
+        match status {
+            200 => Ok(body),
+            _ => Err(format!("status {status}: {}", String::from_utf8_lossy(&body).trim_end())),
+        }
+    }
+
+    /// Sends a request, and returns status and body of its response.
+    fn exchange(&self, target: &str, lines: &str) -> Result<(u16, Vec<u8>), String> {
         let authority = &self.0;
         let mut addresses = authority.to_socket_addrs().map_err(|error| error.to_string())?;
         let address = addresses.next().ok_or("the host has no address")?;
@@ -64,7 +68,7 @@ impl AdminUrl {
         let mut exchange = || {
             stream.set_read_timeout(Some(TIMEOUT))?;
             let head =
-                format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+                format!("GET {target} HTTP/1.1\r\nHost: {authority}\r\n{lines}Connection: close\r\n\r\n");
             stream.write_all(head.as_bytes())?;
             let mut response = Vec::new();
             (&stream).take(MAX_RESPONSE).read_to_end(&mut response)?;

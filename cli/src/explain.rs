@@ -1,5 +1,6 @@
 //! `portolan explain`: why a request or a query goes where it goes.
 
+mod followed_request;
 mod names;
 mod remote;
 

@@ -59,7 +59,7 @@ pub fn objects(snapshot: &Snapshot, namespace: &str, name: &str) -> Vec<String> 
     let slices = snapshot.iter::<EndpointSlice>().filter(|slice| slice.service_key() == key);
     let slices = slices.map(|slice| {
         let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready).count();
-        let unready = slice.endpoints.len() - ready;
+        let unready = slice.endpoints.iter().count() - ready;
         let rest = if unready > 0 { format!(", {unready} not ready") } else { String::new() };
         format!("EndpointSlice {}: {ready} ready{rest}", slice.key)
     });

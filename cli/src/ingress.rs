@@ -60,7 +60,12 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         clusters::open(&origin(args), selection, complete, RequestLimiter::default(), runtime).await?;
     let mut options = proxy_options(args);
     let views = edge::views(&cluster, &table_options(args), &options.controller, runtime);
-    let shown = LiveIngress { cluster: cluster.clone(), views: views.clone(), options: table_options(args) };
+    let shown = LiveIngress {
+        cluster: cluster.clone(),
+        views: views.clone(),
+        options: table_options(args),
+        traces: options.traces.clone(),
+    };
     live::serve(args.live, Some(shown), runtime);
     let pages = AdminPages::open(args, &cluster, runtime).await?;
     tokio::select! {

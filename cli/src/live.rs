@@ -8,6 +8,7 @@ mod dump;
 mod events;
 mod explanation;
 mod state;
+mod trace;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,6 +19,7 @@ use explain::ingress::IngressViews;
 use explain::{ExplainedRequest, ExplainedStream, Tree};
 use http::StatusCode;
 use ingress_proxy::ProxyViews;
+use ingress_proxy::traces::Traces;
 use ingress_routes::{Certs, Pools, RouteOptions, RouteTable, Streams};
 use sources::Cluster;
 use telemetry::{AdminPeer, AdminRequest, AdminResponse};
@@ -54,6 +56,8 @@ pub struct LiveIngress {
     pub views: ProxyViews,
     /// Its options.
     pub options: RouteOptions,
+    /// The requests that are followed.
+    pub traces: Traces,
 }
 
 impl LiveIngress {
@@ -64,7 +68,7 @@ impl LiveIngress {
 
     /// Explains a request with the current views.
     fn explain(&self, request: &ExplainedRequest) -> Tree {
-        let Self { cluster, views, options } = self;
+        let Self { cluster, views, options, .. } = self;
         explain(request, cluster, (&views.table, &views.pools, &views.certs), options)
     }
 }
@@ -117,6 +121,10 @@ pub fn serve(access: LiveAccess, ingress: Option<LiveIngress>, runtime: &Runtime
     runtime.admin.add_common_page("/live/state", move |request| page(request, &|| json(state.json())));
     runtime.admin.add_common_page("/live/explain", move |request| {
         page(request, &|| explained.respond(request.uri.query().unwrap_or_default()))
+    });
+    let traces = dump.as_ref().map(|ingress| ingress.traces.clone());
+    runtime.admin.add_common_page("/live/trace", move |request| {
+        page(request, &|| trace::respond(traces.as_ref(), request))
     });
     for (path, make) in dump::PAGES {
         let dump = dump.clone();

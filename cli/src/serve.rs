@@ -61,8 +61,12 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
     };
     let table_options = ingress::table_options(ingress_args);
     let views = edge::views(&cluster, &table_options, &options.controller, runtime);
-    let shown =
-        LiveIngress { cluster: cluster.clone(), views: views.clone(), options: table_options.clone() };
+    let shown = LiveIngress {
+        cluster: cluster.clone(),
+        views: views.clone(),
+        options: table_options.clone(),
+        traces: options.traces.clone(),
+    };
     let live_dns = live::serve(ingress_args.live, Some(shown), runtime);
     let pages = AdminPages::open(ingress_args, &cluster, runtime).await?;
 

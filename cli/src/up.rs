@@ -62,7 +62,12 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
         ..Default::default()
     };
     let views = edge::views(&cluster, &routes, &options.controller, runtime);
-    let shown = LiveIngress { cluster: cluster.clone(), views: views.clone(), options: routes.clone() };
+    let shown = LiveIngress {
+        cluster: cluster.clone(),
+        views: views.clone(),
+        options: routes.clone(),
+        traces: options.traces.clone(),
+    };
     let live_dns = live::serve(args.live, Some(shown), runtime);
     let pages = admin_listener(args.admin, runtime).await?;
     let listing = cluster.clone();

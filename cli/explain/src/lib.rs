@@ -9,6 +9,7 @@ mod request;
 pub mod dns;
 pub mod ingress;
 pub mod stream;
+pub mod trace;
 
 pub use dns::ExplainedName;
 pub use request::{BadExplainedRequest, ExplainedRequest};

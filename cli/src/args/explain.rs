@@ -57,6 +57,8 @@ pub struct ExplainArgs {
     pub admin: Option<AdminUrl>,
     /// `--send`.
     pub sends: bool,
+    /// `--trace`: the address that the request is sent to; empty for that of the URL.
+    pub trace: Option<String>,
     /// `--cluster`: manifests.
     pub manifests: Vec<PathBuf>,
     /// `--kubeconfig`.
@@ -90,11 +92,21 @@ impl ExplainArgs {
                 "--cluster, --kubeconfig, --demo and --admin are different clusters: give one of them",
             ));
         }
+        let trace =
+            matches.get_flag("trace").then(|| matches.get_one("connect").cloned().unwrap_or_default());
+        if trace.is_some()
+            && (!matches.contains_id("admin") || !matches!(subject, ExplainSubject::Request(_)))
+        {
+            return Err(CommandError::usage(
+                "--trace follows a request: give a URL of http or https, and --admin",
+            ));
+        }
         Ok(Self {
             subject,
             corefile: matches.get_one("corefile").cloned(),
             admin: matches.get_one("admin").cloned(),
             sends: matches.get_flag("send"),
+            trace,
             manifests,
             kubeconfig: file,
             context,
@@ -210,6 +222,15 @@ pub fn command() -> Command {
                 .value_parser(clap::value_parser!(AdminUrl))
                 .help_heading("Cluster")
                 .help("Ask a running instance at its admin address, such as http://127.0.0.1:10254"),
+            Arg::new("trace")
+                .long("trace")
+                .action(ArgAction::SetTrue)
+                .help("With --admin: send the request, and say what really happened to it"),
+            Arg::new("connect")
+                .long("connect")
+                .value_name("HOST:PORT")
+                .requires("trace")
+                .help("With --trace: send it to this address [default: that of the URL]"),
             Arg::new("json").long("json").action(ArgAction::SetTrue).help("Write the tree as JSON"),
             Arg::new("flags")
                 .value_name("FLAGS")

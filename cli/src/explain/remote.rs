@@ -1,10 +1,19 @@
 //! `portolan explain --admin URL`: the explanation of a running instance.
 
-use explain::Tree;
+use std::time::{Duration, Instant};
 
+use explain::{ExplainedRequest, Tree};
+
+use super::followed_request;
 use crate::admin_client::{AdminUrl, encoded};
 use crate::args::{ExplainArgs, ExplainSubject, NameClient};
 use crate::command_error::CommandError;
+
+/// How long the report of a request may take after its response.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The pause after a question for the report.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Asks the instance.
 ///
@@ -37,7 +46,36 @@ pub(super) fn explain(admin: &AdminUrl, args: &ExplainArgs) -> Result<Tree, Comm
     }
     let query: Vec<String> =
         fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-    let body = admin.get(&format!("/live/explain?{}", query.join("&")))?;
-    serde_json::from_slice(&body)
+    let tree = tree(admin, &admin.get(&format!("/live/explain?{}", query.join("&")))?)?;
+    match (&args.trace, &args.subject) {
+        (Some(address), ExplainSubject::Request(request)) => Ok(tree.with(trace(admin, request, address)?)),
+        _ => Ok(tree),
+    }
+}
+
+fn tree(admin: &AdminUrl, body: &[u8]) -> Result<Tree, CommandError> {
+    serde_json::from_slice(body)
         .map_err(|error| CommandError::outside(format!("{admin}: the response is no explanation: {error}")))
+}
+
+/// Sends the request with a secret of the instance, and asks for what happened to it.
+fn trace(admin: &AdminUrl, request: &ExplainedRequest, address: &str) -> Result<Tree, CommandError> {
+    let failed = |reason: String| CommandError::outside(format!("--trace: {reason}"));
+    let armed = admin.get_with("/live/trace", "X-Portolan-Trace: arm\r\n").map_err(failed)?;
+    let secret = String::from_utf8_lossy(&armed).trim().to_owned();
+    followed_request::send(request, address, &secret).map_err(failed)?;
+    let start = Instant::now();
+    loop {
+        let body = admin.get(&format!("/live/trace?secret={}", encoded(&secret)))?;
+        if !body.is_empty() {
+            return self::tree(admin, &body);
+        }
+        if start.elapsed() > REPORT_TIMEOUT {
+            return Err(failed(
+                "the instance has not seen the request: is the address one of its own? --connect changes it"
+                    .to_owned(),
+            ));
+        }
+        std::thread::sleep(PAUSE);
+    }
 }

@@ -55,7 +55,7 @@ pub enum QueryOutcome {
     Dropped,
 }
 
-/// Runs a query through the chains of an address. Unless `sends` is set, no other server is asked. Nothing is counted or logged.
+/// Runs a query through the chains of an address. Unless `sends` is set, no other server is asked. Plugins that only observe queries do not see it.
 pub async fn explain(routes: &ZoneRoutes, query: ExplainedQuery<'_>) -> Explanation {
     let recorder = Arc::new(Recorder::new(query.sends));
     let routes = Arc::new(routes.recorded(&recorder));

@@ -7,6 +7,7 @@ mod brotli;
 mod io;
 mod wire;
 
+pub mod traces;
 pub mod options;
 mod views;
 

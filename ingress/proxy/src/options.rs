@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use net::DescriptorShares;
 
+use crate::traces::Traces;
+
 /// Options of the proxy that last as long as it runs, named as ingress-nginx's flags.
 #[derive(Clone, Debug)]
 pub struct ProxyOptions {
@@ -35,6 +37,8 @@ pub struct ProxyOptions {
     pub controller: Controller,
     /// The request metrics.
     pub metrics: MetricsOptions,
+    /// The requests that an operator follows.
+    pub traces: Traces,
 }
 
 /// Options of the request metrics.
@@ -93,6 +97,7 @@ impl Default for ProxyOptions {
             allow_local_external_names: false,
             controller: Controller::default(),
             metrics: MetricsOptions::default(),
+            traces: Traces::default(),
         }
     }
 }

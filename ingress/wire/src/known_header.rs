@@ -140,6 +140,7 @@ known_headers! {
     XOriginalMethod "x-original-method",
     XOriginalUrl "x-original-url",
     XPad "x-pad",
+    XPortolanTrace "x-portolan-trace",
     XPoweredBy "x-powered-by",
     XRealIp "x-real-ip",
     XRequestId "x-request-id",
@@ -152,7 +153,7 @@ known_headers! {
 /// The slots of the perfect hash table.
 const SLOTS: usize = 512;
 /// Found by trial: no two names get the same slot, which the compiler checks.
-const MULTIPLIER: u32 = 0x8e0e_94bb;
+const MULTIPLIER: u32 = 0x1d87_9d59;
 
 static TABLE: [Option<KnownHeader>; SLOTS] = {
     assert!(KnownHeader::ALL.len() <= MOST);

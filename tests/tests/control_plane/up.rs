@@ -155,6 +155,22 @@ fn a_running_instance_explains_and_shows_what_it_serves(port: u16) {
             &["forward: would ask other servers; nothing was sent", "answer: not known"],
         ),
         ("explain http://shop.localhost/ -H X-Canary:always", 0, &["this request goes to the canary"]),
+        (
+            "explain http://shop.localhost/ --connect 127.0.0.1:8080 --trace",
+            0,
+            &[
+                "what happened: GET / HTTP/1.1 from 127.0.0.1",
+                "of Ingress shop/shop",
+                "attempt at 127.20.0.",
+                "status 200",
+            ],
+        ),
+        (
+            "explain http://shop.localhost/ --connect 127.0.0.1:10254 --trace",
+            1,
+            &["has not seen the request"],
+        ),
+        ("explain web --trace", 2, &["--trace follows a request"]),
         ("explain tcp://shop.localhost:5432", 0, &["no entry for tcp:5432"]),
         ("dbg backends list", 0, &["shop-web-80\n", "shop-web-canary-80\n"]),
         (

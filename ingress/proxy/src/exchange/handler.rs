@@ -5,6 +5,7 @@ use std::rc::Rc;
 use cluster::PathType;
 use http::StatusCode;
 use ingress_routes::{DirectResponse, Exchange, FilterOutcome, ProxySettings, RequestId, RequestScheme};
+use ingress_wire::known_header::KnownHeader;
 
 use crate::client::connection::ClientConnection;
 use crate::client::pages;
@@ -64,6 +65,12 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     };
     let record = &mut *guard;
     let exchange = record.exchange.as_mut().expect("set above");
+    let traces = &worker.options.traces;
+    if traces.is_armed()
+        && let Some(secret) = exchange.request.head().get(KnownHeader::XPortolanTrace)
+    {
+        record.followed = traces.follow(secret);
+    }
     let (route, outcome) = {
         let table = worker.table();
         worker.follow(&table);

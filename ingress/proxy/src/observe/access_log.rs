@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use crate::observe::format;
 use crate::observe::metrics::{RequestLabels, RequestSample};
+use crate::traces::TraceTicket;
 use crate::views::held_routes::HeldRoute;
 
 /// One attempt at an endpoint.
@@ -61,6 +62,8 @@ pub(crate) struct AccessRecord {
     pub(crate) sent: u64,
     /// The health check of the catch-all host: neither logged nor counted.
     pub(crate) silent: bool,
+    /// Of a request that is followed.
+    pub(crate) followed: Option<TraceTicket>,
 }
 
 impl AccessRecord {
@@ -83,6 +86,7 @@ impl AccessRecord {
             sent_head: 0,
             sent: 0,
             silent: false,
+            followed: None,
         }
     }
 

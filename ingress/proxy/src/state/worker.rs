@@ -433,6 +433,9 @@ impl Worker {
     pub(crate) fn finish(&self, record: &mut AccessRecord, connection: LoggedConnection<'_>) {
         let elapsed = self.clock.instant().saturating_duration_since(record.started);
         self.measure(record);
+        if let Some(followed) = record.followed.take() {
+            followed.end(record.followed_report(elapsed));
+        }
         if !record.silent {
             self.connections.requests.inc();
             if let Some(of) = record.of() {

@@ -74,6 +74,8 @@ const NOT_FORWARDED: KnownSet = KnownSet::of(&[
     KnownHeader::XForwardedScheme,
     KnownHeader::XOriginalForwardedFor,
     KnownHeader::XOriginalForwardedHost,
+    // A secret of the admin side.
+    KnownHeader::XPortolanTrace,
     KnownHeader::XRealIp,
     KnownHeader::XRequestId,
     KnownHeader::XScheme,

@@ -31,6 +31,7 @@ mod snippets;
 mod stopping;
 mod streams;
 mod listeners;
+mod traces;
 mod udp_sessions;
 mod upgrades;
 mod views;

@@ -7,7 +7,7 @@ use ingress_wire::known_header::KnownHeader;
 
 use crate::exchange::Exchange;
 
-/// The client's fields with names that are passed on, apart from those of the connection and the body.
+/// The client's fields with names that are passed on, apart from those of the connection, the body and the admin side.
 pub(super) fn of_client(exchange: &Exchange, names: NameClass) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(32);
     let mut cookies = Vec::new();
@@ -63,7 +63,7 @@ pub(super) fn list(headers: HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
 }
 
 fn is_of_connection(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 12] = [
+    const NAMES: [&[u8]; 13] = [
         b"host",
         b"connection",
         b"content-length",
@@ -76,6 +76,8 @@ fn is_of_connection(name: &[u8]) -> bool {
         b"proxy",
         b"proxy-connection",
         b"http2-settings",
+        // A secret of the admin side.
+        b"x-portolan-trace",
     ];
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
