@@ -166,6 +166,7 @@ fn each_flag_sets_its_argument() {
             "Some(\"a/b\")",
         ),
         ("--enable-ssl-passthrough", |args| args.ssl_passthrough.to_string(), "true"),
+        ("--enable-ssl-chain-completion", |args| args.completes_chains.to_string(), "true"),
         ("--disable-sync-events", |args| args.controller.sync_events.to_string(), "false"),
         ("--disable-leader-election", |args| args.controller.election.is_none().to_string(), "true"),
         (
