@@ -144,7 +144,9 @@ fn metrics_flags_are_those_of_ingress_nginx() {
 
 #[test]
 fn each_flag_sets_its_argument() {
-    let rows: &[(&str, fn(&IngressArgs) -> String, &str)] = &[
+    /// A command line, what of the arguments it sets, and the value.
+    type Row = (&'static str, fn(&IngressArgs) -> String, &'static str);
+    let rows: &[Row] = &[
         (
             "--apiserver-host=https://api.example:6443",
             |args| format!("{:?}", args.apiserver),
