@@ -17,8 +17,8 @@ async fn servers(text: &str) -> (Servers, dns_chain::PluginContext) {
 }
 
 async fn explained(servers: &Servers, name: &str, qtype: &str, sends: bool) -> Explanation {
-    let name: Name = name.parse().unwrap();
-    let qtype = type_named(qtype).unwrap();
+    let name: Name = name.parse().expect("a name");
+    let qtype = type_named(qtype).expect("a type");
     let client = ([127, 0, 0, 1], 40_000).into();
     explain(&servers.listeners[0].routes, ExplainedQuery { name: &name, qtype, client, sends }).await
 }

@@ -247,7 +247,9 @@ mod tests {
     #[test]
     fn the_kept_inputs_pass() {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let targets: [(&str, &dyn Fn(&[u8])); 4] = [
+        /// The name of a target, and what it does with an input.
+        type Target<'t> = (&'t str, &'t dyn Fn(&[u8]));
+        let targets: [Target<'_>; 4] = [
             ("annotation_values", &|bytes| annotation_values(&text(bytes))),
             ("config_map_values", &|bytes| config_map_values(&text(bytes))),
             ("path_matching", &|bytes| path_matching(&text(bytes))),

@@ -254,7 +254,9 @@ spec: {rules: [{host: own.example, paths: [[/, Prefix, web]]}]}
 
     #[test]
     fn each_annotation_sets_its_value() {
-        let rows: &[(&str, fn(&ProxySettings) -> String, &str)] = &[
+        /// An annotation, what of the settings it sets, and the value.
+        type Row = (&'static str, fn(&ProxySettings) -> String, &'static str);
+        let rows: &[Row] = &[
             ("proxy-http-version: '1.0'", |settings| format!("{:?}", settings.http_version), "HTTP/1.0"),
             ("proxy-connect-timeout: '3'", |settings| settings.connect_timeout.as_secs().to_string(), "3"),
             (

@@ -80,7 +80,9 @@ fn rebuilt(before: &RouteTable, after: &RouteTable) -> Vec<String> {
 #[test]
 fn a_change_among_20_000_ingresses_builds_only_what_it_affects() {
     let mut cluster = crowd(20_000);
-    let rows: Vec<(&str, Vec<Object>, &[&str], &[&str])> = vec![
+    /// What changes, the objects, and the hosts and the pools that are built.
+    type Row = (&'static str, Vec<Object>, &'static [&'static str], &'static [&'static str]);
+    let rows: Vec<Row> = vec![
         (
             "an Ingress",
             changed(
