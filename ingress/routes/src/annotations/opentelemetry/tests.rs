@@ -182,3 +182,17 @@ fn an_invalid_value_is_reported_and_keeps_the_default() {
         assert!(problems.len() == 1 && problems[0].contains(value), "{key}: {value}: {problems:?}");
     }
 }
+
+#[test]
+fn an_annotation_wins_over_the_key_of_its_name() {
+    let mut cluster = TestCluster::configured(
+        "
+metadata: {name: x, annotations: {opentelemetry-trust-incoming-span: 'true'}}
+spec: {rules: [{host: trusting.example, paths: [[/, Prefix, web]]}]}
+",
+    );
+    let keys = ["enable-opentelemetry: true", "opentelemetry-trust-incoming-span: false"];
+    cluster.configure(&keys.map(|key| key.split_once(": ").expect("a key and its value")));
+    let parent = [("traceparent", PARENT)];
+    assert_eq!(traced(&cluster, "trusting.example/", &parent).as_deref(), Some("/: traceparent: 00-T-S-01"));
+}
