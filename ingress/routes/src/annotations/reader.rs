@@ -25,7 +25,7 @@ pub(crate) struct ReaderFindings {
 }
 
 /// The annotations of one Ingress under the prefix, or the keys of the ConfigMap. An empty value counts as unset, as in
-/// ingress-nginx, except for lists that have a default ([`SettingReader::list`]).
+/// ingress-nginx, except for lists that have a default (`list`).
 pub struct SettingReader<'i> {
     kind: Kind,
     key: &'i Key,
