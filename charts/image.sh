@@ -49,7 +49,7 @@ build() {
     # The linker that comes with Rust; GNU ld cannot merge functions.
     lld=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/gcc-ld
     [ ! -x "$lld/ld.lld" ] || flags+=(-C link-arg=-B"$lld" -C link-arg=-fuse-ld=lld -C link-arg=-Wl,--icf=all)
-    cargo rustc --profile "$profile" --locked -p portolan --bin portolan -- "${flags[@]}" >&2 || return
+    cargo rustc --profile "$profile" --locked --no-default-features -p portolan --bin portolan -- "${flags[@]}" >&2 || return
     # The dev profile's folder has another name.
     echo "${CARGO_TARGET_DIR:-target}/${profile/#dev/debug}/portolan"
 }

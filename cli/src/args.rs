@@ -13,6 +13,7 @@ mod migrate;
 mod node_cache;
 mod program;
 mod serve;
+#[cfg(feature = "top")]
 mod top;
 mod up;
 
@@ -32,6 +33,7 @@ pub use logging::LogArgs;
 pub use migrate::{MigrateArgs, ValuesArgs};
 pub use node_cache::NodeCacheArgs;
 pub use serve::ServeArgs;
+#[cfg(feature = "top")]
 pub use top::TopArgs;
 pub use up::UpArgs;
 
@@ -53,6 +55,7 @@ pub enum ParsedCommand {
     /// `portolan explain`.
     Explain(Box<ExplainArgs>),
     /// `portolan top`.
+    #[cfg(feature = "top")]
     Top(TopArgs),
     /// `portolan dbg`.
     Dbg(DbgArgs),
@@ -121,6 +124,7 @@ fn parsed(matches: &ArgMatches) -> Result<ParsedCommand, CommandError> {
         "serve" => ParsedCommand::Serve(Box::new(ServeArgs::read(matches)?)),
         "check" => ParsedCommand::Check(CheckArgs::read(matches)?),
         "explain" => ParsedCommand::Explain(Box::new(ExplainArgs::read(matches)?)),
+        #[cfg(feature = "top")]
         "top" => ParsedCommand::Top(TopArgs::read(matches)),
         "dbg" => ParsedCommand::Dbg(DbgArgs::read(matches)),
         "migrate" => ParsedCommand::Migrate(MigrateArgs::read(matches)?),
@@ -134,6 +138,14 @@ fn parsed(matches: &ArgMatches) -> Result<ParsedCommand, CommandError> {
         "reference" => reference(matches)?,
         _ => ParsedCommand::Up(UpArgs::read(matches)?),
     })
+}
+
+/// `portolan top`, if this build has it.
+fn top_command() -> Option<Command> {
+    #[cfg(feature = "top")]
+    return Some(top::command());
+    #[cfg(not(feature = "top"))]
+    None
 }
 
 /// Reads the arguments of `portolan reference`.
@@ -185,7 +197,7 @@ pub fn command() -> Command {
         .subcommand(serve::command())
         .subcommand(check::command())
         .subcommand(explain::command())
-        .subcommand(top::command())
+        .subcommands(top_command())
         .subcommand(dbg::command())
         .subcommand(migrate::command())
         .subcommand(node_cache::command())

@@ -38,6 +38,7 @@ mod explain;
 mod dbg;
 mod migrate;
 mod node_cache;
+#[cfg(feature = "top")]
 mod top;
 mod up;
 
@@ -88,6 +89,7 @@ fn run() -> Result<(), CommandError> {
         ParsedCommand::Serve(args) => serve::run(*args),
         ParsedCommand::Check(args) => check::run(&args),
         ParsedCommand::Explain(args) => explain::run(&args),
+        #[cfg(feature = "top")]
         ParsedCommand::Top(args) => top::run(args),
         ParsedCommand::Dbg(args) => dbg::run(&args),
         ParsedCommand::Migrate(args) => migrate::run(args),
