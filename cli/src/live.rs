@@ -10,6 +10,7 @@ mod explanation;
 mod state;
 mod trace;
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +19,8 @@ use dns_server::ServedRoutes;
 use explain::ingress::IngressViews;
 use explain::{ExplainedRequest, ExplainedStream, Tree};
 use http::StatusCode;
+use http::header::HOST;
+use http::uri::Authority;
 use ingress_proxy::ProxyViews;
 use ingress_proxy::traces::Traces;
 use ingress_routes::{Certs, Pools, RouteOptions, RouteTable, Streams};
@@ -39,12 +42,28 @@ const FILES: [(&str, &str, &str); 3] = [
 
 /// Whether a client may see the page.
 fn allows(access: LiveAccess, request: &AdminRequest) -> bool {
-    let is_local = || request.extensions.get::<AdminPeer>().is_some_and(|peer| peer.0.is_loopback());
     match access {
         LiveAccess::Off => false,
         LiveAccess::All => true,
-        LiveAccess::Loopback => is_local(),
+        LiveAccess::Loopback => is_local(request),
     }
+}
+
+/// Whether a request comes from this host and is meant for it. The page of another site may have a name that its owner has pointed to
+/// the loopback address in the meantime (DNS rebinding); then the browser of this host sends that name.
+fn is_local(request: &AdminRequest) -> bool {
+    let is_loopback = request.extensions.get::<AdminPeer>().is_some_and(|peer| peer.0.is_loopback());
+    let host = request.headers.get(HOST).map(|host| host.to_str().unwrap_or("invalid"));
+    is_loopback && host.is_none_or(is_own_name)
+}
+
+/// Whether a Host field has an address, `localhost` or a name below it, which no name server can point elsewhere (RFC 6761 §6.3).
+fn is_own_name(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host().to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
 /// What the page shows of the ingress proxy.
@@ -120,11 +139,12 @@ pub fn serve(access: LiveAccess, ingress: Option<LiveIngress>, runtime: &Runtime
     let explained = explanation::ExplainPage { ingress, dns: dns.clone(), handle: runtime.handle.clone() };
     runtime.admin.add_common_page("/live/state", move |request| page(request, &|| json(state.json())));
     runtime.admin.add_common_page("/live/explain", move |request| {
-        page(request, &|| explained.respond(request.uri.query().unwrap_or_default()))
+        page(request, &|| explained.respond(request.uri.query().unwrap_or_default(), is_local(request)))
     });
     let traces = dump.as_ref().map(|ingress| ingress.traces.clone());
     runtime.admin.add_common_page("/live/trace", move |request| {
-        page(request, &|| trace::respond(traces.as_ref(), request))
+        // Others could use up the secrets.
+        if is_local(request) { trace::respond(traces.as_ref(), request) } else { forbidden() }
     });
     for (path, make) in dump::PAGES {
         let dump = dump.clone();
@@ -151,4 +171,21 @@ fn forbidden() -> AdminResponse {
 
 fn json(body: String) -> AdminResponse {
     AdminResponse { status: StatusCode::OK, content_type: "application/json", body: body.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_no_name_server_has_are_own_names() {
+        for host in
+            ["127.0.0.1:10254", "localhost", "LOCALHOST:10254", "shop.localhost", "[::1]:10254", "10.0.0.1"]
+        {
+            assert!(is_own_name(host), "{host}");
+        }
+        for host in ["", "evil.example", "127.0.0.1.evil.example:10254", "localhost.evil.example", "a b"] {
+            assert!(!is_own_name(host), "{host}");
+        }
+    }
 }

@@ -17,6 +17,9 @@ use telemetry::AdminResponse;
 use super::explanation::{field, fields};
 use super::{LiveIngress, json as json_response};
 
+/// Keys of the ConfigMap whose values are secret: this one encrypts session tickets of TLS.
+const SECRET_KEYS: [&str; 1] = ["ssl-session-ticket-key"];
+
 /// Makes a page from a query.
 pub type MakeDump = fn(&LiveIngress, &str) -> AdminResponse;
 
@@ -172,7 +175,10 @@ fn configuration(live: &LiveIngress) -> String {
         let map = live.cluster.read(|snapshot| snapshot.get::<ConfigMap>(key).cloned());
         let _ = writeln!(text, "# ConfigMap {key}{}", if map.is_none() { ": not known" } else { "" });
         for (name, value) in map.iter().flat_map(|map| &map.data) {
-            let _ = writeln!(text, "{name}: {value:?}");
+            let _ = match SECRET_KEYS.contains(&name.as_str()) {
+                true => writeln!(text, "{name}: (set, {} bytes)", value.len()),
+                false => writeln!(text, "{name}: {value:?}"),
+            };
         }
     }
     let _ = writeln!(text, "# Routes: host, path, its type, Ingress, backend");

@@ -1,6 +1,6 @@
 //! Counters, once a second. The page computes rates from two of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -87,14 +87,19 @@ fn rows(samples: &[MetricSample], key: impl Fn(&MetricSample) -> Vec<String>) ->
 
 /// The rows of the hosts and Ingresses with the most requests, each with its latency.
 fn hosts(requests: &[MetricSample], durations: &[MetricSample]) -> Vec<Value> {
-    let key = |sample: &MetricSample| vec![sample.label("host").to_owned(), ingress(sample)];
-    let mut rows = rows(requests, key);
-    for row in &mut rows {
-        if let Value::Array(cells) = row {
-            let own = |sample: &&MetricSample| json!(key(sample)) == cells[0];
-            let latency = histogram(durations.iter().filter(own));
-            cells.push(latency);
-        }
+    // There may be 100,000 series of durations, so they are read once.
+    let mut series: HashMap<[&str; 3], Vec<&MetricSample>> = HashMap::new();
+    for sample in durations {
+        let key = ["host", "namespace", "ingress"].map(|label| sample.label(label));
+        series.entry(key).or_default().push(sample);
+    }
+    let mut rows = rows(requests, |sample| vec![sample.label("host").to_owned(), ingress(sample)]);
+    for row in rows.iter_mut().filter_map(Value::as_array_mut) {
+        let [host, ingress] = [0, 1].map(|label| row[0][label].as_str().unwrap_or_default());
+        let (namespace, name) = ingress.split_once('/').unwrap_or_default();
+        let own = series.get(&[host, namespace, name]).into_iter().flatten().copied();
+        let latency = histogram(own);
+        row.push(latency);
     }
     rows
 }

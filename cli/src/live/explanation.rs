@@ -25,11 +25,12 @@ pub struct ExplainPage {
 }
 
 impl ExplainPage {
-    /// The explanation of the request or the name that a query describes. Runs on a blocking thread.
-    pub fn respond(&self, query: &str) -> AdminResponse {
+    /// The explanation of the request or the name that a query describes. Only a client that `may_send` has upstream servers asked.
+    /// Runs on a blocking thread.
+    pub fn respond(&self, query: &str, may_send: bool) -> AdminResponse {
         let fields = fields(query);
         let explained = match (field(&fields, "name"), field(&fields, "url")) {
-            (Some(name), _) => self.name(name, &fields),
+            (Some(name), _) => self.name(name, &fields, may_send),
             (None, Some(url)) if ExplainedStream::is_url(url) => self.stream(url),
             _ => self.request(&fields),
         };
@@ -53,7 +54,7 @@ impl ExplainPage {
         Ok(ingress.explain_stream(&url.parse().map_err(bad)?))
     }
 
-    fn name(&self, name: &str, fields: &[(String, String)]) -> Result<Tree, PageError> {
+    fn name(&self, name: &str, fields: &[(String, String)], may_send: bool) -> Result<Tree, PageError> {
         let none = || (StatusCode::NOT_FOUND, "this process serves no DNS, or not yet".to_owned());
         let served = self.dns.get().ok_or_else(none)?;
         let qtype = field(fields, "type").unwrap_or("A");
@@ -67,7 +68,7 @@ impl ExplainPage {
         let query = ExplainedName {
             name: name.to_owned(),
             qtype,
-            sends: field(fields, "send").is_some(),
+            sends: may_send && field(fields, "send") == Some("1"),
             ..explained_cluster::client(&from, &zone, cluster)
         };
         let describe = |namespace: &str, name: &str| {

@@ -1,4 +1,4 @@
-//! KeyReader.
+//! The keys of the terminal, and what each asks for.
 
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use tokio::sync::mpsc;

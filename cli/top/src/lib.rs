@@ -20,13 +20,14 @@ pub use admin::{AdminAddress, AdminError};
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::mpsc;
 
 use crate::admin::{Admin, LiveEvents};
 use crate::event::LiveEvent;
 use crate::figures::Figures;
 use crate::keys::{Action, KeyReader};
 use crate::screen::Screen;
+use crate::state::State;
 use crate::view::View;
 
 /// How often `/live/state` is read.
@@ -52,8 +53,7 @@ pub async fn run(address: AdminAddress, once: bool) -> Result<Option<String>, Ad
     }
     let mut screen = Screen::open().map_err(AdminError::Terminal)?;
     let mut keys = KeyReader::read();
-    let mut refresh = interval(STATE_PERIOD);
-    refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut states = follow_state(Admin::new(admin.address().clone()));
     loop {
         screen.draw(&mut view).map_err(AdminError::Terminal)?;
         tokio::select! {
@@ -61,17 +61,30 @@ pub async fn run(address: AdminAddress, once: bool) -> Result<Option<String>, Ad
                 view.figures(Figures::between(&last, &event));
                 last = event;
             }
-            _ = refresh.tick() => {
-                if let Ok(state) = admin.state().await {
-                    view.state(state);
-                }
-            }
+            Some(state) = states.recv() => view.state(state),
             action = keys.next() => match action {
                 Action::Quit => return Ok(None),
                 action => view.apply(action),
             },
         }
     }
+}
+
+/// Reads the state again and again, in a task of its own: keys are read meanwhile.
+fn follow_state(admin: Admin) -> mpsc::Receiver<State> {
+    let (sender, states) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(STATE_PERIOD).await;
+            // The foot of the screen says when there are no events either.
+            if let Ok(state) = admin.state().await
+                && sender.send(state).await.is_err()
+            {
+                return;
+            }
+        }
+    });
+    states
 }
 
 /// The next event; connects again until there is one.
