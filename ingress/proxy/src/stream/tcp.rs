@@ -83,7 +83,9 @@ async fn copy(
             }
         }
     }
-    if !service.rules.admit(record.client.ip()) {
+    // As in nginx: anyone may write a PROXY header, so that its address counts only with `enable-real-ip`.
+    let checked = if worker.settings().identity.real_ip { record.client } else { record.peer };
+    if !service.rules.admit(checked.ip()) {
         return 403;
     }
     // Never idle by the rules for requests.

@@ -252,6 +252,32 @@ fn the_proxy_header_is_read_and_written() {
 }
 
 #[test]
+fn the_rules_of_a_snippet_apply_to_the_peer_unless_its_header_counts() {
+    let mut world = StreamCluster::with(one_worker(), |options| options);
+    // The name has no address: what is admitted ends with 502.
+    let server =
+        |rules: &str| format!("server {{ listen {PORT} proxy_protocol; proxy_pass db.invalid:80; {rules} }}");
+    let (header_only, peer_only) =
+        (server("allow 192.0.2.0/24; deny all;"), server("allow 127.0.0.0/8; deny all;"));
+    for (seen, (snippet, real_ip, status)) in [
+        (&header_only, "false", "403"),
+        (&header_only, "true", "502"),
+        (&peer_only, "false", "502"),
+        (&peer_only, "true", "403"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.cluster.configure(&[("stream-snippet", snippet), ("enable-real-ip", real_ip)]);
+        let mut client = world.connect(PORT);
+        client.raw(b"PROXY TCP4 192.0.2.7 203.0.113.1 4711 443\r\nhello");
+        assert!(client.is_closed());
+        let line = world.lines(seen + 1).swap_remove(seen);
+        assert!(line.contains(&format!("] TCP {status} 0 ")), "{snippet} {real_ip}: {line}");
+    }
+}
+
+#[test]
 fn an_idle_stream_and_too_many_streams_end() {
     let endpoint = echo();
     let mut world = StreamCluster::with(one_worker(), |options| {
