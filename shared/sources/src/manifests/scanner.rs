@@ -153,16 +153,29 @@ impl FileScanner {
         }
         self.read = 0;
         let mut problems = None;
-        if now >= self.full_scan_at
+        let needs_full_scan = now >= self.full_scan_at
             || self.poll(now, &mut files).is_err()
-            || self.scan_files(&files, now, changed).is_err()
-        {
-            problems = Some(self.scan_all(now, changed));
+            || self.scan_files(&files, now, changed).is_err();
+        if needs_full_scan {
+            self.full_scan_at = self.full_scan_at.min(self.full_scan_from.max(now));
         }
-        let next = self.doubtful.values().copied().chain([self.poll_at, self.full_scan_at]).min();
+        let next = if now >= self.full_scan_at {
+            problems = Some(self.scan_all(now, changed));
+            self.next_look()
+        } else if needs_full_scan {
+            // What is due now waits for that scan too.
+            Some(self.full_scan_at)
+        } else {
+            self.next_look()
+        };
         let pause = next.and_then(|next| next.duration_since(now).ok()).unwrap_or_default();
         // Times are those of the clock, which may be set back.
         Scan { problems, pause: pause.min(FULL_PERIOD), read: self.read }
+    }
+
+    /// The earliest time at which something is due.
+    fn next_look(&self) -> Option<SystemTime> {
+        self.doubtful.values().copied().chain([self.poll_at, self.full_scan_at]).min()
     }
 
     /// Looks at the paths that may change without an event. A folder given on the command line is looked at before each scan: while
@@ -270,6 +283,8 @@ impl FileScanner {
                 problems.push((path, error));
             }
         }
+        // They are looked at again by each scan of everything.
+        self.doubtful.retain(|path, _| !problems.iter().any(|(bad, _)| path.starts_with(bad)));
         let pause = if is_watched && problems.is_empty() { FULL_PERIOD } else { PERIOD };
         let took = start.elapsed();
         self.full_scan_at = now + pause.max(took * (MAX_SHARE - 1));

@@ -153,5 +153,27 @@ fn a_file_beyond_the_limits_is_reported_by_a_scan_of_everything() {
     assert_eq!(changes(&mut scanner), ["0.yaml two"]);
     scanner.size = MAX_TOTAL_SIZE;
     fs::write(home.path().join("0.yaml"), "three").unwrap();
-    assert!(scanner.scan(SystemTime::now(), &mut |_, _| {}).problems.is_some());
+    assert!(scanner.scan(later(), &mut |_, _| {}).problems.is_some());
+}
+
+#[test]
+fn a_half_written_file_that_cannot_be_read_waits_for_scans_of_everything() {
+    use std::io::Write;
+    let (home, mut scanner) = watched(1);
+    let mut file = fs::File::create(home.path().join("0.yaml")).unwrap();
+    file.write_all(b"half").unwrap();
+    let now = file.metadata().unwrap().modified().unwrap();
+    assert_eq!(scan_at(&mut scanner, now), (vec![], true));
+    file.set_len(MAX_SIZE + 1).unwrap();
+    let now = now + Duration::from_secs(1);
+    assert_eq!(scan_at(&mut scanner, now), (vec!["too large, not read".to_owned()], false));
+    let scan = scanner.scan(now, &mut |_, _| {});
+    assert!(scan.pause > Duration::ZERO && scan.problems.is_none(), "{scan:?}");
+
+    // An event about it starts no scan of everything earlier than those that the kernel's events start.
+    let pause = Duration::from_millis(10);
+    scanner.full_scan_from = now + pause;
+    file.write_all(b"more").unwrap();
+    assert_eq!(scanner.scan(now, &mut |_, _| {}), Scan { problems: None, pause, read: 0 });
+    assert_eq!(scan_at(&mut scanner, now + pause).0, ["too large, not read"]);
 }
