@@ -177,3 +177,21 @@ fn a_half_written_file_that_cannot_be_read_waits_for_scans_of_everything() {
     assert_eq!(scanner.scan(now, &mut |_, _| {}), Scan { problems: None, pause, read: 0 });
     assert_eq!(scan_at(&mut scanner, now + pause).0, ["too large, not read"]);
 }
+
+#[test]
+fn files_of_a_named_folder_that_is_missing_are_kept() {
+    let (home, mut scanner) = watched(2);
+    let now = SystemTime::now() + Duration::from_secs(1);
+    fs::remove_file(home.path().join("0.yaml")).unwrap();
+    assert_eq!(scan_at(&mut scanner, now), (vec![], true));
+    fs::remove_dir_all(home.path()).unwrap();
+    for _ in 0..2 {
+        scanner.full_scan_at = now;
+        assert_eq!(
+            scan_at(&mut scanner, now),
+            (vec!["No such file or directory (os error 2)".to_owned()], false)
+        );
+    }
+    assert_eq!(scan_at(&mut scanner, now + GONE), (vec![], false));
+    fs::create_dir(home.path()).unwrap();
+}
