@@ -63,7 +63,7 @@ pub fn explain(stream: &ExplainedStream, streams: &Streams) -> Tree {
     let Some(found) = streams.get(stream.protocol, stream.port) else {
         return tree
             .with(format!(
-                "no entry for {entry} in the ConfigMaps of --tcp-services-configmap and --udp-services-configmap"
+                "no entry for {entry} in the ConfigMaps of --tcp-services-configmap and --udp-services-configmap, nor in stream-snippet"
             ))
             .with_all(problems)
             .with("answer: the port is closed, unless it is one of HTTP or HTTPS");
@@ -74,6 +74,12 @@ pub fn explain(stream: &ExplainedStream, streams: &Streams) -> Tree {
         .with(
             Tree::new(format!("backend: Service {}, port {}", target.service, target.port))
                 .with_all(members(&found.pool)),
+        )
+        .with_all(
+            found
+                .rules
+                .directives()
+                .map(|directive| format!("{directive}, unless one before it has the client")),
         )
         .with_all(problems);
     match found.is_open() {

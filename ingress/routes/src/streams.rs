@@ -59,6 +59,14 @@ impl StreamAddressRules {
         let covers = |network: &Option<IpNet>| network.is_none_or(|network| network.contains(&client));
         self.0.iter().find(|(_, network)| covers(network)).is_none_or(|(allows, _)| *allows)
     }
+
+    /// The directives in their order, such as `allow 10.0.0.0/8` and `deny all`.
+    pub fn directives(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(allows, network)| {
+            let verb = if *allows { "allow" } else { "deny" };
+            network.map_or_else(|| format!("{verb} all"), |network| format!("{verb} {network}"))
+        })
+    }
 }
 
 impl Streams {
