@@ -308,7 +308,7 @@ fn work(
             async move {
                 let each = || {
                     worker.tick();
-                    if let Some(followers) = followers.as_mut().filter(|_| !worker.is_stopping()) {
+                    if let Some(followers) = followers.as_mut().filter(|_| !worker.drain.is_stopping()) {
                         followers.follow(worker.views.table.load().server());
                     }
                 };

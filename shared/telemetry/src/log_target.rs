@@ -74,10 +74,14 @@ impl LogTargetControl {
     /// Opens the target again: its file may have been moved, or the name of its host may have another address.
     ///
     /// # Errors
-    /// As [`Self::set`].
+    /// As [`Self::set`]; but a target that is open stays in use until it can be opened again.
     pub fn reopen(&self) -> io::Result<()> {
         let target = self.lock().target.clone();
-        self.open(&target)
+        let opened = open(&target);
+        let mut control = self.lock();
+        control.has_failed = opened.is_err();
+        control.opened = Some(opened?);
+        Ok(())
     }
 
     fn open(&self, target: &LogTarget) -> io::Result<()> {

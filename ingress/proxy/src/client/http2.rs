@@ -41,7 +41,7 @@ pub(super) async fn serve<H: RequestHandler>(
     handler: H,
 ) {
     let worker = &client.worker;
-    let settings = worker.settings().clone();
+    let most_late = worker.settings().connections.http2_max_concurrent_streams;
     let mut connection = ServerConnection::new(&client, &stream);
     let (mut goaway, mut seen) = (Goaway::NotSent, 0);
     state.rest(worker.settings().connections.keep_alive);
@@ -102,7 +102,7 @@ pub(super) async fn serve<H: RequestHandler>(
             }
             Goaway::Sent | Goaway::LastCall => {}
         }
-        if client.entry.late_requests() > settings.connections.http2_max_concurrent_streams {
+        if client.entry.late_requests() > most_late {
             worker.limits.goaway.inc();
             return Poll::Ready(());
         }

@@ -77,12 +77,11 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         exchange.identify(&table.server().identity, client.proxied);
         let found = table.find_for(exchange);
         let covers = |host: &str| worker.views.certs.load().covers(exchange.host(), host);
-        let found = if found.alias_of().is_some_and(|host| !covers(host)) {
+        let mut found = if found.alias_of().is_some_and(|host| !covers(host)) {
             found.without_certificate()
         } else {
             found
         };
-        let mut found = found;
         let route = found.route();
         if !route.plan.heads.makes_request_ids {
             record.request_id.drop_own();

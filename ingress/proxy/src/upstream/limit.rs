@@ -61,11 +61,12 @@ impl UpstreamLimit {
     }
 
     /// Sets another limit. Connections beyond it stay, and none is added until enough have been closed.
-    pub(crate) fn set_total(&self, total: usize) {
+    pub(crate) fn set_total(self: &Rc<Self>, total: usize) {
         let total = total.max(1);
         self.total.set(total);
         self.per_endpoint.set(total - total / 4);
         self.waiting.borrow_mut().set_all_full(|address| self.is_full(address));
+        self.hand_over();
     }
 
     /// A slot for a new connection to an endpoint.

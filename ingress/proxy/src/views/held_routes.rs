@@ -48,10 +48,11 @@ impl HeldRoutes {
         held.insert(Rc::new(HeldRoute(route.clone()))).clone()
     }
 
-    /// Forgets the routes that no table and no request has.
+    /// Forgets the routes that no request has, whether they are still served or not: the slots of several workers must not keep a route
+    /// that is gone. Those in use are remembered again at their next request.
     pub(crate) fn sweep(&self) {
         for held in &mut *self.0.borrow_mut() {
-            if held.as_ref().is_some_and(|held| Rc::strong_count(held) == 1 && Arc::strong_count(held) == 1) {
+            if held.as_ref().is_some_and(|held| Rc::strong_count(held) == 1) {
                 *held = None;
             }
         }
@@ -71,10 +72,13 @@ mod tests {
         let route = table.find("shop.example", "/").route().clone();
         drop(table);
         let (routes, weak) = (HeldRoutes::default(), Arc::downgrade(&route));
+        let other_worker = HeldRoutes::default();
+        drop(other_worker.hold(&route));
         let (one, other) = (routes.hold(&route), routes.hold(&route));
-        assert_eq!(Arc::strong_count(&route), 2, "both requests share one count");
+        assert_eq!(Arc::strong_count(&route), 3, "the requests of a worker share one count");
         drop((route, one));
         routes.sweep();
+        other_worker.sweep();
         assert_eq!(weak.strong_count(), 1, "a request has it");
         drop(other);
         routes.sweep();

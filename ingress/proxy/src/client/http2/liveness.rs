@@ -19,26 +19,27 @@ pub(super) struct Liveness {
     timer: Rc<Timer>,
     /// How long the client may be silent before it is asked.
     interval: Duration,
-    /// A PING was sent and is not answered.
-    is_asked: bool,
+    /// When the PING was sent that is not answered yet, in milliseconds of the clock.
+    asked_at: Option<u64>,
 }
 
 impl Liveness {
     pub(super) fn new(pings: PingPong, clock: Rc<Clock>, interval: Duration) -> Self {
         let timer = clock.timer();
         clock.arm(&timer, interval);
-        Self { pings, clock, timer, interval, is_asked: false }
+        Self { pings, clock, timer, interval, asked_at: None }
     }
 
     /// Whether the client has left a PING unanswered. `last_read` is when it has sent something, in milliseconds of the clock. Hot: one
     /// look at a timer.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>, last_read: u64) -> bool {
-        if self.is_asked && self.pings.poll_pong(cx).is_ready() {
-            self.is_asked = false;
+        if self.asked_at.is_some() && self.pings.poll_pong(cx).is_ready() {
+            self.asked_at = None;
             self.clock.arm(&self.timer, self.interval);
         }
         while self.timer.poll_expired(cx) {
-            if self.is_asked {
+            // A client that sends is there, even if its answer waits behind much else.
+            if self.asked_at.is_some_and(|asked_at| last_read <= asked_at) {
                 return true;
             }
             let silent = Duration::from_millis(self.clock.now().saturating_sub(last_read));
@@ -46,7 +47,9 @@ impl Liveness {
                 self.clock.arm(&self.timer, self.interval - silent);
             } else {
                 // Fails only while another PING is not answered, or once the connection has ended.
-                self.is_asked = self.pings.send_ping(Ping::opaque()).is_ok();
+                if self.pings.send_ping(Ping::opaque()).is_ok() || self.asked_at.is_some() {
+                    self.asked_at = Some(self.clock.now());
+                }
                 let _ = self.pings.poll_pong(cx);
                 self.clock.arm(&self.timer, self.interval.min(PONG_TIMEOUT));
             }

@@ -136,8 +136,10 @@ impl SendBody {
             if let Poll::Ready(reason) = self.stream.poll_reset(cx)? {
                 return Poll::Ready(Err(reason.into()));
             }
-            if self.piece.is_some() {
-                ready!(self.poll_capacity(cx))?;
+            if self.piece.is_some() && self.poll_capacity(cx)?.is_pending() {
+                // The client may read on only after its own body has been taken.
+                self.body.poll_upload(cx);
+                return Poll::Pending;
             }
             if let Some((data, is_last)) = self.piece.take() {
                 self.stream.send_data(data, is_last)?;
