@@ -15,7 +15,7 @@ mod inventory;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cluster::{Event, Kind, Kinds};
 use futures_util::FutureExt;
@@ -31,7 +31,7 @@ pub use object::ManifestObject;
 use crate::source::{EventSink, Source, WriterStopped};
 use crate::watch_status::WatchStatus;
 use inventory::Inventory;
-use scanner::{FileScanner, Scan};
+use scanner::{FileScanner, Scan, ScanTime};
 
 /// The pause after a scan that failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -101,7 +101,7 @@ impl ManifestSource {
     fn scan(&mut self) -> Duration {
         let Self { scanner, inventory, unreadable, reports } = self;
         let scanned = with_large_stack(|| {
-            scanner.scan(SystemTime::now(), &mut |path, text| {
+            scanner.scan(ScanTime::now(), &mut |path, text| {
                 let name = path.display().to_string();
                 match text {
                     Some(text) => put(inventory, &name, decode(&name, text)),

@@ -57,17 +57,32 @@ pub(super) struct FileScanner {
     /// Bytes of all known files.
     size: u64,
     /// Files that were missing or half written, and when to look again.
-    doubtful: BTreeMap<PathBuf, SystemTime>,
+    doubtful: BTreeMap<PathBuf, Instant>,
     /// Paths that may change without an event, and where they led when they were looked at last.
     polled: BTreeMap<PathBuf, PathTarget>,
-    poll_at: SystemTime,
+    poll_at: Instant,
     /// Files and folders that the last scan of everything could not read.
     unreadable: HashSet<PathBuf>,
     /// When everything is scanned at the latest, and at the earliest.
-    full_scan_at: SystemTime,
-    full_scan_from: SystemTime,
+    full_scan_at: Instant,
+    full_scan_from: Instant,
     /// How many files the current scan has read.
     read: usize,
+}
+
+/// The time of a scan.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ScanTime {
+    /// That of the clock, with which file times are compared. It may be set back.
+    clock: SystemTime,
+    /// Decides what is due.
+    monotonic: Instant,
+}
+
+impl ScanTime {
+    pub(super) fn now() -> Self {
+        Self { clock: SystemTime::now(), monotonic: Instant::now() }
+    }
 }
 
 #[derive(Debug)]
@@ -107,6 +122,7 @@ enum Hint {
 impl FileScanner {
     /// A scanner that polls.
     pub(super) fn new(paths: Vec<PathBuf>) -> Self {
+        let now = Instant::now();
         Self {
             paths,
             watcher: None,
@@ -114,10 +130,10 @@ impl FileScanner {
             size: 0,
             doubtful: BTreeMap::new(),
             polled: BTreeMap::new(),
-            poll_at: SystemTime::UNIX_EPOCH,
+            poll_at: now,
             unreadable: HashSet::new(),
-            full_scan_at: SystemTime::UNIX_EPOCH,
-            full_scan_from: SystemTime::UNIX_EPOCH,
+            full_scan_at: now,
+            full_scan_from: now,
             read: 0,
         }
     }
@@ -127,7 +143,7 @@ impl FileScanner {
         let watcher = FolderWatcher::new()?;
         let descriptor = watcher.descriptor()?;
         self.watcher = Some(watcher);
-        self.full_scan_at = SystemTime::UNIX_EPOCH;
+        self.full_scan_at = Instant::now();
         Ok(descriptor)
     }
 
@@ -138,50 +154,49 @@ impl FileScanner {
 
     /// Finds the files that changed since the last scan and passes each to `changed`. A file that cannot be read keeps its last
     /// text.
-    pub(super) fn scan(&mut self, now: SystemTime, changed: &mut ChangedFile<'_>) -> Scan {
+    pub(super) fn scan(&mut self, now: ScanTime, changed: &mut ChangedFile<'_>) -> Scan {
         let reported = self.watcher.as_mut().map(FolderWatcher::take).unwrap_or_default();
         let mut files: BTreeMap<PathBuf, Hint> = reported
             .files
             .into_iter()
             .map(|(path, complete)| (path, if complete { Hint::Complete } else { Hint::Changed }))
             .collect();
-        for (path, _) in self.doubtful.iter().filter(|(_, at)| **at <= now) {
+        for (path, _) in self.doubtful.iter().filter(|(_, at)| **at <= now.monotonic) {
             files.entry(path.clone()).or_insert(Hint::None);
         }
         if reported.all {
-            self.full_scan_at = self.full_scan_at.min(self.full_scan_from.max(now));
+            self.full_scan_at = self.full_scan_at.min(self.full_scan_from.max(now.monotonic));
         }
         self.read = 0;
         let mut problems = None;
-        let needs_full_scan = now >= self.full_scan_at
+        let needs_full_scan = now.monotonic >= self.full_scan_at
             || self.poll(now, &mut files).is_err()
             || self.scan_files(&files, now, changed).is_err();
         if needs_full_scan {
-            self.full_scan_at = self.full_scan_at.min(self.full_scan_from.max(now));
+            self.full_scan_at = self.full_scan_at.min(self.full_scan_from.max(now.monotonic));
         }
-        let next = if now >= self.full_scan_at {
+        let next = if now.monotonic >= self.full_scan_at {
             problems = Some(self.scan_all(now, changed));
             self.next_look()
         } else if needs_full_scan {
             // What is due now waits for that scan too.
-            Some(self.full_scan_at)
+            self.full_scan_at
         } else {
             self.next_look()
         };
-        let pause = next.and_then(|next| next.duration_since(now).ok()).unwrap_or_default();
-        // Times are those of the clock, which may be set back.
-        Scan { problems, pause: pause.min(FULL_PERIOD), read: self.read }
+        let pause = next.saturating_duration_since(now.monotonic);
+        Scan { problems, pause, read: self.read }
     }
 
     /// The earliest time at which something is due.
-    fn next_look(&self) -> Option<SystemTime> {
-        self.doubtful.values().copied().chain([self.poll_at, self.full_scan_at]).min()
+    fn next_look(&self) -> Instant {
+        self.doubtful.values().copied().fold(self.poll_at.min(self.full_scan_at), Instant::min)
     }
 
     /// Looks at the paths that may change without an event. A folder given on the command line is looked at before each scan: while
     /// it is missing, its files are not deleted.
-    fn poll(&mut self, now: SystemTime, files: &mut BTreeMap<PathBuf, Hint>) -> Result<(), NeedsFullScan> {
-        let is_due = now >= self.poll_at;
+    fn poll(&mut self, now: ScanTime, files: &mut BTreeMap<PathBuf, Hint>) -> Result<(), NeedsFullScan> {
+        let is_due = now.monotonic >= self.poll_at;
         let named = |path: &PathBuf| self.paths.contains(path);
         for (path, last) in &mut self.polled {
             let is_looked_at = is_due || matches!(last, PathTarget::Folder(..)) && named(path);
@@ -203,7 +218,7 @@ impl FileScanner {
             files.entry(path.clone()).or_insert(Hint::Changed);
         }
         if is_due {
-            self.poll_at = now + PERIOD;
+            self.poll_at = now.monotonic + PERIOD;
         }
         Ok(())
     }
@@ -212,7 +227,7 @@ impl FileScanner {
     fn scan_files(
         &mut self,
         files: &BTreeMap<PathBuf, Hint>,
-        now: SystemTime,
+        now: ScanTime,
         changed: &mut ChangedFile<'_>,
     ) -> Result<(), NeedsFullScan> {
         for (path, hint) in files {
@@ -257,7 +272,7 @@ impl FileScanner {
         if is_one_too_many || others + size > MAX_TOTAL_SIZE { Err(NeedsFullScan) } else { Ok(()) }
     }
 
-    fn scan_all(&mut self, now: SystemTime, changed: &mut ChangedFile<'_>) -> Vec<Problem> {
+    fn scan_all(&mut self, now: ScanTime, changed: &mut ChangedFile<'_>) -> Vec<Problem> {
         let start = Instant::now();
         let mut watcher = self.watcher.take();
         watcher.iter_mut().for_each(FolderWatcher::begin_scan);
@@ -287,9 +302,9 @@ impl FileScanner {
         self.doubtful.retain(|path, _| !problems.iter().any(|(bad, _)| path.starts_with(bad)));
         let pause = if is_watched && problems.is_empty() { FULL_PERIOD } else { PERIOD };
         let took = start.elapsed();
-        self.full_scan_at = now + pause.max(took * (MAX_SHARE - 1));
-        self.full_scan_from = now + took * 2;
-        self.poll_at = now + PERIOD;
+        self.full_scan_at = now.monotonic + pause.max(took * (MAX_SHARE - 1));
+        self.full_scan_from = now.monotonic + took * 2;
+        self.poll_at = now.monotonic + PERIOD;
         let reports = bounded(&problems);
         self.unreadable = problems.into_iter().map(|(path, _)| path).collect();
         reports
@@ -300,11 +315,11 @@ impl FileScanner {
         path: &Path,
         signature: FileSignature,
         hint: Hint,
-        now: SystemTime,
+        now: ScanTime,
         changed: &mut ChangedFile<'_>,
     ) -> Result<(), FileError> {
         let known = self.known.get(path);
-        let age = now.duration_since(signature.modified()).ok();
+        let age = now.clock.duration_since(signature.modified()).ok();
         let is_doubtful = self.doubtful.contains_key(path);
         let looks_the_same = known.is_some_and(|known| known.signature == signature) && !is_doubtful;
         if hint == Hint::None && looks_the_same && age.is_none_or(|age| age > COARSE) {
@@ -319,7 +334,7 @@ impl FileScanner {
             }
         };
         if may_be_half_written && age.is_some_and(|age| age < SETTLED) {
-            self.doubtful.insert(path.to_owned(), now + SOON);
+            self.doubtful.insert(path.to_owned(), now.monotonic + SOON);
             return Ok(());
         }
         let text = self.read(path)?;
@@ -341,13 +356,13 @@ impl FileScanner {
         read(path)
     }
 
-    fn missing(&mut self, path: &Path, now: SystemTime, changed: &mut ChangedFile<'_>) {
+    fn missing(&mut self, path: &Path, now: ScanTime, changed: &mut ChangedFile<'_>) {
         if !self.known.contains_key(path) {
             self.doubtful.remove(path);
             return;
         }
-        let look_again = *self.doubtful.entry(path.to_owned()).or_insert(now + GONE);
-        if look_again <= now {
+        let look_again = *self.doubtful.entry(path.to_owned()).or_insert(now.monotonic + GONE);
+        if look_again <= now.monotonic {
             self.doubtful.remove(path);
             self.size -= self.known.remove(path).map_or(0, |known| known.signature.size);
             changed(path, None);

@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::walk::{MAX_DEPTH, MAX_ENTRIES, MAX_SIZE};
@@ -12,6 +13,15 @@ fn later() -> SystemTime {
     SystemTime::now() + Duration::from_secs(SECONDS.fetch_add(1, Ordering::Relaxed))
 }
 
+/// A scan at this time of a clock that is never set.
+fn scan_time(clock: SystemTime) -> ScanTime {
+    // Later than the start of any scanner, also for a file time, which may be some milliseconds old.
+    static START: LazyLock<(SystemTime, Instant)> =
+        LazyLock::new(|| (SystemTime::now() - Duration::from_secs(60), Instant::now()));
+    let (start, monotonic) = *START;
+    ScanTime { clock, monotonic: monotonic + clock.duration_since(start).unwrap() }
+}
+
 /// Scans at a time when all files have settled. Returns the changes and problems, and whether to scan again soon.
 fn scan(folder: &mut FileScanner) -> (Vec<String>, bool) {
     scan_at(folder, later())
@@ -19,7 +29,7 @@ fn scan(folder: &mut FileScanner) -> (Vec<String>, bool) {
 
 fn scan_at(folder: &mut FileScanner, now: SystemTime) -> (Vec<String>, bool) {
     let mut changes = Vec::new();
-    let scan = folder.scan(now, &mut |path, text| {
+    let scan = folder.scan(scan_time(now), &mut |path, text| {
         let name = path.file_name().unwrap().to_string_lossy();
         changes.push(text.map_or(format!("{name} gone"), |text| format!("{name} {text}")));
     });
@@ -58,6 +68,22 @@ fn a_change_is_found_even_if_size_and_time_are_equal() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_delays_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("a.yaml"), "one").unwrap();
+    let mut folder = FileScanner::new(vec![home.path().to_owned()]);
+    assert_eq!(changes(&mut folder), ["a.yaml one"]);
+    fs::write(home.path().join("a.yaml"), "two").unwrap();
+    let time = scan_time(later());
+    let hour = Duration::from_secs(3600);
+    let mut texts = Vec::new();
+    let scan = folder.scan(ScanTime { clock: time.clock - hour, ..time }, &mut |_, text| {
+        texts.extend(text.map(str::to_owned));
+    });
+    assert_eq!((texts, scan.pause <= PERIOD), (vec!["two".to_owned()], true));
+}
+
+#[test]
 fn a_file_being_written_is_read_when_it_has_settled() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("a.yaml");
@@ -66,7 +92,7 @@ fn a_file_being_written_is_read_when_it_has_settled() {
     assert_eq!(changes(&mut folder), ["a.yaml whole"]);
     fs::write(&path, "").unwrap();
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
-    folder.full_scan_at = SystemTime::UNIX_EPOCH;
+    folder.full_scan_at = Instant::now();
     assert_eq!(scan_at(&mut folder, modified + Duration::from_millis(1)), (vec![], true));
     fs::write(&path, "whole again").unwrap();
     assert_eq!(scan(&mut folder), (vec!["a.yaml whole again".to_owned()], false));
@@ -203,7 +229,8 @@ fn files_beyond_the_limit_are_reported() {
         fs::hard_link(&file, home.path().join(format!("{number:05}.yaml"))).unwrap();
     });
     let mut files = 0;
-    let scan = FileScanner::new(vec![home.path().to_owned()]).scan(later(), &mut |_, _| files += 1);
+    let scan =
+        FileScanner::new(vec![home.path().to_owned()]).scan(scan_time(later()), &mut |_, _| files += 1);
     let problems = scan.problems.unwrap();
     assert_eq!((files, problems.len()), (MAX_FILES, MAX_PROBLEMS + 1));
     assert_eq!(problems[0].wanted, "at most 50000 manifests");

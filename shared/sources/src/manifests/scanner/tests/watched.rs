@@ -28,7 +28,7 @@ fn changes_and_reads(scanner: &mut FileScanner) -> (Vec<String>, usize) {
 
 fn changes_and_reads_at(scanner: &mut FileScanner, now: SystemTime) -> (Vec<String>, usize) {
     let mut changes = Vec::new();
-    let scan = scanner.scan(now, &mut |path, text| {
+    let scan = scanner.scan(scan_time(now), &mut |path, text| {
         changes.push(format!("{} {}", path.file_name().unwrap().display(), text.unwrap_or("gone")));
     });
     assert_eq!(scan.problems, None, "everything was scanned");
@@ -139,7 +139,7 @@ fn the_files_of_a_mounted_config_map_are_replaced_at_once() {
     assert_eq!(scan_at(&mut scanner, now).0, ["web.yaml one"]);
     swap("..2026_02", "two");
     // Too early for links to be polled: the event says it.
-    scanner.full_scan_from = now;
+    scanner.full_scan_from = scan_time(now).monotonic;
     assert_eq!(scan_at(&mut scanner, now + Duration::from_millis(100)).0, ["web.yaml two"]);
 }
 
@@ -153,7 +153,7 @@ fn a_file_beyond_the_limits_is_reported_by_a_scan_of_everything() {
     assert_eq!(changes(&mut scanner), ["0.yaml two"]);
     scanner.size = MAX_TOTAL_SIZE;
     fs::write(home.path().join("0.yaml"), "three").unwrap();
-    assert!(scanner.scan(later(), &mut |_, _| {}).problems.is_some());
+    assert!(scanner.scan(scan_time(later()), &mut |_, _| {}).problems.is_some());
 }
 
 #[test]
@@ -167,14 +167,14 @@ fn a_half_written_file_that_cannot_be_read_waits_for_scans_of_everything() {
     file.set_len(MAX_SIZE + 1).unwrap();
     let now = now + Duration::from_secs(1);
     assert_eq!(scan_at(&mut scanner, now), (vec!["too large, not read".to_owned()], false));
-    let scan = scanner.scan(now, &mut |_, _| {});
+    let scan = scanner.scan(scan_time(now), &mut |_, _| {});
     assert!(scan.pause > Duration::ZERO && scan.problems.is_none(), "{scan:?}");
 
     // An event about it starts no scan of everything earlier than those that the kernel's events start.
     let pause = Duration::from_millis(10);
-    scanner.full_scan_from = now + pause;
+    scanner.full_scan_from = scan_time(now).monotonic + pause;
     file.write_all(b"more").unwrap();
-    assert_eq!(scanner.scan(now, &mut |_, _| {}), Scan { problems: None, pause, read: 0 });
+    assert_eq!(scanner.scan(scan_time(now), &mut |_, _| {}), Scan { problems: None, pause, read: 0 });
     assert_eq!(scan_at(&mut scanner, now + pause).0, ["too large, not read"]);
 }
 
@@ -186,7 +186,7 @@ fn files_of_a_named_folder_that_is_missing_are_kept() {
     assert_eq!(scan_at(&mut scanner, now), (vec![], true));
     fs::remove_dir_all(home.path()).unwrap();
     for _ in 0..2 {
-        scanner.full_scan_at = now;
+        scanner.full_scan_at = scan_time(now).monotonic;
         assert_eq!(
             scan_at(&mut scanner, now),
             (vec!["No such file or directory (os error 2)".to_owned()], false)
