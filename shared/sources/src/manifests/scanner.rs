@@ -56,8 +56,8 @@ pub(super) struct FileScanner {
     known: BTreeMap<PathBuf, KnownFile>,
     /// Bytes of all known files.
     size: u64,
-    /// Files that were missing or half written, and when to look again.
-    doubtful: BTreeMap<PathBuf, Instant>,
+    /// Files that were missing or half written.
+    doubtful: BTreeMap<PathBuf, DoubtfulFile>,
     /// Paths that may change without an event, and where they led when they were looked at last.
     polled: BTreeMap<PathBuf, PathTarget>,
     poll_at: Instant,
@@ -89,6 +89,20 @@ impl ScanTime {
 struct KnownFile {
     signature: FileSignature,
     text: u64,
+}
+
+/// Why a file is looked at again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Doubt {
+    HalfWritten,
+    Missing,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct DoubtfulFile {
+    doubt: Doubt,
+    /// When to look again.
+    at: Instant,
 }
 
 /// Receives each changed file and its text, or `None` if it was deleted.
@@ -161,7 +175,7 @@ impl FileScanner {
             .into_iter()
             .map(|(path, complete)| (path, if complete { Hint::Complete } else { Hint::Changed }))
             .collect();
-        for (path, _) in self.doubtful.iter().filter(|(_, at)| **at <= now.monotonic) {
+        for (path, _) in self.doubtful.iter().filter(|(_, file)| file.at <= now.monotonic) {
             files.entry(path.clone()).or_insert(Hint::None);
         }
         if reported.all {
@@ -190,7 +204,7 @@ impl FileScanner {
 
     /// The earliest time at which something is due.
     fn next_look(&self) -> Instant {
-        self.doubtful.values().copied().fold(self.poll_at.min(self.full_scan_at), Instant::min)
+        self.doubtful.values().map(|file| file.at).fold(self.poll_at.min(self.full_scan_at), Instant::min)
     }
 
     /// Looks at the paths that may change without an event. A folder given on the command line is looked at before each scan: while
@@ -334,7 +348,8 @@ impl FileScanner {
             }
         };
         if may_be_half_written && age.is_some_and(|age| age < SETTLED) {
-            self.doubtful.insert(path.to_owned(), now.monotonic + SOON);
+            let file = DoubtfulFile { doubt: Doubt::HalfWritten, at: now.monotonic + SOON };
+            self.doubtful.insert(path.to_owned(), file);
             return Ok(());
         }
         let text = self.read(path)?;
@@ -361,8 +376,12 @@ impl FileScanner {
             self.doubtful.remove(path);
             return;
         }
-        let look_again = *self.doubtful.entry(path.to_owned()).or_insert(now.monotonic + GONE);
-        if look_again <= now.monotonic {
+        let missing = DoubtfulFile { doubt: Doubt::Missing, at: now.monotonic + GONE };
+        let file = self.doubtful.entry(path.to_owned()).or_insert(missing);
+        if file.doubt != Doubt::Missing {
+            *file = missing;
+        }
+        if file.at <= now.monotonic {
             self.doubtful.remove(path);
             self.size -= self.known.remove(path).map_or(0, |known| known.signature.size);
             changed(path, None);

@@ -88,6 +88,18 @@ fn a_file_that_is_still_being_written_is_read_when_it_is_closed_or_has_settled()
 }
 
 #[test]
+fn a_half_written_file_is_deleted_when_it_has_been_missing_for_a_while() {
+    let (home, mut scanner) = watched(1);
+    let path = home.path().join("0.yaml");
+    let file = fs::File::create(&path).unwrap();
+    let now = file.metadata().unwrap().modified().unwrap();
+    assert_eq!(scan_at(&mut scanner, now), (vec![], true));
+    fs::remove_file(&path).unwrap();
+    assert_eq!(scan_at(&mut scanner, now + SOON), (vec![], true), "an editor may be about to put it back");
+    assert_eq!(scan_at(&mut scanner, now + SOON + GONE), (vec!["0.yaml gone".to_owned()], false));
+}
+
+#[test]
 fn new_folders_and_links_are_followed() {
     let (home, mut scanner) = watched(1);
     let elsewhere = tempfile::tempdir().unwrap();
