@@ -266,6 +266,11 @@ impl FileScanner {
             if metadata.is_dir() || is_ours && !metadata.is_file() {
                 return Err(NeedsFullScan);
             }
+            let was_missing = self.doubtful.get(path).is_some_and(|file| file.doubt == Doubt::Missing);
+            if was_missing && *hint == Hint::None {
+                // It is back, or a link to its folder has changed and a scan of everything finds it under another name.
+                return Err(NeedsFullScan);
+            }
             if is_ours {
                 if std::fs::symlink_metadata(path).is_ok_and(|entry| has_other_names(&entry)) {
                     self.polled.insert(path.clone(), PathTarget::File(FileSignature::of(&metadata)));

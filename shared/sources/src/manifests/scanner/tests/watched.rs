@@ -121,6 +121,30 @@ fn new_folders_and_links_are_followed() {
 }
 
 #[test]
+fn a_file_that_is_now_found_under_another_name_is_deleted_under_the_old_one() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    for version in ["v1", "v2"] {
+        fs::create_dir(at(version)).unwrap();
+        write_old(&at(version).join(format!("{version}.yaml")), "one");
+    }
+    symlink("v1", at("current")).unwrap();
+    let mut scanner = FileScanner::new(vec![home.path().to_owned()]);
+    scanner.watch().unwrap();
+    // `current/v1.yaml` and `v2/v2.yaml`: a folder is visited once, under the first name.
+    assert_eq!(changes(&mut scanner), ["v1.yaml one", "v2.yaml one"]);
+    fs::remove_file(at("current")).unwrap();
+    symlink("v2", at("current")).unwrap();
+    let now = later();
+    scanner.full_scan_at = scan_time(now).monotonic;
+    assert_eq!(scan_at(&mut scanner, now), (vec!["v2.yaml one".to_owned(), "v1.yaml one".to_owned()], true));
+    let gone = vec!["v1.yaml gone".to_owned(), "v2.yaml gone".to_owned()];
+    assert_eq!(scan_at(&mut scanner, now + Duration::from_secs(1)), (gone, false));
+    let known: Vec<_> = scanner.known.keys().cloned().collect();
+    assert_eq!(known, [at("current/v2.yaml"), at("v1/v1.yaml")]);
+}
+
+#[test]
 fn a_folder_that_comes_back_is_read_again() {
     let (home, mut scanner) = watched(2);
     let moved = home.path().with_extension("moved");
