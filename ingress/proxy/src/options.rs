@@ -30,8 +30,8 @@ pub struct ProxyOptions {
     pub passthrough_idle: Option<Duration>,
     /// Name servers for ExternalName Services; if empty, those of `/etc/resolv.conf`.
     pub name_servers: Vec<SocketAddr>,
-    /// Allows ExternalName Services to resolve to loopback and link-local addresses. For tests: ingress-nginx refuses
-    /// `localhost` and has no flag for it.
+    /// Allows ExternalName Services and OCSP responders to have loopback and link-local addresses. For tests: ingress-nginx
+    /// refuses `localhost` and has no flag for it.
     pub allow_local_external_names: bool,
     /// The constant labels `controller_class`, `controller_namespace` and `controller_pod` of every metric.
     pub controller: Controller,

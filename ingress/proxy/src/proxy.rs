@@ -113,8 +113,12 @@ impl Proxy {
     ) -> Result<Self, ProxyStartError> {
         let options = Arc::new(options);
         let count = options.workers.max(1);
-        let stapling =
-            Stapling::new(views.certs.clone(), options.completes_chains, telemetry.stapling_problems.clone());
+        let stapling = Stapling::new(
+            views.certs.clone(),
+            options.completes_chains,
+            options.allow_local_external_names,
+            telemetry.stapling_problems.clone(),
+        );
         let config = tls::TlsServers::new(&views, stapling.clone()).map_err(ProxyStartError::Tls)?;
         let config = Arc::new(config);
         let settings = views.table.load().server().clone();

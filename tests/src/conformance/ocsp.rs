@@ -1,7 +1,7 @@
 //! The OCSP responder of a case, and the check of a stapled response.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, SystemTime};
 
 use net::ocsp::OcspSubject;
@@ -9,6 +9,8 @@ use net::ocsp::testing::{TestResponse, respond};
 use rcgen::KeyPair;
 use rustls::pki_types::CertificateDer;
 
+/// The proxy asks no loopback address. This one is local to the namespace of the tests.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 244, 255, 80);
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -21,7 +23,7 @@ pub(super) struct OcspResponder {
 impl OcspResponder {
     /// Starts a responder with the key of the issuer.
     pub(super) fn start(key: KeyPair) -> io::Result<OcspResponder> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let listener = TcpListener::bind((ADDRESS, 0))?;
         let url = format!("http://{}/", listener.local_addr()?);
         let accepting = listener.try_clone()?;
         std::thread::spawn(move || {

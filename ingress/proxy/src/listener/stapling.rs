@@ -17,6 +17,8 @@ use net::ocsp::{OcspStaple, OcspSubject};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
+use self::fetch::Fetcher;
+
 /// How often certificates, due responses and the switch are checked.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The pause after the first failed attempt; it doubles up to [`MAX_RETRY`].
@@ -36,6 +38,7 @@ pub(crate) struct Stapling {
     /// `enable-ocsp`.
     staples: AtomicBool,
     completes_chains: bool,
+    fetcher: Fetcher,
     is_running: Mutex<bool>,
     problems: StaplingProblems,
 }
@@ -50,14 +53,17 @@ struct StapledKey {
 }
 
 impl Stapling {
+    /// `allow_local`: responders may have loopback and link-local addresses.
     pub(crate) fn new(
         certs: Current<Certs>,
         completes_chains: bool,
+        allow_local: bool,
         problems: StaplingProblems,
     ) -> Arc<Self> {
         let stapled = Current::new(Stapled::default());
         let (staples, is_running) = (AtomicBool::new(false), Mutex::new(false));
-        Arc::new(Self { certs, stapled, staples, completes_chains, is_running, problems })
+        let fetcher = Fetcher { allow_local };
+        Arc::new(Self { certs, stapled, staples, completes_chains, fetcher, is_running, problems })
     }
 
     /// Whether certificates may be served otherwise than their Secrets have them.
@@ -148,7 +154,7 @@ fn run(stapling: &Weak<Stapling>) {
             if !stapling.is_on() {
                 break;
             }
-            is_changed |= status.refresh(staples, &mut silent);
+            is_changed |= status.refresh(staples, stapling.fetcher, &mut silent);
         }
         for status in known.values_mut() {
             if status.staple.as_ref().is_some_and(|staple| staple.until <= now) {
@@ -181,10 +187,10 @@ impl CertificateStatus {
     }
 
     /// Fetches what is due. Returns whether the result or the problem has changed.
-    fn refresh(&mut self, staples: bool, silent: &mut Vec<String>) -> bool {
+    fn refresh(&mut self, staples: bool, fetcher: Fetcher, silent: &mut Vec<String>) -> bool {
         let mut is_changed = false;
         while let Some(url) = self.missing.take() {
-            if let Err(error) = self.fetch_issuer(&url, silent) {
+            if let Err(error) = self.fetch_issuer(&url, fetcher, silent) {
                 let problem = format!("{}: the chain lacks an issuer: {url}: {error}", self.name);
                 self.missing = Some(url);
                 self.fail();
@@ -198,15 +204,15 @@ impl CertificateStatus {
             self.due = SystemTime::now() + INTERVAL;
             return is_changed | self.problem.take().is_some();
         }
-        self.fetch_response(silent) || is_changed
+        self.fetch_response(fetcher, silent) || is_changed
     }
 
     /// Adds the certificate behind a URL to the chain, if it is the issuer of its last one. A root completes the chain and is not added.
-    fn fetch_issuer(&mut self, url: &str, silent: &mut Vec<String>) -> Result<(), String> {
+    fn fetch_issuer(&mut self, url: &str, fetcher: Fetcher, silent: &mut Vec<String>) -> Result<(), String> {
         if silent.iter().any(|known| known == url) {
             return Err("the server does not answer".to_owned());
         }
-        let fetched = fetch::get(url).inspect_err(|_| silent.push(url.to_owned()))?;
+        let fetched = fetcher.get(url).inspect_err(|_| silent.push(url.to_owned()))?;
         let last = self.chain.last().ok_or("the chain is empty")?;
         let issuer = read_issuer(&fetched, last).ok_or("the answer is not the certificate of the issuer")?;
         if !is_root(&issuer) {
@@ -223,7 +229,7 @@ impl CertificateStatus {
     }
 
     /// Asks the responder.
-    fn fetch_response(&mut self, silent: &mut Vec<String>) -> bool {
+    fn fetch_response(&mut self, fetcher: Fetcher, silent: &mut Vec<String>) -> bool {
         let subject = match &self.subject {
             Ok(subject) => subject,
             Err(error) => {
@@ -235,7 +241,8 @@ impl CertificateStatus {
         let fetched = if silent.contains(&subject.responder) {
             Err("the responder does not answer".to_owned())
         } else {
-            fetch::post(&subject.responder, "application/ocsp-request", &subject.request())
+            fetcher
+                .post(&subject.responder, "application/ocsp-request", &subject.request())
                 .inspect_err(|_| silent.push(subject.responder.clone()))
         };
         let now = SystemTime::now();

@@ -154,7 +154,7 @@ mod tests {
             certs: cluster.project(CertIndex::new(options.clone())),
             streams: cluster.project(StreamIndex::new(options)),
         };
-        let stapling = Stapling::new(views.certs.clone(), false, Arc::new(|_| {}));
+        let stapling = Stapling::new(views.certs.clone(), false, false, Arc::new(|_| {}));
         let servers = TlsServers::new(&views, stapling).unwrap();
         let (settings, host) = (Arc::<TlsSettings>::default(), ServerTls::default());
         let plain = servers.configuration(&settings, true, None).unwrap();

@@ -1,95 +1,97 @@
 //! HTTP requests of the OCSP thread: small, with limits of time and size. The thread may block.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpStream, ToSocketAddrs};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use http::Uri;
+use ingress_routes::refused_address;
 
 /// How long a request may take, name lookup excluded.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest response in bytes.
 const MAX_RESPONSE: u64 = 64 << 10;
 
-/// The body of the response to a POST.
-///
-/// # Errors
-/// Why there is none, as a clause.
-pub(super) fn post(url: &str, content_type: &str, body: &[u8]) -> Result<Vec<u8>, String> {
-    let fields = format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());
-    request("POST", url, &fields, body)
+/// Sends the requests.
+#[derive(Clone, Copy)]
+pub(super) struct Fetcher {
+    /// Whether addresses that only this machine or its network segment has may be asked.
+    pub(super) allow_local: bool,
 }
 
-/// The body of the response to a GET.
-///
-/// # Errors
-/// Why there is none, as a clause.
-pub(super) fn get(url: &str) -> Result<Vec<u8>, String> {
-    request("GET", url, "", b"")
-}
-
-fn request(method: &str, url: &str, fields: &str, body: &[u8]) -> Result<Vec<u8>, String> {
-    let url: Uri = url.parse().map_err(|_| "the URL is malformed".to_owned())?;
-    let host = url.host().ok_or("the URL has no host")?;
-    let authority = url.authority().map_or(host, |authority| authority.as_str());
-    let target = url.path_and_query().map_or("/", |target| target.as_str());
-    let until = Instant::now() + TIMEOUT;
-    let mut stream = connect(host, url.port_u16().unwrap_or(80), until)?;
-    let head = format!("{method} {target} HTTP/1.0\r\nHost: {authority}\r\n{fields}\r\n");
-    let failed = |error: std::io::Error| error.to_string();
-    stream.write_all(&[head.as_bytes(), body].concat()).map_err(failed)?;
-    let mut response = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err("the response takes too long".to_owned());
-        }
-        stream.set_read_timeout(Some(left)).map_err(failed)?;
-        match (&mut stream).take(MAX_RESPONSE + 1 - response.len() as u64).read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => response.extend_from_slice(&buffer[..length]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.to_string()),
-        }
-        if is_complete(&response) {
-            break;
-        }
-        if response.len() as u64 > MAX_RESPONSE {
-            return Err("the response is too large".to_owned());
-        }
+impl Fetcher {
+    /// The body of the response to a POST.
+    ///
+    /// # Errors
+    /// Why there is none, as a clause.
+    pub(super) fn post(self, url: &str, content_type: &str, body: &[u8]) -> Result<Vec<u8>, String> {
+        let fields = format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());
+        self.request("POST", url, &fields, body)
     }
-    body_of(&response)
-}
 
-fn connect(host: &str, port: u16, until: Instant) -> Result<TcpStream, String> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
-    let mut last = "the host has no address".to_owned();
-    for address in addresses {
-        if !is_allowed(address.ip().to_canonical()) {
-            last = format!("{} may not be connected to", address.ip());
-            continue;
-        }
-        let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(stream) => {
-                stream.set_write_timeout(Some(left)).map_err(|error| error.to_string())?;
-                return Ok(stream);
+    /// The body of the response to a GET.
+    ///
+    /// # Errors
+    /// Why there is none, as a clause.
+    pub(super) fn get(self, url: &str) -> Result<Vec<u8>, String> {
+        self.request("GET", url, "", b"")
+    }
+
+    fn request(self, method: &str, url: &str, fields: &str, body: &[u8]) -> Result<Vec<u8>, String> {
+        let url: Uri = url.parse().map_err(|_| "the URL is malformed".to_owned())?;
+        let host = url.host().ok_or("the URL has no host")?;
+        let authority = url.authority().map_or(host, |authority| authority.as_str());
+        let target = url.path_and_query().map_or("/", |target| target.as_str());
+        let until = Instant::now() + TIMEOUT;
+        let mut stream = self.connect(host, url.port_u16().unwrap_or(80), until)?;
+        let head = format!("{method} {target} HTTP/1.0\r\nHost: {authority}\r\n{fields}\r\n");
+        let failed = |error: std::io::Error| error.to_string();
+        stream.write_all(&[head.as_bytes(), body].concat()).map_err(failed)?;
+        let mut response = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err("the response takes too long".to_owned());
             }
-            Err(error) => last = format!("{address}: {error}"),
+            stream.set_read_timeout(Some(left)).map_err(failed)?;
+            match (&mut stream).take(MAX_RESPONSE + 1 - response.len() as u64).read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => response.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.to_string()),
+            }
+            if is_complete(&response) {
+                break;
+            }
+            if response.len() as u64 > MAX_RESPONSE {
+                return Err("the response is too large".to_owned());
+            }
         }
+        body_of(&response)
     }
-    Err(last)
-}
 
-/// Certificates come from Secrets of any namespace: no request goes to link-local addresses, where clouds have their metadata.
-fn is_allowed(ip: IpAddr) -> bool {
-    let is_link_local = match ip {
-        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    !(is_link_local || ip.is_unspecified() || ip.is_multicast())
+    fn connect(self, host: &str, port: u16, until: Instant) -> Result<TcpStream, String> {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let addresses = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
+        let mut last = "the host has no address".to_owned();
+        for address in addresses {
+            // Certificates come from Secrets of any namespace: no request goes to this machine, or to clouds' metadata.
+            if let Some(refused) = refused_address(address.ip()).filter(|_| !self.allow_local) {
+                last = format!("{} may not be connected to: it is {refused}", address.ip());
+                continue;
+            }
+            let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            match TcpStream::connect_timeout(&address, left) {
+                Ok(stream) => {
+                    stream.set_write_timeout(Some(left)).map_err(|error| error.to_string())?;
+                    return Ok(stream);
+                }
+                Err(error) => last = format!("{address}: {error}"),
+            }
+        }
+        Err(last)
+    }
 }
 
 /// The end of the head and the length of the body, if it is given.
@@ -152,6 +154,7 @@ mod tests {
     fn a_response_that_is_too_large_is_refused() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/x?y", listener.local_addr().unwrap());
+        let fetcher = Fetcher { allow_local: true };
         let server = std::thread::spawn(move || {
             for length in [10, 70_000] {
                 let (mut stream, _) = listener.accept().unwrap();
@@ -164,23 +167,33 @@ mod tests {
                 let _ = stream.write_all(&vec![b'x'; length]);
             }
         });
-        assert_eq!(post(&url, "text/plain", b"q").unwrap(), [b'x'; 10]);
-        assert_eq!(post(&url, "text/plain", b"q").unwrap_err(), "the response is too large");
+        assert_eq!(fetcher.post(&url, "text/plain", b"q").unwrap(), [b'x'; 10]);
+        assert_eq!(fetcher.post(&url, "text/plain", b"q").unwrap_err(), "the response is too large");
         server.join().unwrap();
     }
 
     #[test]
-    fn link_local_addresses_are_refused() {
-        for (ip, allowed) in [
-            ("169.254.169.254", false),
-            ("0.0.0.0", false),
-            ("fe80::1", false),
-            ("224.0.0.1", false),
-            ("10.0.0.1", true),
-            ("2001:db8::1", true),
+    fn neither_this_machine_nor_link_local_addresses_are_asked() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let fetcher = Fetcher { allow_local: false };
+        for host in [
+            "127.0.0.1",
+            "[::ffff:127.0.0.1]",
+            "[::1]",
+            "0.0.0.0",
+            "localhost",
+            "169.254.169.254",
+            "[fe80::1]",
         ] {
-            assert_eq!(is_allowed(ip.parse().unwrap()), allowed, "{ip}");
+            let url = format!("http://{host}:{port}/");
+            let errors = [fetcher.get(&url).unwrap_err(), fetcher.post(&url, "text/plain", b"").unwrap_err()];
+            assert!(
+                errors.iter().all(|error| error.contains("may not be connected to")),
+                "{url}: {errors:?}"
+            );
         }
-        assert!(post("http://169.254.169.254/", "text/plain", b"").unwrap_err().contains("may not"));
+        assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     }
 }
