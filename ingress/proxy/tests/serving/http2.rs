@@ -1,5 +1,7 @@
 //! HTTP/2 with clients: by ALPN, and with prior knowledge.
 
+use std::io::Read;
+
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -8,7 +10,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::support::{ScriptedEndpoint, TestCluster, with_connections};
+use crate::message::Response;
+use crate::support::{ScriptedEndpoint, TestCluster, with_connections, with_proxy};
 use crate::tls::client_config;
 
 const OK: &str = "HTTP/1.1 200 OK\nServer: x\nContent-Length: 5\n\nhello";
@@ -219,6 +222,35 @@ fn a_client_that_does_not_read_a_stream_loses_only_that_stream() {
         assert!(large.into_body().collect().await.is_err(), "the stream was reset");
         let small = sender.send_request(request("GET", "http://shop.example/small", "")).await.unwrap();
         assert_eq!(small.into_body().collect().await.unwrap().to_bytes(), "hello");
+    });
+}
+
+/// A client may read the response only after the endpoint has taken its whole body.
+#[test]
+fn an_upload_goes_on_while_the_client_does_not_read_the_response() {
+    const SIZE: usize = 20_000_000;
+    let script = ScriptedEndpoint::new(|connection| {
+        let Some(head) = connection.head() else { return };
+        // More than the client's windows take.
+        let _ =
+            connection.send(&format!("HTTP/1.1 200 OK\nContent-Length: 1000000\n\n{}", "x".repeat(300_000)));
+        let mut body = connection.stream.by_ref().take(SIZE as u64);
+        let length = std::io::copy(&mut body, &mut std::io::sink()).unwrap_or_default();
+        connection.report(Response { body: length.to_string(), ..head });
+    });
+    let world = TestCluster::serving_with(with_proxy(|proxy| proxy.body_size = 0), &[script.address]);
+    world.runtime.block_on(async {
+        let stream = TokioIo::new(TcpStream::connect(world.http).await.unwrap());
+        let mut client = http2::Builder::new(TokioExecutor::new());
+        let (mut sender, connection) =
+            client.initial_stream_window_size(65_535).handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let body = Full::<Bytes>::from(vec![b'x'; SIZE]);
+        let request = Request::post("http://shop.example/").body(body).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let seen = tokio::task::block_in_place(|| script.seen());
+        assert_eq!(seen.body, SIZE.to_string());
+        drop(response);
     });
 }
 
