@@ -3,6 +3,9 @@
 //! does not answer costs them nothing.
 
 mod fetch;
+mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -18,12 +21,15 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
 use self::fetch::Fetcher;
+use self::requests::Requests;
 
 /// How often certificates, due responses and the switch are checked.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The pause after the first failed attempt; it doubles up to [`MAX_RETRY`].
 const RETRY: Duration = Duration::from_secs(60);
 const MAX_RETRY: Duration = Duration::from_secs(3600);
+/// How long a pass over the due certificates begins further requests. Then its results are served, and the next one goes on.
+const PASS_LIMIT: Duration = Duration::from_secs(3);
 /// How many certificates have responses.
 const MAX_STAPLES: usize = 20_000;
 
@@ -121,16 +127,44 @@ struct CertificateStatus {
     missing: Option<String>,
     subject: Result<OcspSubject, String>,
     staple: Option<OcspStaple>,
-    /// When the responder is asked next.
+    /// Fetching the missing issuers.
+    completion: Attempts,
+    /// Asking the responder.
+    stapling: Attempts,
+}
+
+/// The attempts to fetch something.
+struct Attempts {
+    /// When the next one is made.
     due: SystemTime,
     failures: u32,
     problem: Option<String>,
+}
+
+impl Attempts {
+    fn new(due: SystemTime) -> Self {
+        Self { due, failures: 0, problem: None }
+    }
+
+    /// The next attempt is later than the last one was. Returns whether the problem is another one.
+    fn fail(&mut self, problem: String) -> bool {
+        self.due = SystemTime::now() + (RETRY * (1 << self.failures.min(6))).min(MAX_RETRY);
+        self.failures += 1;
+        self.report(problem)
+    }
+
+    fn report(&mut self, problem: String) -> bool {
+        let is_new = self.problem.as_ref() != Some(&problem);
+        self.problem = Some(problem);
+        is_new
+    }
 }
 
 /// Fetches responses until stapling is off or the proxy has ended.
 fn run(stapling: &Weak<Stapling>) {
     let mut followed: Option<Arc<Certs>> = None;
     let mut known: BTreeMap<usize, CertificateStatus> = BTreeMap::new();
+    let mut requests: Option<Requests> = None;
     let (mut reported, mut stapled_before) = (Vec::new(), false);
     while let Some(stapling) = stapling.upgrade().filter(|stapling| stapling.goes_on()) {
         let (certs, now) = (stapling.certs.load_full(), SystemTime::now());
@@ -146,27 +180,16 @@ fn run(stapling: &Weak<Stapling>) {
             is_changed = true;
             followed = Some(certs);
         }
-        // A responder that does not answer is asked once for all certificates that name it.
-        let mut silent: Vec<String> = Vec::new();
         let staples = stapling.staples.load(Relaxed);
         is_changed |= std::mem::replace(&mut stapled_before, staples) != staples;
-        for status in known.values_mut().filter(|status| status.due <= now) {
-            if !stapling.is_on() {
-                break;
-            }
-            is_changed |= status.refresh(staples, stapling.fetcher, &mut silent);
-        }
-        for status in known.values_mut() {
-            if status.staple.as_ref().is_some_and(|staple| staple.until <= now) {
-                status.staple = None;
-                is_changed = true;
-            }
-        }
+        let requests = requests.get_or_insert_with(|| Requests::new(stapling.fetcher, PASS_LIMIT));
+        is_changed |= refresh_due(&mut known, staples, requests, || stapling.is_on());
+        is_changed |= drop_expired(&mut known, SystemTime::now());
         if is_changed {
             let stapled =
                 known.iter().filter_map(|(at, status)| Some((*at, status.served(staples)?))).collect();
             stapling.stapled.store(Arc::new(stapled));
-            let problems: Vec<String> = known.values().filter_map(|status| status.problem.clone()).collect();
+            let problems: Vec<String> = known.values().flat_map(CertificateStatus::problems).collect();
             if problems != reported {
                 (stapling.problems)(problems.clone());
                 reported = problems;
@@ -177,42 +200,107 @@ fn run(stapling: &Weak<Stapling>) {
     }
 }
 
+/// Refreshes the certificates that are due, the longest due first, until the time of a pass is over. Returns whether a result or problem
+/// has changed.
+fn refresh_due(
+    known: &mut BTreeMap<usize, CertificateStatus>,
+    staples: bool,
+    requests: &mut Requests,
+    is_on: impl Fn() -> bool,
+) -> bool {
+    let now = SystemTime::now();
+    let mut due: Vec<_> = known.values_mut().filter(|status| status.due() <= now).collect();
+    due.sort_by_key(|status| status.due());
+    requests.begin_pass();
+    let mut is_changed = false;
+    for status in due {
+        if !is_on() {
+            break;
+        }
+        is_changed |= status.refresh(staples, requests);
+        if requests.is_over() {
+            break;
+        }
+    }
+    is_changed
+}
+
+/// Drops the responses that have expired. Returns whether there were any.
+fn drop_expired(known: &mut BTreeMap<usize, CertificateStatus>, now: SystemTime) -> bool {
+    let mut is_changed = false;
+    for status in known.values_mut() {
+        if status.staple.as_ref().is_some_and(|staple| staple.until <= now) {
+            status.staple = None;
+            is_changed = true;
+        }
+    }
+    is_changed
+}
+
 impl CertificateStatus {
     fn new(name: String, key: &Arc<CertifiedKey>, completes_chain: bool, now: SystemTime) -> Self {
         let chain = key.cert.clone();
         let missing = if completes_chain { next_issuer(&chain) } else { None };
         let subject = OcspSubject::new(&chain).map_err(|error| error.to_string());
-        let (key, staple, problem) = (key.clone(), None, None);
-        Self { key, name, chain, missing, subject, staple, due: now, failures: 0, problem }
+        let (completion, stapling) = (Attempts::new(now), Attempts::new(now));
+        Self { key: key.clone(), name, chain, missing, subject, staple: None, completion, stapling }
     }
 
-    /// Fetches what is due. Returns whether the result or the problem has changed.
-    fn refresh(&mut self, staples: bool, fetcher: Fetcher, silent: &mut Vec<String>) -> bool {
+    /// When something has to be fetched.
+    fn due(&self) -> SystemTime {
+        match self.missing {
+            Some(_) => self.completion.due.min(self.stapling.due),
+            None => self.stapling.due,
+        }
+    }
+
+    fn problems(&self) -> impl Iterator<Item = String> {
+        self.completion.problem.iter().chain(&self.stapling.problem).cloned()
+    }
+
+    /// Fetches what is due. Returns whether the result or a problem has changed.
+    fn refresh(&mut self, staples: bool, requests: &mut Requests) -> bool {
+        let now = SystemTime::now();
         let mut is_changed = false;
-        while let Some(url) = self.missing.take() {
-            if let Err(error) = self.fetch_issuer(&url, fetcher, silent) {
-                let problem = format!("{}: the chain lacks an issuer: {url}: {error}", self.name);
-                self.missing = Some(url);
-                self.fail();
-                return self.problem.replace(problem.clone()) != Some(problem) || is_changed;
+        if self.completion.due <= now {
+            while let Some(url) = self.missing.take() {
+                if is_changed && requests.is_over() {
+                    self.missing = Some(url);
+                    return true;
+                }
+                if let Err(error) = self.fetch_issuer(&url, requests) {
+                    let problem = format!("{}: the chain lacks an issuer: {url}: {error}", self.name);
+                    self.missing = Some(url);
+                    is_changed |= self.completion.fail(problem);
+                    break;
+                }
+                is_changed = true;
+                self.completion = Attempts::new(now);
+                if self.subject.is_err() {
+                    self.subject = OcspSubject::new(&self.chain).map_err(|error| error.to_string());
+                    self.stapling.due = now;
+                }
             }
-            is_changed = true;
-            self.subject = OcspSubject::new(&self.chain).map_err(|error| error.to_string());
         }
         if !staples {
             // `enable-ocsp` may be switched on.
-            self.due = SystemTime::now() + INTERVAL;
-            return is_changed | self.problem.take().is_some();
+            self.stapling.due = SystemTime::now() + INTERVAL;
+            return is_changed | self.stapling.problem.take().is_some();
         }
-        self.fetch_response(fetcher, silent) || is_changed
+        if self.stapling.due > now {
+            return is_changed;
+        }
+        if self.subject.is_err() && self.missing.is_some() {
+            // The responder may be asked when the issuer is there.
+            self.stapling.due = self.completion.due;
+            return is_changed | self.stapling.problem.take().is_some();
+        }
+        self.fetch_response(requests) || is_changed
     }
 
     /// Adds the certificate behind a URL to the chain, if it is the issuer of its last one. A root completes the chain and is not added.
-    fn fetch_issuer(&mut self, url: &str, fetcher: Fetcher, silent: &mut Vec<String>) -> Result<(), String> {
-        if silent.iter().any(|known| known == url) {
-            return Err("the server does not answer".to_owned());
-        }
-        let fetched = fetcher.get(url).inspect_err(|_| silent.push(url.to_owned()))?;
+    fn fetch_issuer(&mut self, url: &str, requests: &mut Requests) -> Result<(), String> {
+        let fetched = requests.issuer(url)?;
         let last = self.chain.last().ok_or("the chain is empty")?;
         let issuer = read_issuer(&fetched, last).ok_or("the answer is not the certificate of the issuer")?;
         if !is_root(&issuer) {
@@ -222,29 +310,17 @@ impl CertificateStatus {
         Ok(())
     }
 
-    /// The next attempt is later than the last one was.
-    fn fail(&mut self) {
-        self.due = SystemTime::now() + (RETRY * (1 << self.failures.min(6))).min(MAX_RETRY);
-        self.failures += 1;
-    }
-
     /// Asks the responder.
-    fn fetch_response(&mut self, fetcher: Fetcher, silent: &mut Vec<String>) -> bool {
+    fn fetch_response(&mut self, requests: &mut Requests) -> bool {
         let subject = match &self.subject {
             Ok(subject) => subject,
             Err(error) => {
                 let problem = format!("{}: no OCSP response is stapled: {error}", self.name);
-                self.due = SystemTime::now() + MAX_RETRY;
-                return self.problem.replace(problem.clone()) != Some(problem);
+                self.stapling.due = SystemTime::now() + MAX_RETRY;
+                return self.stapling.report(problem);
             }
         };
-        let fetched = if silent.contains(&subject.responder) {
-            Err("the responder does not answer".to_owned())
-        } else {
-            fetcher
-                .post(&subject.responder, "application/ocsp-request", &subject.request())
-                .inspect_err(|_| silent.push(subject.responder.clone()))
-        };
+        let fetched = requests.response(&subject.responder, &subject.request());
         let now = SystemTime::now();
         let checked =
             fetched.and_then(|response| subject.check(&response, now).map_err(|error| error.to_string()));
@@ -252,10 +328,9 @@ impl CertificateStatus {
             Ok(staple) => {
                 // Before half of its time is over, and at least once a minute apart.
                 let half = staple.until.duration_since(staple.from).unwrap_or_default() / 2;
-                self.due = (staple.from + half).max(now + RETRY);
-                self.failures = 0;
-                let is_new = self.staple.as_ref() != Some(&staple) || self.problem.is_some();
-                (self.staple, self.problem) = (Some(staple), None);
+                let due = (staple.from + half).max(now + RETRY);
+                let is_new = self.staple.as_ref() != Some(&staple) || self.stapling.problem.is_some();
+                (self.staple, self.stapling) = (Some(staple), Attempts::new(due));
                 is_new
             }
             Err(error) => {
@@ -264,8 +339,7 @@ impl CertificateStatus {
                     None => "no OCSP response is stapled",
                 };
                 let problem = format!("{}: {until}: {}: {error}", self.name, subject.responder);
-                self.fail();
-                self.problem.replace(problem.clone()) != Some(problem)
+                self.stapling.fail(problem)
             }
         }
     }
