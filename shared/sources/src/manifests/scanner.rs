@@ -257,6 +257,10 @@ impl FileScanner {
                     if matches!(self.polled.get(path), Some(PathTarget::Folder(..))) {
                         return Err(NeedsFullScan);
                     }
+                    // No event says that the target of a dangling link has appeared.
+                    if path.is_symlink() {
+                        self.polled.insert(path.clone(), PathTarget::Missing);
+                    }
                     self.missing(path, now, changed);
                     continue;
                 }

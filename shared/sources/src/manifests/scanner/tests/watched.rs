@@ -121,6 +121,23 @@ fn new_folders_and_links_are_followed() {
 }
 
 #[test]
+fn a_link_is_followed_when_its_target_appears() {
+    let (home, mut scanner) = watched(1);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    for name in ["link.yaml", "folder"] {
+        symlink(elsewhere.path().join(name), home.path().join(name)).unwrap();
+    }
+    assert_eq!(changes_and_reads_at(&mut scanner, now), (vec![], 0));
+    write_old(&elsewhere.path().join("link.yaml"), "one");
+    let now = now + Duration::from_secs(1);
+    assert_eq!(changes_and_reads_at(&mut scanner, now), (vec!["link.yaml one".to_owned()], 1));
+    fs::create_dir(elsewhere.path().join("folder")).unwrap();
+    write_old(&elsewhere.path().join("folder/in.yaml"), "in");
+    assert_eq!(scan_at(&mut scanner, now + Duration::from_secs(1)), (vec!["in.yaml in".to_owned()], false));
+}
+
+#[test]
 fn a_file_that_is_now_found_under_another_name_is_deleted_under_the_old_one() {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name);
