@@ -232,6 +232,15 @@ impl ServiceRecords {
         rest.get(..usize::from(len))
     }
 
+    /// Whether the address is one of the cluster IPs.
+    pub(crate) fn has_cluster_ip(&self, address: IpAddr) -> bool {
+        matches!(self.shape, ServiceShape::Cluster(..))
+            && match address {
+                IpAddr::V4(address) => self.v4.contains(&address),
+                IpAddr::V6(address) => self.v6.contains(&address),
+            }
+    }
+
     /// Entries for every address whose PTR query this service answers, sorted.
     pub(crate) fn ptr_entries(&self) -> Vec<PtrEntry> {
         let cluster = matches!(self.shape, ServiceShape::Cluster(..));

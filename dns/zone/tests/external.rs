@@ -105,6 +105,18 @@ a._http._tcp.web.shop.example.com A NXDomain
 }
 
 #[test]
+fn an_external_address_is_not_described_as_a_cluster_ip() {
+    let zone = zone(options(), CLUSTER);
+    let described = |name: &str| {
+        let sources = zone.describe(&Query::new(0, &name.parse().unwrap(), 12));
+        sources.into_iter().map(|source| source.text).collect::<Vec<_>>()
+    };
+    assert_eq!(described("1.2.0.192.in-addr.arpa"), ["no Service and no endpoint has the address 192.0.2.1"]);
+    assert_eq!(described("1.0.96.10.in-addr.arpa"), ["10.96.0.1 is a cluster IP of Service shop/web"]);
+    assert_eq!(described("1.1.244.10.in-addr.arpa"), ["10.244.1.1 is an endpoint of Service shop/heads"]);
+}
+
+#[test]
 fn a_service_has_srv_records_with_the_ttl_of_kubernetes() {
     check(
         false,

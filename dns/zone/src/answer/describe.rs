@@ -25,11 +25,14 @@ impl Zone {
         if query.qtype == rtype::PTR
             && let Some(address) = reversed(query)
         {
-            let services: Vec<_> = self.pointed(address).collect();
-            let found = services.iter().map(|service| {
-                let is_endpoint = service.endpoints_at(address).next().is_some();
-                let what = if is_endpoint { "an endpoint" } else { "a cluster IP" };
-                of(service, format!("{address} is {what} of Service {}", shown(service)))
+            // A Service that has it as an external IP is a candidate too, and has no PTR record in these zones.
+            let found = self.pointed(address).filter_map(|service| {
+                let what = match () {
+                    () if service.endpoints_at(address).next().is_some() => "an endpoint",
+                    () if service.has_cluster_ip(address) => "a cluster IP",
+                    () => return None,
+                };
+                Some(of(service, format!("{address} is {what} of Service {}", shown(service))))
             });
             let found: Vec<_> = found.collect();
             return if found.is_empty() {

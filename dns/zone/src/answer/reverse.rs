@@ -6,7 +6,7 @@ use dns_wire::codes::rtype;
 use dns_wire::{Owner, Reply, Section};
 
 use super::{fits, put_name};
-use crate::records::{ServiceRecords, ServiceShape};
+use crate::records::ServiceRecords;
 use crate::zone::{SVC, Zone};
 
 impl Zone {
@@ -26,14 +26,9 @@ impl Zone {
 
     /// The Service with this cluster IP; of several, the first by name.
     fn cluster_ip(&self, address: IpAddr) -> Option<&ServiceRecords> {
-        let has = |service: &&ServiceRecords| {
-            matches!(service.shape, ServiceShape::Cluster(..))
-                && match address {
-                    IpAddr::V4(address) => service.v4.contains(&address),
-                    IpAddr::V6(address) => service.v6.contains(&address),
-                }
-        };
-        self.pointed(address).filter(has).min_by(|a, b| a.key.cmp(&b.key))
+        self.pointed(address)
+            .filter(|service| service.has_cluster_ip(address))
+            .min_by(|a, b| a.key.cmp(&b.key))
     }
 
     /// Services that may have the address. As in CoreDNS, `namespaces` hides PTR records and `namespace_labels` does not.
