@@ -66,7 +66,7 @@ impl EventSink {
         self.send_triggered(event, None).await
     }
 
-    /// The same, for an event that carries the time of the change that caused it.
+    /// As [`EventSink::send`], with the time of the change that caused the event.
     pub async fn send_triggered(
         &self,
         event: Event,
@@ -76,7 +76,8 @@ impl EventSink {
         self.events.send(Message::Event(arrival)).await.map_err(|_| WriterStopped)
     }
 
-    /// The same for events that arrived together, in order. Empties the list.
+    /// Queues events that arrived together, in order, and empties the list. Waits while the queue is full or holds too many events
+    /// of such lists.
     pub(crate) async fn send_burst(&self, events: &mut Vec<QueuedEvent>) -> Result<(), WriterStopped> {
         let message = match events.len() {
             0 => return Ok(()),

@@ -16,14 +16,18 @@ use super::Endpoint;
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct EndpointList(Box<[u8]>);
 
-/// An endpoint of an [`EndpointList`]. The fields are those of [`Endpoint`].
+/// An endpoint of an [`EndpointList`], from which it borrows its texts.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct EndpointRef<'a> {
+    /// As [`Endpoint::addresses`].
     pub addresses: SmallVec<[IpAddr; 1]>,
+    /// As [`Endpoint::ready`].
     pub ready: bool,
+    /// As [`Endpoint::hostname`].
     pub hostname: Option<&'a str>,
+    /// As [`Endpoint::pod`].
     pub pod: Option<PodName<'a>>,
+    /// As [`Endpoint::zone`].
     pub zone: u8,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Inventory {
     repeated: BTreeSet<ObjectKey>,
     /// Files that have problems.
     invalid: BTreeSet<Arc<str>>,
-    /// How many objects of how many files are in each namespace.
+    /// The number of objects in each namespace. An object that is in several files counts once per file.
     namespaces: BTreeMap<CompactString, usize>,
     /// Objects that may differ from what was sent.
     touched: BTreeSet<ObjectKey>,

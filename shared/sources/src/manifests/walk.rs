@@ -56,7 +56,7 @@ impl FileSignature {
     }
 }
 
-/// Where a path leads.
+/// What is at a path after links are followed. If it differs from the one seen last, the path is scanned again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum PathTarget {
     Missing,

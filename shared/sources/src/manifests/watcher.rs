@@ -72,7 +72,8 @@ impl FolderWatcher {
         self.add(folder, of_entries | AddWatchFlags::IN_ONLYDIR)
     }
 
-    /// Watches a file whose folder is not watched; otherwise the same.
+    /// Watches a file that was given by its own path, so that its folder may not be watched. Fails where
+    /// [`FolderWatcher::add_folder`] does.
     pub(super) fn add_file(&mut self, file: &Path) -> io::Result<()> {
         self.add(file, AddWatchFlags::empty())
     }
