@@ -1,5 +1,6 @@
 //! The outputs of the access log, and the level of the proxy's messages, which follow the ConfigMap.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use telemetry::log::JsonLines;
 use telemetry::metrics::{Counter, Registry};
 use telemetry::{LogTarget, LogTargetControl, LogWriter, Problem, Severity};
 use tokio::sync::Notify;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::runtime::Runtime;
 
@@ -68,16 +70,17 @@ impl AccessLogs {
             reports.replace("access log", problems);
             applied = Some(settings);
         };
-        // The first lines are written to the right file.
-        apply(false);
+        match has_name(&views.table.load().server().logs) {
+            // The first lines are written to the right file.
+            false => apply(false),
+            // Resolving a name may block.
+            true => changed.notify_one(),
+        }
         let reopen = self.reopen.clone();
         runtime.handle.spawn(async move {
+            let mut occasions = Occasions::new(changed, reopen, INTERVAL);
             loop {
-                let reopens = tokio::select! {
-                    () = changed.notified() => false,
-                    () = reopen.notified() => true,
-                    () = tokio::time::sleep(INTERVAL) => true,
-                };
+                let reopens = occasions.next().await;
                 // Opening a file or resolving a name may block.
                 let applied = tokio::task::spawn_blocking(move || {
                     apply(reopens);
@@ -122,6 +125,41 @@ impl AccessLogs {
     }
 }
 
+/// When the outputs are opened.
+struct Occasions {
+    changed: Arc<Notify>,
+    reopen: Arc<Notify>,
+    interval: Interval,
+}
+
+impl Occasions {
+    /// After changes of the cluster, when `reopen` is notified, and at each interval.
+    fn new(changed: Arc<Notify>, reopen: Arc<Notify>, interval: Duration) -> Self {
+        let mut interval = interval_at(Instant::now() + interval, interval);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { changed, reopen, interval }
+    }
+
+    /// Waits for the next one. Returns whether outputs that are open are opened again.
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            () = self.changed.notified() => false,
+            () = self.reopen.notified() => true,
+            _ = self.interval.tick() => true,
+        }
+    }
+}
+
+/// Whether opening the outputs resolves a name.
+fn has_name(settings: &LogOutputSettings) -> bool {
+    [&settings.requests, &settings.streams].into_iter().any(|destination| match destination {
+        LogDestination::Syslog { host, .. } => {
+            host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_err()
+        }
+        _ => false,
+    })
+}
+
 fn target(destination: &LogDestination) -> LogTarget {
     match destination {
         LogDestination::Stdout => LogTarget::Stdout,
@@ -143,4 +181,45 @@ fn level(level: ErrorLogLevel) -> tracing::Level {
 /// The counter of lines of the access log that were not written.
 pub fn dropped_lines(metrics: &Registry) -> Counter {
     metrics.counter("portolan_access_log_dropped_total", "Lines of the access log that were not written.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_opened_again_at_each_interval_however_often_the_cluster_changes() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (changed, reopen) = <(Arc<Notify>, Arc<Notify>)>::default();
+            let interval = Duration::from_millis(50);
+            let (start, mut occasions) = (Instant::now(), Occasions::new(changed.clone(), reopen, interval));
+            for round in 1..=3 {
+                while {
+                    changed.notify_one();
+                    !occasions.next().await
+                } {
+                    assert!(start.elapsed() < Duration::from_secs(30), "round {round}");
+                    tokio::task::yield_now().await;
+                }
+                assert!(start.elapsed() >= round * interval);
+            }
+        });
+    }
+
+    #[test]
+    fn only_a_syslog_server_with_a_name_is_resolved() {
+        let syslog = |host: &str| LogOutputSettings {
+            streams: LogDestination::Syslog { host: host.into(), port: 514 },
+            ..LogOutputSettings::default()
+        };
+        for (settings, wanted) in [
+            (LogOutputSettings::default(), false),
+            (syslog("192.0.2.7"), false),
+            (syslog("[2001:db8::7]"), false),
+            (syslog("log.example"), true),
+        ] {
+            assert_eq!(has_name(&settings), wanted, "{settings:?}");
+        }
+    }
 }
