@@ -79,12 +79,24 @@ impl<S: AsRef<[u8]>> SpanQueue<S> {
 
     /// Waits until a span waits.
     pub async fn wait_for_any(&self) {
-        self.any.notified().await;
+        while self.count() == 0 {
+            self.any.notified().await;
+        }
     }
 
     /// Waits until a whole batch waits, for `limits.interval` at most.
     pub async fn wait_for_batch(&self, limits: &BatchLimits) {
-        let _ = tokio::time::timeout(limits.interval, self.full.notified()).await;
+        // A notification may be about spans that were taken since.
+        let full = async {
+            while self.count() < limits.size {
+                self.full.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(limits.interval, full).await;
+    }
+
+    fn count(&self) -> usize {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Takes the oldest spans: `count` of them and `bytes` in all at most, but one at least. Empty if none wait.
@@ -151,5 +163,11 @@ mod tests {
         queue.take(4, 100);
         queue.push(["a", "b", "c", "d"].map(str::to_owned), &LIMITS);
         assert_eq!(wait().await, Duration::from_secs(61));
+        // One more than a batch: it waits for others, and the notification of the batch is none of another.
+        queue.push(["e".to_owned()], &LIMITS);
+        assert_eq!(wait().await, Duration::from_secs(61));
+        assert_eq!(queue.take(4, 100).len(), 4);
+        assert_eq!(wait().await, Duration::from_secs(62));
+        assert_eq!(queue.take(4, 100), ["e"]);
     }
 }

@@ -129,8 +129,12 @@ impl SpanSender {
                 stopping.cancelled().await;
                 tokio::time::sleep(LAST_LIMIT).await;
             };
+            let send = async {
+                // What is left waits for others, unless the proxy stops.
+                while self.send_batch().await && is_last {}
+            };
             tokio::select! {
-                () = self.send_all() => {}
+                () = send => {}
                 () = is_late => {}
             }
             if is_last {
@@ -139,28 +143,27 @@ impl SpanSender {
         }
     }
 
-    /// Sends the spans that wait. Those of a request that fails are lost.
-    async fn send_all(&mut self) {
-        loop {
-            let settings = self.settings();
-            let spans = self.queue.take(settings.batch, MAX_REQUEST);
-            let count = spans.len() as u64;
-            if count == 0 {
-                return;
-            }
-            let request = Bytes::from(export_request(&settings.service, &spans));
-            drop(spans);
-            let (host, port) = (settings.host.as_deref().unwrap_or_default(), settings.port);
-            let call = tokio::time::timeout(CALL_LIMIT, self.call(host, port, request)).await;
-            let metrics = self.queue.metrics();
-            match call.unwrap_or_else(|_| Err(CallError::Connection("timed out".to_owned()))) {
-                Ok(()) => metrics.sent.add(count),
-                Err(error) => {
-                    metrics.failed.add(count);
-                    self.log.failed("opentelemetry", &format_args!("spans are lost: {host}:{port}"), &error);
-                }
+    /// Sends the oldest spans that wait. Those of a request that fails are lost. Returns false if none waited.
+    async fn send_batch(&mut self) -> bool {
+        let settings = self.settings();
+        let spans = self.queue.take(settings.batch, MAX_REQUEST);
+        let count = spans.len() as u64;
+        if count == 0 {
+            return false;
+        }
+        let request = Bytes::from(export_request(&settings.service, &spans));
+        drop(spans);
+        let (host, port) = (settings.host.as_deref().unwrap_or_default(), settings.port);
+        let call = tokio::time::timeout(CALL_LIMIT, self.call(host, port, request)).await;
+        let metrics = self.queue.metrics();
+        match call.unwrap_or_else(|_| Err(CallError::Connection("timed out".to_owned()))) {
+            Ok(()) => metrics.sent.add(count),
+            Err(error) => {
+                metrics.failed.add(count);
+                self.log.failed("opentelemetry", &format_args!("spans are lost: {host}:{port}"), &error);
             }
         }
+        true
     }
 
     async fn call(&mut self, host: &str, port: u16, request: Bytes) -> Result<(), CallError> {

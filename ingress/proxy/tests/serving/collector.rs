@@ -40,8 +40,18 @@ impl Collector {
         Self::answering("0")
     }
 
+    /// A collector that does not answer connections before `open` has a message.
+    pub fn start_after(open: mpsc::Receiver<()>) -> Self {
+        // An error: the test has ended.
+        Self::start_with("0", move || open.recv().unwrap_or_default())
+    }
+
     /// A collector that answers every call with this gRPC status.
     pub fn answering(status: &'static str) -> Self {
+        Self::start_with(status, || ())
+    }
+
+    fn start_with(status: &'static str, wait: impl FnOnce() + Send + 'static) -> Self {
         let (sender, batches) = mpsc::channel();
         let (bound, address) = mpsc::channel();
         // Ends with the process.
@@ -50,6 +60,7 @@ impl Collector {
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 bound.send(listener.local_addr().unwrap()).unwrap();
+                wait();
                 while let Ok((stream, _)) = listener.accept().await {
                     let sender = sender.clone();
                     tokio::spawn(async move {

@@ -191,10 +191,27 @@ fn spans_are_sent_in_batches_and_the_last_ones_when_the_proxy_stops() {
     for _ in 0..6 {
         assert_eq!(world.ask("GET / HTTP/1.1\nHost: shop.example\n\n").status, 200);
     }
-    // The first is sent when it is full; the sender then takes what there is.
+    // The first is sent when it is full. The rest waits for others until the proxy stops.
     assert_eq!(collector.batch().len(), 4);
     world.stop(Duration::ZERO);
     assert_eq!(collector.others().len(), 2);
+}
+
+#[test]
+fn spans_that_came_while_a_batch_was_sent_wait_for_a_full_one() {
+    let (open, opened) = std::sync::mpsc::channel();
+    let (endpoint, collector) = (ScriptedEndpoint::always(OK), Collector::start_after(opened));
+    let keys = [("otel-schedule-delay-millis", "600000"), ("otel-max-export-batch-size", "2")];
+    let world = traced(&endpoint, &collector, &keys);
+    let ask = || assert_eq!(world.ask("GET / HTTP/1.1\nHost: shop.example\n\n").status, 200);
+    // The collector has not taken the first two when the third ends.
+    (0..3).for_each(|_| ask());
+    world.log(3);
+    open.send(()).unwrap();
+    assert_eq!(collector.batch().len(), 2);
+    world.metrics("the first batch was taken", counted("sent", 2));
+    ask();
+    assert_eq!(collector.batch().len(), 2);
 }
 
 #[test]

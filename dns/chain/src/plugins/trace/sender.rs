@@ -43,27 +43,26 @@ impl SpanSender {
         loop {
             queue.wait_for_any().await;
             queue.wait_for_batch(&limits).await;
-            loop {
-                let spans = queue.take(limits.size, usize::MAX);
-                if spans.is_empty() {
-                    break;
-                }
-                let (count, body) = (spans.len() as u64, Bytes::from(format!("[{}]", spans.join(","))));
-                let sent = tokio::time::timeout(LIMIT, client.post(&path, None, body, MAX_RESPONSE)).await;
-                let result = match sent {
-                    Ok(Ok(response)) if response.status.is_success() => Ok(()),
-                    Ok(Ok(response)) => Err(format!("HTTP status {}", response.status)),
-                    Ok(Err(error)) => Err(error.to_string()),
-                    Err(_elapsed) => Err("i/o timeout".to_owned()),
-                };
-                let Err(why) = result else {
-                    metrics.sent.add(count);
-                    continue;
-                };
-                metrics.failed.add(count);
-                if warning.due(Instant::now()).is_some() {
-                    tracing::warn!(target: "plugin/trace", "spans are lost: {}: {why}", client.name());
-                }
+            // What is left waits for others.
+            let spans = queue.take(limits.size, usize::MAX);
+            if spans.is_empty() {
+                continue;
+            }
+            let (count, body) = (spans.len() as u64, Bytes::from(format!("[{}]", spans.join(","))));
+            let sent = tokio::time::timeout(LIMIT, client.post(&path, None, body, MAX_RESPONSE)).await;
+            let result = match sent {
+                Ok(Ok(response)) if response.status.is_success() => Ok(()),
+                Ok(Ok(response)) => Err(format!("HTTP status {}", response.status)),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_elapsed) => Err("i/o timeout".to_owned()),
+            };
+            let Err(why) = result else {
+                metrics.sent.add(count);
+                continue;
+            };
+            metrics.failed.add(count);
+            if warning.due(Instant::now()).is_some() {
+                tracing::warn!(target: "plugin/trace", "spans are lost: {}: {why}", client.name());
             }
         }
     }
