@@ -211,7 +211,7 @@ fn the_live_page_shows_the_demo(port: u16) {
     assert!(explained.contains("goes to the canary"), "{explained}");
 
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the admin address accepts");
-    stream.write_all(b"GET /live/events HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
+    stream.write_all(b"GET /live/events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
     let mut lines = BufReader::new(stream).lines().map(|line| line.expect("it writes"));
     let event = lines.find(|line| line.starts_with("data: ")).expect("an event");
     let event: Value = serde_json::from_str(&event["data: ".len()..]).expect("JSON");

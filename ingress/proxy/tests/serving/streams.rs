@@ -292,13 +292,24 @@ fn an_idle_stream_and_too_many_streams_end() {
         text.contains("portolan_streams_open{protocol=\"tcp\"} 0")
     });
     let address = SocketAddr::new(world.address, PORT);
-    let mut clients: Vec<_> = (0..2).map(|_| TestClient::connect(address)).collect();
-    for client in &mut clients {
-        assert_eq!(exchange(client, "a"), "a");
-    }
+    let mut clients = [connect_in_time(address), connect_in_time(address)];
     // Half of the connections are left for requests.
     assert!(TestClient::connect(address).is_closed());
     assert!(clients.iter_mut().all(|client| receive_rest(client) == "."), "both end when they are idle");
+}
+
+/// A stream that is served. The connection that waited for the port may count until the proxy has seen its end.
+fn connect_in_time(address: SocketAddr) -> TestClient {
+    let start = Instant::now();
+    loop {
+        let mut client = TestClient::connect(address);
+        client.raw(b"a");
+        let mut byte = [0];
+        if client.stream.read_exact(&mut byte).is_ok() {
+            return client;
+        }
+        assert!(start.elapsed() < TEST_TIMEOUT, "no stream is served");
+    }
 }
 
 /// What is received until the end. The endpoint sends a dot when its side has ended.
