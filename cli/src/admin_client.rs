@@ -50,7 +50,7 @@ impl AdminUrl {
         self.get_with(target, "").map_err(failed)
     }
 
-    /// The same, with more lines of the head.
+    /// The body of a page. `lines` are more lines of the head, each with CRLF.
     pub fn get_with(&self, target: &str, lines: &str) -> Result<Vec<u8>, String> {
         let (status, body) = self.exchange(target, lines)?;
         match status {

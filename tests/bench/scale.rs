@@ -18,7 +18,7 @@ use crate::process::Process;
 use crate::table::{Table, mebibytes, milliseconds};
 use crate::testbed::{NO_PORTOLAN, Testbed, free_port, portolan, write};
 
-use api_server::ApiServer;
+use api_server::ScaledApiServer;
 
 /// Numbers of Services; each has [`manifests::ENDPOINTS`] endpoints.
 const SIZES: [usize; 2] = [10_000, 100_000];
@@ -57,7 +57,7 @@ pub(crate) fn measure(testbed: &Testbed) -> Result<Table, String> {
 
 fn measure_size(testbed: &Testbed, services: usize) -> Result<Vec<String>, String> {
     let folder = testbed.folder(&format!("scale-{services}"))?;
-    let api = ApiServer::start(&folder, services)?;
+    let api = ScaledApiServer::start(&folder, services)?;
     let port = free_port()?;
     write(&folder.join("Corefile"), &corefile(port, &api)?)?;
     let mut command = Command::new(portolan().ok_or(NO_PORTOLAN)?);
@@ -135,7 +135,7 @@ impl Probe {
 }
 
 /// kubeadm's Corefile without `forward` and `loop`, because there is no upstream, and without `cache`, which would delay changes.
-fn corefile(port: u16, api: &ApiServer) -> Result<String, String> {
+fn corefile(port: u16, api: &ScaledApiServer) -> Result<String, String> {
     Ok(format!(
         ".:{port} {{
     errors

@@ -48,7 +48,7 @@ pub(super) async fn explain(
     };
     let mut servers =
         dns_chain::build(&corefile, &context).map_err(|errors| CommandError::usage(errors.to_string()))?;
-    // Pods are read only where somebody asks for them.
+    // Pods are listed only if the query is explained for one.
     let pods = matches!(from, NameClient::Pod(..)).then(|| cluster.project(PodIndex));
     listed(&cluster, Kinds::default()).await?;
     let _guards = servers.begin().await.map_err(CommandError::outside)?;

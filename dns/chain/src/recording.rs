@@ -90,7 +90,7 @@ impl Drop for EnteredPlugin<'_> {
 /// The first link of a recorded chain: records the server block that the query came to.
 pub(crate) struct RecordedBlock {
     pub(crate) recorder: Arc<Recorder>,
-    /// What is said about it.
+    /// The text of its step.
     pub(crate) text: String,
 }
 

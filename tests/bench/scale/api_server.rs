@@ -22,11 +22,11 @@ const CHUNK: usize = 32 << 10;
 /// The kinds that are listed: their plurals in paths.
 const KINDS: [&str; 3] = ["namespaces", "services", "endpointslices"];
 
-/// The version of the lists before and after [`ApiServer::force_relist`].
+/// The version of the lists before and after [`ScaledApiServer::force_relist`].
 const VERSION: usize = 1_000_000;
 
 /// A running server. Its threads end with the program.
-pub(crate) struct ApiServer {
+pub(crate) struct ScaledApiServer {
     pub(crate) kubeconfig: PathBuf,
     shared: Arc<Shared>,
 }
@@ -50,7 +50,7 @@ struct AddressChange {
 
 type TlsStream = StreamOwned<ServerConnection, TcpStream>;
 
-impl ApiServer {
+impl ScaledApiServer {
     /// Starts the server. `folder` gets its kubeconfig.
     pub(crate) fn start(folder: &Path, services: usize) -> Result<Self, String> {
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what} of the API server: {error}");

@@ -18,7 +18,7 @@ const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 /// A text of that file.
 const SECRET: &str = "[package]";
 
-/// A cluster in which `shop.example` belongs to the attacker and `other.example` to somebody else.
+/// A cluster in which `shop.example` belongs to the attacker and `other.example` to another tenant.
 struct AttackedCluster {
     world: TestCluster,
     endpoint: ScriptedEndpoint,

@@ -92,7 +92,7 @@ pub(crate) fn a_login_at_a_provider_lets_requests_pass_with_their_user(stage: &m
     let signed_in = http::get(PROVIDER.parse().expect("an address"), PROVIDER, target).expect("a response");
     let callback = location(&signed_in);
     assert!(callback.starts_with("http://oauth.test/oauth2/callback?code="), "{callback}");
-    // Without the cookie of the beginning nobody is signed in.
+    // Without the cookie that the login began with, there is no session.
     assert_eq!(EDGE.get(&callback, &[]).expect("a response").status, 403, "{}", oauth2_proxy.log());
     let finished = EDGE.get(&callback, &[&cookies(&started)]).expect("a response");
     assert_eq!(location(&finished), "/cart?id=1", "{}", oauth2_proxy.log());
