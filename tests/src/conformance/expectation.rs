@@ -1,6 +1,7 @@
 //! Compares what a client and the Pods saw with a step's `expect`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
@@ -10,6 +11,10 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::certificates::CaseCertificates;
 use super::client::Exchange;
 use super::pods::Pod;
+use super::text_checks::eventually;
+
+/// How long a Pod may take to record a request that Portolan sends beside the response.
+const RECORDED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a request step brought: its exchanges with the values of the headers that differ between them.
 pub(super) struct StepResult<'a> {
@@ -42,7 +47,8 @@ impl StepResult<'_> {
         for (key, wanted) in expectations {
             match key.as_str() {
                 "status_counts" => self.status_counts(wanted)?,
-                "recorded" => self.recorded(wanted)?,
+                // The copy of a mirrored request may arrive after the response.
+                "recorded" => eventually(RECORDED_WITHIN, || self.recorded(wanted))?,
                 "upstream_connections" => {
                     let now: usize = self.pods.iter().map(Pod::connections).sum();
                     in_range((now - self.connections_before) as u64, wanted)
