@@ -1,6 +1,7 @@
 //! Pools: the endpoints of the upstreams. Only this projection depends on endpoints; routes do not.
 
 mod pool;
+mod problems;
 mod ring;
 mod subset_ring;
 
@@ -15,7 +16,6 @@ pub use self::pool::{OrphanReason, Pool, PoolError, PoolMembers};
 use crate::class::{Classes, is_canary};
 use crate::options::{PoolKey, RouteOptions};
 use crate::precedence::precedence;
-use crate::problem::{Effect, RoutingProblem};
 use crate::sharded_map::ShardedMap;
 use crate::sorted_list::{Ordered, SortedList};
 use crate::unsupported::parse_bool;
@@ -77,15 +77,6 @@ impl Pools {
         names
     }
 
-    /// The problems of the backends that Ingresses refer to.
-    pub fn problems(&self) -> impl Iterator<Item = RoutingProblem> {
-        let services = self.services.iter().filter(|_| self.synced);
-        let ports = services.flat_map(|(service, ports)| ports.iter().map(move |port| (service, port)));
-        ports.flat_map(|(service, port)| {
-            port.ingresses.iter().filter_map(move |referrer| problem(service, port, referrer))
-        })
-    }
-
     /// Every Ingress with each of its backends, and what the backend lacks. For the metric `orphan_ingress`.
     pub fn backends(&self) -> impl Iterator<Item = (&Key, Option<OrphanReason>)> {
         let ports = self.services.iter().flat_map(|(_, ports)| ports.iter());
@@ -93,55 +84,6 @@ impl Pools {
             let missing = port.pool.missing();
             port.ingresses.iter().map(move |referrer| (&referrer.ingress.key, missing))
         })
-    }
-}
-
-/// The problem of a port, for an Ingress that refers to it.
-fn problem(service: &Key, port: &ReferencedPort, referrer: &Referrer) -> Option<RoutingProblem> {
-    let Referrer { ingress, is_canary, service_upstream: _ } = referrer;
-    let error = match port.pool.error() {
-        Some(error) => error.to_string(),
-        None if port.pool.is_empty() => "has no ready endpoint".into(),
-        None if port.pool.lacks_cluster_ip() => {
-            let field = format!("backend.service {}:{}", service.name, port.name);
-            let what = format!("Service {service} has no cluster IP, so service-upstream has no effect");
-            return Some(RoutingProblem::of_ingress(&ingress.key, field, what, Effect::Differs));
-        }
-        None => return None,
-    };
-    let (consequence, effect) = if PoolKey::is_first(&port.name) {
-        return Some(default_backend_problem(service, &error, ingress));
-    } else if *is_canary {
-        (", so the canary takes no requests".into(), Effect::Differs)
-    } else {
-        (format!(", needed for {}", paths_to(ingress, service, &port.name)), Effect::Closed)
-    };
-    let field = format!("backend.service {}:{}", service.name, port.name);
-    let what = format!("Service {service} {error}{consequence}");
-    Some(RoutingProblem::of_ingress(&ingress.key, field, what, effect))
-}
-
-/// The problem of the Service that `default-backend` of an Ingress names.
-fn default_backend_problem(service: &Key, error: &str, ingress: &Ingress) -> RoutingProblem {
-    let mut names = ingress.annotations.iter().map(|(name, _)| name.as_str());
-    let field = names.find(|name| name.ends_with("/default-backend")).unwrap_or_default();
-    let what = format!("Service {service} {error}, so it makes no responses to errors");
-    RoutingProblem::of_ingress(&ingress.key, field, what, Effect::Differs)
-}
-
-/// The first path of an Ingress with this port of a Service as backend, and how many more there are.
-fn paths_to(ingress: &Ingress, service: &Key, port: &PortRef) -> String {
-    let is_backend = |backend: &Backend| match backend {
-        Backend::Service(backend) => backend.name == service.name && backend.port == *port,
-        Backend::Resource(_) => false,
-    };
-    let paths = ingress.rules.iter().flat_map(|rule| rule.paths.iter().map(move |path| (&rule.host, path)));
-    let mut paths = paths.filter(|(_, path)| is_backend(&path.backend));
-    let Some((host, first)) = paths.next() else { return "spec.defaultBackend".into() };
-    let host = if host.is_empty() { "*" } else { host };
-    match paths.count() {
-        0 => format!("{host}{}", first.path),
-        more => format!("{host}{} and {more} more", first.path),
     }
 }
 

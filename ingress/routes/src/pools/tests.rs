@@ -169,6 +169,24 @@ spec: {defaultBackend: web}
 }
 
 #[test]
+fn a_default_backend_with_endpoints_responds_for_a_backend_without() {
+    let text = "
+metadata: {name: x, annotations: {default-backend: pages}}
+spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
+";
+    let mut world = TestCluster::new(text).services("web 80 !10.0.0.1").services("pages 80 10.0.0.2");
+    world.sync();
+    let problems = |world: &TestCluster| -> Vec<_> {
+        world.pools.load().problems().map(|problem| problem.to_string()).collect()
+    };
+    let missing = "Ingress default/x: backend.service web:80: Service default/web has no ready endpoint, \
+                   needed for a.example/";
+    assert_eq!(problems(&world), [format!("{missing}; Service default/pages of default-backend responds")]);
+    let world = world.services("pages 80 !10.0.0.2");
+    assert!(problems(&world).contains(&format!("{missing}; the routes answer 503")));
+}
+
+#[test]
 fn a_service_is_named_without_a_namespace() {
     for (name, is_valid) in [
         ("errors", true),
