@@ -87,8 +87,14 @@ impl ListenerSet {
             problems,
             reported: Vec::new(),
         };
-        set.change(settings)?;
-        Ok((set, receivers))
+        let wanted = set.wanted(settings);
+        match set.open_missing(&wanted).into_iter().next() {
+            Some(error) => Err(error),
+            None => {
+                set.show(&wanted);
+                Ok((set, receivers))
+            }
+        }
     }
 
     /// The addresses that are listened on, now and after changes.
@@ -97,7 +103,8 @@ impl ListenerSet {
     }
 
     /// Follows the settings. One comparison unless they have changed. The addresses of before stay until all new ones are open, as nginx
-    /// keeps its configuration until the new one works.
+    /// keeps its configuration until the new one works. New addresses that can be opened are, and only the others are tried again: opening
+    /// and closing all of them each time would reset the connections that came in between.
     pub(crate) fn follow(&mut self, settings: &ListenSettings) {
         if *settings == self.followed && self.failed.is_none() {
             return;
@@ -112,16 +119,19 @@ impl ListenerSet {
             let what = "takes effect at the next start, unless --workers is given".to_owned();
             problems.push(ListenProblem { key: "worker-processes", what });
         }
-        match self.change(settings) {
-            Ok(()) => {
-                self.followed = settings.clone();
-                self.failed = None;
-            }
-            Err(error) => {
-                let what = format!("{error}; the addresses of before are listened on, and it is tried again");
-                problems.push(ListenProblem { key: "bind-address", what });
-                self.failed = Some((settings.clone(), Instant::now() + RETRY));
-            }
+        let wanted = self.wanted(settings);
+        let errors = self.open_missing(&wanted);
+        self.failed = (!errors.is_empty()).then(|| (settings.clone(), Instant::now() + RETRY));
+        if errors.is_empty() {
+            self.close_others(&wanted);
+            self.followed = settings.clone();
+        }
+        self.show(&wanted);
+        for error in errors {
+            let what = format!(
+                "{error}; it is tried again, and until then the addresses of before are listened on, too"
+            );
+            problems.push(ListenProblem { key: "bind-address", what });
         }
         if problems != self.reported {
             (self.problems)(problems.clone());
@@ -129,15 +139,23 @@ impl ListenerSet {
         }
     }
 
-    /// Opens the addresses that are new and closes those that are gone.
-    fn change(&mut self, settings: &ListenSettings) -> Result<(), BindError> {
+    /// The addresses to listen on, and whether for HTTPS.
+    fn wanted(&self, settings: &ListenSettings) -> Vec<(SocketAddr, bool)> {
         let http = settings.listening(&self.http).into_iter().map(|address| (address, false));
         let https = settings.listening(&self.https).into_iter().map(|address| (address, true));
-        let wanted: Vec<_> = http.chain(https).collect();
-        let mut opened = Vec::new();
-        for (address, is_https) in &wanted {
-            if !self.open.iter().any(|open| (open.wanted, open.is_https) == (*address, *is_https)) {
-                opened.push(self.listen(*address, *is_https)?);
+        http.chain(https).collect()
+    }
+
+    /// Opens the addresses that are not open. Returns why some cannot be.
+    fn open_missing(&mut self, wanted: &[(SocketAddr, bool)]) -> Vec<BindError> {
+        let (mut opened, mut errors) = (Vec::new(), Vec::new());
+        for (address, is_https) in wanted {
+            if self.open.iter().any(|open| (open.wanted, open.is_https) == (*address, *is_https)) {
+                continue;
+            }
+            match self.listen(*address, *is_https) {
+                Ok(listeners) => opened.push(listeners),
+                Err(error) => errors.push(error),
             }
         }
         for (open, listeners) in opened {
@@ -148,6 +166,11 @@ impl ListenerSet {
             tracing::info!("listening on {}", open.bound);
             self.open.push(open);
         }
+        errors
+    }
+
+    /// Closes the addresses that are not wanted.
+    fn close_others(&mut self, wanted: &[(SocketAddr, bool)]) {
         self.open.retain(|open| {
             let is_wanted = wanted.contains(&(open.wanted, open.is_https));
             if !is_wanted {
@@ -158,16 +181,20 @@ impl ListenerSet {
             is_wanted
         });
         self.closing.retain(|(_, held)| held.strong_count() > 0);
-        // In the order of the addresses, not of their opening.
+    }
+
+    /// Shows the open addresses: in the order in which they are wanted, then those of before.
+    fn show(&self, wanted: &[(SocketAddr, bool)]) {
+        let position = |open: &&OpenAddress| {
+            let is_it = |wanted: &(SocketAddr, bool)| *wanted == (open.wanted, open.is_https);
+            wanted.iter().position(is_it).unwrap_or(usize::MAX)
+        };
         let bound = |is_https| {
-            let of_protocol = wanted.iter().filter(move |(_, https)| *https == is_https);
-            let open = |wanted: &(SocketAddr, bool)| {
-                self.open.iter().find(|open| (open.wanted, open.is_https) == *wanted).map(|open| open.bound)
-            };
-            of_protocol.filter_map(open).collect()
+            let mut open: Vec<_> = self.open.iter().filter(|open| open.is_https == is_https).collect();
+            open.sort_by_key(position);
+            open.iter().map(|open| open.bound).collect()
         };
         self.listening.store(Arc::new(ListeningAddresses { http: bound(false), https: bound(true) }));
-        Ok(())
     }
 
     /// A listener on an address for each worker.

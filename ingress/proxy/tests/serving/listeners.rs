@@ -70,7 +70,7 @@ fn listeners_follow_bind_address_and_open_connections_stay() {
     world.configure(&[("bind-address", "192.0.2.1")]);
     wait_for_problems(
         &world,
-        &["bind-address: cannot listen on 192.0.2.1:0: this machine has no such address"],
+        &["bind-address: cannot listen on 192.0.2.1:0: this machine has no such address"; 2],
     );
     assert_eq!(get(moved), 200);
 
@@ -80,6 +80,32 @@ fn listeners_follow_bind_address_and_open_connections_stay() {
     wait_for_problems(&world, &["worker-processes: takes effect at the next start"]);
     world.configure(&[]);
     wait_for_problems(&world, &[]);
+}
+
+/// RFC 5737: no machine has this address.
+#[test]
+fn an_address_that_is_missing_does_not_close_the_others() {
+    let script = ScriptedEndpoint::always(OK);
+    let mut world = TestCluster::serving(&[script.address]);
+    let other = own_address();
+    world.configure(&[("bind-address", &format!("{other},192.0.2.1"))]);
+    wait_for_problems(&world, &["bind-address: cannot listen on 192.0.2.1:0"; 2]);
+    let open = world.proxy.as_ref().unwrap().http();
+    let [new, before] = open[..] else { panic!("{open:?}") };
+    assert_eq!((new.ip(), before), (other, world.http), "the new one, and that of before");
+    let mut waiting = TestClient::connect(new);
+    assert_eq!((get(new), get(before)), (200, 200));
+
+    // Changed again, so the addresses are opened again: those that are open stay.
+    world.configure(&[("bind-address", &format!("{other},198.51.100.1"))]);
+    wait_for_problems(&world, &["bind-address: cannot listen on 198.51.100.1:0"; 2]);
+    assert_eq!(world.proxy.as_ref().unwrap().http(), [new, before], "with the same ports");
+
+    world.configure(&[("bind-address", &other.to_string())]);
+    assert_eq!(wait_for(&world, other), new);
+    wait_for_problems(&world, &[]);
+    waiting.send(GET);
+    assert_eq!(waiting.response().status, 200);
 }
 
 #[test]
