@@ -43,7 +43,7 @@ pub(super) async fn serve<H: RequestHandler>(
     let worker = &client.worker;
     let most_late = worker.settings().connections.http2_max_concurrent_streams;
     let mut connection = ServerConnection::new(&client, &stream);
-    let (mut goaway, mut seen) = (Goaway::NotSent, 0);
+    let (mut goaway, mut seen, mut sent_before) = (Goaway::NotSent, 0, 0);
     state.rest(worker.settings().connections.keep_alive);
     std::future::poll_fn(|cx| {
         let _scope = worker.clock.poll_scope();
@@ -86,12 +86,18 @@ pub(super) async fn serve<H: RequestHandler>(
             }
             Goaway::Sent if expired => {
                 goaway = Goaway::LastCall;
+                sent_before = stream.sent();
                 client.entry.set_last_call();
                 state.set_deadline(CLOSING_TIMEOUT);
                 state.timer.poll_expired(cx);
             }
             Goaway::LastCall if expired => {
-                if client.entry.open_timely_requests() == 0 {
+                // Small responses end before they are written. A client that begins late requests does not get more time for them.
+                let sent = stream.sent();
+                let is_reading = state.write_blocked.get() && sent > sent_before;
+                let is_waiting = client.entry.late_requests() == 0 && is_reading;
+                sent_before = sent;
+                if client.entry.open_timely_requests() == 0 && !is_waiting {
                     if client.entry.late_requests() > 0 {
                         worker.limits.goaway.inc();
                     }

@@ -17,9 +17,10 @@ use crate::wire::frame_budget::{Flood, FrameBudget};
 /// The stream of a client's HTTP/2 connection. h2 has one handle to it, and the connection's task another one, by which it sends what
 /// h2 has written.
 #[derive(Clone)]
-pub(super) struct Http2Stream(Rc<RefCell<StreamState>>);
+pub(super) struct Http2Stream(Rc<RefCell<Http2Transport>>);
 
-struct StreamState {
+/// The transport of a connection and what is between it and h2.
+struct Http2Transport {
     stream: ClientStream,
     state: Rc<ConnectionState>,
     /// Input that was read already.
@@ -27,6 +28,8 @@ struct StreamState {
     /// `None` after a flood of frames: reading fails.
     frames: Option<Box<FrameBudget>>,
     output: GatheredWrites,
+    /// How many bytes of the output the transport has taken.
+    sent: u64,
     /// When something was received, in milliseconds of the clock.
     last_read: u64,
     /// The stream had nothing to read since its task is polled. h2 reads again after each request that it returns.
@@ -38,8 +41,8 @@ impl Http2Stream {
     pub(super) fn new(stream: ClientStream, input: BytesMut, state: Rc<ConnectionState>) -> Self {
         let frames = Some(Box::new(FrameBudget::new(state.clock.now())));
         let output = GatheredWrites::new(state.entry.buffers.clone());
-        let (last_read, has_no_input) = (state.clock.now(), false);
-        let stream = StreamState { stream, state, input, frames, output, last_read, has_no_input };
+        let (sent, last_read, has_no_input) = (0, state.clock.now(), false);
+        let stream = Http2Transport { stream, state, input, frames, output, sent, last_read, has_no_input };
         Self(Rc::new(RefCell::new(stream)))
     }
 
@@ -53,13 +56,18 @@ impl Http2Stream {
         self.0.borrow().last_read
     }
 
+    /// How many bytes the transport has taken.
+    pub(super) fn sent(&self) -> u64 {
+        self.0.borrow().sent
+    }
+
     /// Sends what h2 has written. Pending while the client does not read.
     pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.borrow_mut().poll_send(cx)
     }
 }
 
-impl StreamState {
+impl Http2Transport {
     /// Counts frames; a flood ends the connection at the next read.
     fn count(&mut self, bytes: &[u8]) {
         let Some(frames) = &mut self.frames else { return };
@@ -96,6 +104,7 @@ impl StreamState {
         let before = self.output.unsent();
         let result = self.output.poll_send(&mut self.stream, cx);
         if self.output.unsent() < before {
+            self.sent += (before - self.output.unsent()) as u64;
             self.state.writes(false);
         }
         if result.is_pending() {

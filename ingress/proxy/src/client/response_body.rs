@@ -243,6 +243,11 @@ impl ResponseBody {
         }
     }
 
+    /// For HTTP/2: what h2 buffers of the body; `None` before the first piece.
+    pub(super) fn charge(&self) -> Option<&Rc<BufferCharge>> {
+        self.charge.as_ref()
+    }
+
     /// For HTTP/2: the next piece, which counts as buffered until h2 has written it, or the trailers.
     pub(super) fn poll_charged(
         &mut self,

@@ -186,6 +186,20 @@ impl BufferCharge {
         Poll::Ready(if short { SMALL_PIECE.min(large) } else { large })
     }
 
+    /// How many bytes are buffered.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.get()
+    }
+
+    /// Waits until all pieces are written or dropped.
+    pub(crate) fn poll_written(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.bytes.get() == 0 {
+            return Poll::Ready(());
+        }
+        *self.waker.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Counts a piece as buffered until it is written or dropped.
     pub(crate) fn charge(self: &Rc<Self>, bytes: Bytes) -> ChargedBytes {
         self.bytes.set(self.bytes.get() + bytes.len());

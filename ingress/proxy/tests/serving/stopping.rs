@@ -194,11 +194,84 @@ fn a_stop_sends_goaway_twice() {
     assert_eq!(stopping.join().unwrap(), DrainOutcome::Finished);
 }
 
+/// Answers with 20,000 bytes.
+fn long_response() -> ScriptedEndpoint {
+    ScriptedEndpoint::new(|connection| {
+        connection.request();
+        let body = "x".repeat(20_000);
+        let _ = connection.send(&format!("HTTP/1.1 200 OK\nContent-Length: 20000\n\n{body}"));
+    })
+}
+
+/// A client of HTTP/2 that has opened the stream 1 with a window of this many bytes and has read the head of the response.
+fn slow_client(world: &TestCluster, window: u32) -> TestClient {
+    let mut client = world.client();
+    client.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    // SETTINGS_INITIAL_WINDOW_SIZE.
+    let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
+    client.raw(&frame(SETTINGS, 0, 0, &settings));
+    await_frame(&mut client, SETTINGS);
+    client.raw(&frame(SETTINGS, ACK, 0, &[]));
+    let head = [&[0x82, 0x86, 0x84, 0x01, 12][..], b"shop.example"].concat();
+    client.raw(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &head));
+    assert_eq!(await_frame(&mut client, HEADERS)[0], 0x88);
+    client
+}
+
+/// A response whose end h2 has, while the client has opened its window for a part of it only: longer than the time that a connection
+/// without requests has after GOAWAY.
+#[test]
+fn a_client_of_http2_gets_the_rest_of_a_response_after_goaway() {
+    let script = long_response();
+    let world = TestCluster::serving(&[script.address]);
+    let mut client = slow_client(&world, 1000);
+    let mut length = await_frame(&mut client, DATA).len();
+    assert_eq!(length, 1000);
+    let stopping = std::thread::spawn(move || world.stop(Duration::ZERO));
+    await_frame(&mut client, GOAWAY);
+    let ping = await_frame(&mut client, PING);
+    client.raw(&frame(PING, ACK, 0, &ping));
+    // The connection was closed after the grace period of a second and five more. There is no signal for "it was not closed".
+    std::thread::sleep(Duration::from_secs(8));
+    assert!(!stopping.is_finished());
+    client.raw(&frame(WINDOW_UPDATE, 0, 1, &19_000_u32.to_be_bytes()));
+    while length < 20_000 {
+        length += await_frame(&mut client, DATA).len();
+    }
+    assert_eq!(stopping.join().unwrap(), DrainOutcome::Finished);
+}
+
+#[test]
+fn a_stream_whose_end_its_client_does_not_read_is_reset() {
+    let script = long_response();
+    let timeout = Duration::from_secs(1);
+    let world = TestCluster::serving_with(
+        with_connections(|connections| connections.client_send_timeout = timeout),
+        &[script.address],
+    );
+    let mut client = slow_client(&world, 1000);
+    await_frame(&mut client, DATA);
+    // It takes a byte before the time is over, and is alive afterwards.
+    client.raw(&frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes()));
+    assert_eq!(await_frame(&mut client, DATA).len(), 1);
+    let error = loop {
+        match read_frame(&mut client) {
+            (PING, 0, payload) => client.raw(&frame(PING, ACK, 0, &payload)),
+            (RST_STREAM, _, error) => break error,
+            (kind, ..) => assert_ne!(kind, DATA),
+        }
+    };
+    assert_eq!(error, 8_u32.to_be_bytes(), "CANCEL");
+    world.metrics("its buffers are free", |text| text.contains("portolan_buffered_bytes 0\n"));
+}
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -209,14 +282,20 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+/// The type, the flags and the payload of the next frame.
+fn read_frame(client: &mut TestClient) -> (u8, u8, Vec<u8>) {
+    let mut head = [0; 9];
+    client.stream.read_exact(&mut head).unwrap();
+    let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    client.stream.read_exact(&mut payload).unwrap();
+    (head[3], head[4], payload)
+}
+
 /// The payload of the next frame of a type. Other frames are skipped.
 fn await_frame(client: &mut TestClient, wanted: u8) -> Vec<u8> {
     loop {
-        let mut head = [0; 9];
-        client.stream.read_exact(&mut head).unwrap();
-        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-        client.stream.read_exact(&mut payload).unwrap();
-        if head[3] == wanted && (wanted != SETTINGS || head[4] & ACK == 0) {
+        let (kind, flags, payload) = read_frame(client);
+        if kind == wanted && (wanted != SETTINGS || flags & ACK == 0) {
             return payload;
         }
     }

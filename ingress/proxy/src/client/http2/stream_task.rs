@@ -98,8 +98,12 @@ async fn serve<H: RequestHandler>(
     match respond.send_response(Response::from_parts(head, ()), body.is_over()) {
         Ok(_) if body.is_over() => {}
         Ok(stream) => {
-            let mut sending = SendBody { stream, body, piece: None };
-            if let Err(error) = std::future::poll_fn(|cx| sending.poll(cx)).await {
+            let mut sending = SendBody { stream, body, piece: None, fits: true };
+            let mut sent = std::future::poll_fn(|cx| sending.poll(cx)).await;
+            if sent.is_ok() && sending.has_to_wait(&client) {
+                sent = sending.written(&client).await;
+            }
+            if let Err(error) = sent {
                 tracing::debug!(client = %client.peer_ip, %error, "a stream ended early");
             }
         }
@@ -127,10 +131,16 @@ struct SendBody {
     body: ResponseBody,
     /// A piece that waits for the client's windows, and whether it is the last one.
     piece: Option<(ChargedBytes, bool)>,
+    /// The client's windows had room for the last piece, and so for all before it.
+    fits: bool,
 }
 
+/// How many bytes may wait on a connection for a response that they are part of to end before they are written: a response of usual size
+/// then ends without being polled again.
+const WRITTEN_LATER: usize = 32 * 1024;
+
 impl SendBody {
-    /// Sends until the client's windows or `STREAM_BUFFER` are full, or until the body has ended.
+    /// Sends until the client's windows or `STREAM_BUFFER` are full, or until h2 has the whole body.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         loop {
             if let Poll::Ready(reason) = self.stream.poll_reset(cx)? {
@@ -142,6 +152,9 @@ impl SendBody {
                 return Poll::Pending;
             }
             if let Some((data, is_last)) = self.piece.take() {
+                if data.has_remaining() {
+                    self.fits = data.remaining() <= self.stream.capacity();
+                }
                 self.stream.send_data(data, is_last)?;
                 if is_last {
                     return Poll::Ready(Ok(()));
@@ -153,7 +166,7 @@ impl SendBody {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         if data.has_remaining() {
-                            self.stream.reserve_capacity(1);
+                            self.stream.reserve_capacity(data.remaining());
                         }
                         self.piece = Some((data, self.body.is_over()));
                     }
@@ -173,6 +186,40 @@ impl SendBody {
                 }
             }
         }
+    }
+
+    /// Whether the request lasts until h2 has written the rest of the body. Without that, a connection that closes after its last request
+    /// would cut the body off, and a client could leave it unread for ever.
+    fn has_to_wait(&self, client: &ClientConnection) -> bool {
+        let is_unwritten = self.body.charge().is_some_and(|charge| charge.bytes() > 0);
+        is_unwritten && (!self.fits || client.entry.buffers.bytes() > WRITTEN_LATER)
+    }
+
+    /// Waits until h2 has written the body, as long as the client takes some of it within each `client_send_timeout`.
+    async fn written(&mut self, client: &ClientConnection) -> Result<(), h2::Error> {
+        self.body.end_upstream();
+        let Some(charge) = self.body.charge().cloned() else { return Ok(()) };
+        let (clock, timer) = (&client.worker.clock, client.timer());
+        let timeout = client.worker.settings().connections.client_send_timeout;
+        let mut left = charge.bytes();
+        clock.wait_for_client(&timer, timeout);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(reason) = self.stream.poll_reset(cx)? {
+                return Poll::Ready(Err(reason.into()));
+            }
+            if timer.poll_expired(cx) {
+                if charge.bytes() == left {
+                    // Both sides of the stream may have ended, so dropping it would not reset it.
+                    self.stream.send_reset(Reason::CANCEL);
+                    return Poll::Ready(Err(Reason::CANCEL.into()));
+                }
+                left = charge.bytes();
+                clock.wait_for_client(&timer, timeout);
+                timer.poll_expired(cx);
+            }
+            charge.poll_written(cx).map(Ok)
+        })
+        .await
     }
 
     /// Waits until a part of the piece can be sent. h2 buffers the rest.
