@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::head::{FieldSpan, Head, MOST_FIELDS, NameClass};
+use crate::head::{FieldSpan, Head, MAX_FIELDS, NameClass};
 use crate::known_header::KnownHeader;
 use crate::scan;
 
@@ -61,7 +61,7 @@ pub(crate) fn read<const BARE_LF: bool>(input: &[u8], start: usize, head: &mut H
     while value_end > value && matches!(line[value_end - 1], b' ' | b'\t') {
         value_end -= 1;
     }
-    if name_length > usize::from(u16::MAX) || head.len() >= MOST_FIELDS || start + next > u32::MAX as usize {
+    if name_length > usize::from(u16::MAX) || head.len() >= MAX_FIELDS || start + next > u32::MAX as usize {
         return Line::Malformed;
     }
     head.push(FieldSpan {

@@ -11,7 +11,7 @@ const USUAL_FIELDS: usize = 32;
 /// Memory for more fields than this is given back after the request.
 const KEPT_FIELDS: usize = 128;
 /// The most fields of a head, whatever its limits.
-pub(crate) const MOST_FIELDS: usize = u16::MAX as usize;
+pub(crate) const MAX_FIELDS: usize = u16::MAX as usize;
 
 /// Which bytes a header name has. nginx drops some names (`ignore_invalid_headers`, `underscores_in_headers`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

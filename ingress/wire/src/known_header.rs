@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 /// How many names there may be: a set of them is one integer.
-const MOST: usize = 128;
+const MAX_HEADERS: usize = 128;
 
 macro_rules! known_headers {
     ($($variant:ident $name:literal,)*) => {
@@ -156,7 +156,7 @@ const SLOTS: usize = 512;
 const MULTIPLIER: u32 = 0x1d87_9d59;
 
 static TABLE: [Option<KnownHeader>; SLOTS] = {
-    assert!(KnownHeader::ALL.len() <= MOST);
+    assert!(KnownHeader::ALL.len() <= MAX_HEADERS);
     let mut table = [None; SLOTS];
     let mut at = 0;
     while at < KnownHeader::ALL.len() {

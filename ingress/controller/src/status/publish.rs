@@ -78,16 +78,16 @@ impl Publisher {
         }
     }
 
-    /// Whether another Pod of this workload goes on. False outside of a Pod. Pods that are ending do not count, so that the addresses are also
-    /// removed when all Pods end together.
+    /// Whether another Pod of this workload runs and is not ending. False outside of a Pod. Pods that are ending do not count, so that the
+    /// addresses are also removed when all Pods end together.
     pub(crate) async fn has_other_pods(&mut self) -> Result<bool, ClusterRequestError> {
         let name = self.pod.name.clone();
         let pods = self.pods().await?.unwrap_or_default();
-        let goes_on = |pod: &&Value| {
+        let is_running = |pod: &&Value| {
             let has_ended = ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == *phase);
             pod["metadata"]["deletionTimestamp"].is_null() && !has_ended
         };
-        Ok(pods.iter().filter(goes_on).any(|pod| pod["metadata"]["name"] != name))
+        Ok(pods.iter().filter(is_running).any(|pod| pod["metadata"]["name"] != name))
     }
 
     /// The Pods of this workload; `None` outside of a Pod.

@@ -15,7 +15,7 @@ use tokio::io::AsyncWrite;
 use crate::io::buffers::{BufferUse, Buffered};
 
 /// How many bytes are gathered at most: two TLS records.
-const MOST: usize = 32 * 1024;
+const MAX_GATHERED: usize = 32 * 1024;
 
 thread_local! {
     /// The buffer of this thread. A connection has it while its task is polled, or longer if its peer does not read.
@@ -52,7 +52,7 @@ impl GatheredWrites {
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> usize {
         if self.bytes.capacity() == 0 {
             self.bytes = SPARE.take();
-            self.bytes.reserve_exact(MOST);
+            self.bytes.reserve_exact(MAX_GATHERED);
         }
         let (before, most) = (self.bytes.len(), self.most());
         for slice in slices {
@@ -63,7 +63,7 @@ impl GatheredWrites {
     }
 
     fn most(&self) -> usize {
-        MOST.min(self.buffered.allowance())
+        MAX_GATHERED.min(self.buffered.allowance())
     }
 
     /// Sends everything and gives the buffer back; pending if the peer does not read.
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn small_writes_are_sent_together_and_the_buffer_is_given_back() {
         let cx = &mut Context::from_waker(Waker::noop());
-        let (mut here, mut there) = tokio::io::duplex(MOST);
+        let (mut here, mut there) = tokio::io::duplex(MAX_GATHERED);
         let buffers = buffers();
         let mut writes = GatheredWrites::new(buffers.clone());
         for byte in b'a'..=b'c' {
@@ -122,12 +122,12 @@ mod tests {
         assert!(tokio::io::AsyncRead::poll_read(Pin::new(&mut there), cx, &mut read).is_ready());
         assert_eq!(read.filled(), b"a-b-c-");
         assert_eq!((writes.bytes.capacity(), buffers.bytes()), (0, 0));
-        assert_eq!(SPARE.take().capacity(), MOST);
+        assert_eq!(SPARE.take().capacity(), MAX_GATHERED);
     }
 
     #[tokio::test]
     async fn nothing_is_lost_when_the_peer_reads_slowly_and_what_waits_is_counted() {
-        const LENGTH: usize = 5 * MOST + 7;
+        const LENGTH: usize = 5 * MAX_GATHERED + 7;
         let (mut here, mut there) = tokio::io::duplex(1000);
         let buffers = buffers();
         let mut writes = GatheredWrites::new(buffers.clone());
@@ -154,7 +154,7 @@ mod tests {
         let (_, read) = tokio::join!(sending, there.read_exact(&mut received));
         read.unwrap();
         assert!(received == sent);
-        assert_eq!((most, buffers.bytes()), (MOST, 0));
+        assert_eq!((most, buffers.bytes()), (MAX_GATHERED, 0));
     }
 
     #[test]
@@ -163,9 +163,9 @@ mod tests {
         let mut writes = GatheredWrites::new(buffers.clone());
         let mut large = Buffered::new(buffers);
         large.hold(33 << 20);
-        assert_eq!(writes.write(&[IoSlice::new(&[0; MOST])]), 4096);
+        assert_eq!(writes.write(&[IoSlice::new(&[0; MAX_GATHERED])]), 4096);
         assert!(writes.is_full());
         drop(large);
-        assert_eq!(writes.write(&[IoSlice::new(&[0; MOST])]), MOST - 4096);
+        assert_eq!(writes.write(&[IoSlice::new(&[0; MAX_GATHERED])]), MAX_GATHERED - 4096);
     }
 }

@@ -100,8 +100,8 @@ impl Stapling {
         }
     }
 
-    /// Whether the thread goes on. Ends it if there is nothing to do.
-    fn goes_on(&self) -> bool {
+    /// Whether the thread continues. Ends it if there is nothing to do.
+    fn continues(&self) -> bool {
         let mut is_running = self.is_running.lock().unwrap_or_else(PoisonError::into_inner);
         *is_running = self.is_on();
         if !*is_running {
@@ -166,7 +166,7 @@ fn run(stapling: &Weak<Stapling>) {
     let mut known: BTreeMap<usize, CertificateStatus> = BTreeMap::new();
     let mut requests: Option<Requests> = None;
     let (mut reported, mut stapled_before) = (Vec::new(), false);
-    while let Some(stapling) = stapling.upgrade().filter(|stapling| stapling.goes_on()) {
+    while let Some(stapling) = stapling.upgrade().filter(|stapling| stapling.continues()) {
         let (certs, now) = (stapling.certs.load_full(), SystemTime::now());
         let mut is_changed = false;
         if !followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, &certs)) {

@@ -12,7 +12,7 @@ use crate::state::open_streams::OpenStreams;
 use crate::state::udp_sessions::SessionTable;
 
 /// State of the streams of one worker.
-pub(crate) struct StreamState {
+pub(crate) struct WorkerStreams {
     pub(crate) open: OpenStreams,
     pub(crate) sessions: Rc<SessionTable>,
     pub(crate) metrics: StreamMetrics,
@@ -20,7 +20,7 @@ pub(crate) struct StreamState {
     turns: RefCell<HashMap<(Protocol, u16), usize, RandomState>>,
 }
 
-impl StreamState {
+impl WorkerStreams {
     pub(crate) fn new(metrics: StreamMetrics) -> Self {
         let (open, sessions) = <(OpenStreams, Rc<SessionTable>)>::default();
         Self { open, sessions, metrics, turns: RefCell::default() }

@@ -30,7 +30,7 @@ use crate::options::ProxyOptions;
 use crate::state::client_table::ClientTable;
 use crate::state::passthrough_limit::PassthroughLimit;
 use crate::state::shared::SharedState;
-use crate::state::streams::StreamState;
+use crate::state::streams::WorkerStreams;
 use crate::upstream::connection::{ConnectionKey, UpstreamConnection};
 use crate::upstream::http2_connection::Http2Connection;
 use crate::upstream::http2_pool::Http2Pool;
@@ -71,7 +71,7 @@ pub(crate) struct Worker {
     buffers: Rc<BufferBudget>,
     pub(crate) upstream_log: UpstreamLog,
     series: RequestSeries,
-    pub(crate) streams: StreamState,
+    pub(crate) streams: WorkerStreams,
     lines: Option<LogWriter>,
     /// The access log of TCP and UDP services.
     pub(crate) stream_lines: Option<LogWriter>,
@@ -157,7 +157,7 @@ impl Worker {
             upstream_log: metrics.upstream_log.clone(),
             connections: metrics.connections.clone(),
             series: RequestSeries::new(&metrics),
-            streams: StreamState::new(metrics.streams.clone()),
+            streams: WorkerStreams::new(metrics.streams.clone()),
             lines,
             stream_lines,
             random: RefCell::new(fastrand::Rng::new()),

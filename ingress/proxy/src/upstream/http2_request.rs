@@ -27,7 +27,7 @@ use crate::upstream::trailers;
 /// A request to an endpoint as a stream of a connection, and its response.
 pub(crate) struct Http2Request {
     /// First, so that the streams are dropped before their place is free.
-    stream: StreamState,
+    stream: RequestProgress,
     /// A piece of the body that has not been sent.
     piece: Bytes,
     /// The end of the body has been sent.
@@ -47,7 +47,7 @@ pub(crate) struct Http2Request {
 }
 
 /// How far a request is.
-enum StreamState {
+enum RequestProgress {
     /// The head has not been sent.
     Unsent(SendRequest<Bytes>, Box<Request<()>>),
     /// The response has not begun.
@@ -69,8 +69,8 @@ impl Http2Request {
         buffers: Rc<BufferUse>,
     ) -> Self {
         let stream = match http2_head::request(head, slot.scheme()) {
-            Some(request) => StreamState::Unsent(slot.sender(), Box::new(request)),
-            None => StreamState::Ended,
+            Some(request) => RequestProgress::Unsent(slot.sender(), Box::new(request)),
+            None => RequestProgress::Ended,
         };
         Self {
             stream,
@@ -95,7 +95,7 @@ impl Http2Request {
 
     /// Whether the endpoint has processed no part of it.
     pub(super) fn is_unsent(&self) -> bool {
-        self.is_refused || matches!(self.stream, StreamState::Unsent(..))
+        self.is_refused || matches!(self.stream, RequestProgress::Unsent(..))
     }
 
     /// See [`UpstreamRequest::poll_head`](crate::upstream::request::UpstreamRequest::poll_head).
@@ -105,7 +105,7 @@ impl Http2Request {
         response: &mut ParsedResponse,
     ) -> Poll<Result<(), UpstreamError>> {
         let uploaded = self.poll_upload(cx);
-        if let StreamState::Sent(answer, _) = &mut self.stream
+        if let RequestProgress::Sent(answer, _) = &mut self.stream
             && let Poll::Ready(answer) = std::pin::Pin::new(answer).poll(cx)
         {
             return Poll::Ready(match answer {
@@ -129,7 +129,8 @@ impl Http2Request {
         answer: http::Response<RecvStream>,
         response: &mut ParsedResponse,
     ) -> Result<(), UpstreamError> {
-        let StreamState::Sent(_, upload) = std::mem::replace(&mut self.stream, StreamState::Ended) else {
+        let RequestProgress::Sent(_, upload) = std::mem::replace(&mut self.stream, RequestProgress::Ended)
+        else {
             return Err(UpstreamError::Closed);
         };
         let (parts, download) = answer.into_parts();
@@ -142,7 +143,7 @@ impl Http2Request {
             MessageFraming::Length(length) => Some(length),
             MessageFraming::Chunked | MessageFraming::UntilClose => None,
         };
-        self.stream = StreamState::Response(download, upload);
+        self.stream = RequestProgress::Response(download, upload);
         // Until now the endpoint could refuse the stream, and another one get it.
         if self.traits.forgets_body {
             self.body.forget();
@@ -209,7 +210,7 @@ impl Http2Request {
 
     fn fail(&mut self, error: UpstreamError) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         self.is_over = true;
-        self.stream = StreamState::Ended;
+        self.stream = RequestProgress::Ended;
         Poll::Ready(Some(Err(error)))
     }
 
@@ -218,7 +219,7 @@ impl Http2Request {
         cx: &mut Context<'_>,
         most: usize,
     ) -> Poll<Result<Option<Frame<Bytes>>, UpstreamError>> {
-        let StreamState::Response(download, _) = &mut self.stream else { return Poll::Ready(Ok(None)) };
+        let RequestProgress::Response(download, _) = &mut self.stream else { return Poll::Ready(Ok(None)) };
         while self.unread.is_empty() {
             match ready!(download.poll_data(cx)) {
                 Some(Ok(data)) => self.unread = data,
@@ -244,7 +245,7 @@ impl Http2Request {
 
     /// Sends as much of the request as the endpoint accepts. Returns which timeout applies while nothing more happens.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<TimeoutKind, UpstreamError> {
-        if matches!(self.stream, StreamState::Unsent(..)) && !self.send_head(cx)? {
+        if matches!(self.stream, RequestProgress::Unsent(..)) && !self.send_head(cx)? {
             return Ok(TimeoutKind::Send);
         }
         while !self.is_uploaded {
@@ -256,10 +257,10 @@ impl Http2Request {
                 self.piece = buffer.take_data();
             }
             let upload = match &mut self.stream {
-                StreamState::Sent(_, upload) | StreamState::Response(_, upload) => upload,
-                StreamState::Unsent(..) => return Ok(TimeoutKind::Send),
+                RequestProgress::Sent(_, upload) | RequestProgress::Response(_, upload) => upload,
+                RequestProgress::Unsent(..) => return Ok(TimeoutKind::Send),
                 // A head that cannot be sent over HTTP/2 is the client's.
-                StreamState::Ended => return Err(UpstreamError::Client),
+                RequestProgress::Ended => return Err(UpstreamError::Client),
             };
             if self.piece.is_empty() {
                 if !self.body.is_over() {
@@ -295,13 +296,14 @@ impl Http2Request {
 
     /// Sends the head; false while the endpoint allows no further stream.
     fn send_head(&mut self, cx: &mut Context<'_>) -> Result<bool, UpstreamError> {
-        let StreamState::Unsent(sender, _) = &mut self.stream else { return Ok(true) };
+        let RequestProgress::Unsent(sender, _) = &mut self.stream else { return Ok(true) };
         match sender.poll_ready(cx) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Err(error)) => return Err(self.error(error)),
             Poll::Ready(Ok(())) => {}
         }
-        let StreamState::Unsent(mut sender, head) = std::mem::replace(&mut self.stream, StreamState::Ended)
+        let RequestProgress::Unsent(mut sender, head) =
+            std::mem::replace(&mut self.stream, RequestProgress::Ended)
         else {
             return Ok(true);
         };
@@ -310,7 +312,7 @@ impl Http2Request {
             Ok(sent) => sent,
             Err(error) => return Err(self.error(error)),
         };
-        self.stream = StreamState::Sent(answer, upload);
+        self.stream = RequestProgress::Sent(answer, upload);
         self.timer.set_progress();
         Ok(true)
     }

@@ -17,7 +17,7 @@ use crate::wire::http2_body::Http2Body;
 
 /// How much of a body is kept for a retry at another endpoint, at least and at most (`client-body-buffer-size`).
 const KEPT_BYTES: usize = 64 * 1024;
-const KEPT_MOST: usize = 1 << 20;
+const MAX_KEPT: usize = 1 << 20;
 /// Kept pieces smaller than this are copied into a common buffer. Each piece is a slice of h2's buffer of 8 KiB or more and
 /// keeps all of it in memory: a body that arrives byte by byte would keep half a gigabyte.
 const SMALL: usize = 2 * 1024;
@@ -171,7 +171,7 @@ impl RequestBody {
     /// Keeps so many bytes for a retry, within limits.
     pub(crate) fn keeping(mut self, bytes: u64) -> Self {
         if let Some(content) = &mut self.content {
-            content.keeps = usize::try_from(bytes).unwrap_or(KEPT_MOST).clamp(KEPT_BYTES, KEPT_MOST);
+            content.keeps = usize::try_from(bytes).unwrap_or(MAX_KEPT).clamp(KEPT_BYTES, MAX_KEPT);
         }
         self
     }

@@ -25,7 +25,7 @@ const DATA: u8 = 0;
 const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;
 /// The most that can be padding: its length, and 255 bytes.
-const MOST_PADDING: u32 = 256;
+const MAX_PADDING: u32 = 256;
 
 /// The client has sent too many frames that carry nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl FrameBudget {
         self.is_data = kind == DATA;
         if self.is_data {
             // A frame that holds only padding counts as empty. One that ends its stream is never counted.
-            let empty = self.skip == 0 || (flags & PADDED != 0 && self.skip <= MOST_PADDING);
+            let empty = self.skip == 0 || (flags & PADDED != 0 && self.skip <= MAX_PADDING);
             if !empty || flags & END_STREAM != 0 {
                 return Ok(());
             }
@@ -156,7 +156,7 @@ mod tests {
             ("an unknown type", 77, 0, 0),
             ("empty DATA", 0, 0, 0),
             ("DATA of padding", 0, PADDED, 1),
-            ("DATA of padding", 0, PADDED, MOST_PADDING as usize),
+            ("DATA of padding", 0, PADDED, MAX_PADDING as usize),
         ] {
             assert_eq!(allowed(&frame(kind, flags, payload), 1 << 20), BURST, "{what}");
         }

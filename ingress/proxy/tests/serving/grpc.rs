@@ -315,7 +315,7 @@ fn streams_in_both_directions_run_side_by_side_on_one_connection() {
 }
 
 #[test]
-fn a_stream_goes_on_when_its_route_and_endpoint_change() {
+fn a_stream_continues_when_its_route_and_endpoint_change() {
     let endpoint = H2Endpoint::new();
     let mut world = world(one_worker(), &endpoint, "GRPC");
     let (mut sender, mut body, mut stream) = world.runtime.block_on(async {

@@ -227,7 +227,7 @@ fn a_client_that_does_not_read_a_stream_loses_only_that_stream() {
 
 /// A client may read the response only after the endpoint has taken its whole body.
 #[test]
-fn an_upload_goes_on_while_the_client_does_not_read_the_response() {
+fn an_upload_continues_while_the_client_does_not_read_the_response() {
     const SIZE: usize = 20_000_000;
     let script = ScriptedEndpoint::new(|connection| {
         let Some(head) = connection.head() else { return };

@@ -154,7 +154,7 @@ fn counters_go_on_over_changes() {
 }
 
 #[test]
-fn a_websocket_goes_on_when_its_route_and_endpoint_are_removed() {
+fn a_websocket_continues_when_its_route_and_endpoint_are_removed() {
     use std::io::{Read, Write};
     let script = ScriptedEndpoint::new(|connection| {
         connection.request();

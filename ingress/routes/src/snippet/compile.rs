@@ -171,10 +171,10 @@ impl Compiler {
 
 /// A message of bounded length.
 fn shortened(what: String) -> String {
-    const MOST: usize = 300;
-    if what.len() <= MOST {
+    const MAX_LENGTH: usize = 300;
+    if what.len() <= MAX_LENGTH {
         return what;
     }
-    let end = (0..=MOST).rev().find(|at| what.is_char_boundary(*at)).unwrap_or_default();
+    let end = (0..=MAX_LENGTH).rev().find(|at| what.is_char_boundary(*at)).unwrap_or_default();
     format!("{}…", &what[..end])
 }

@@ -6,7 +6,7 @@ use crate::fastcgi::response::decode_in_steps;
 use crate::proxy_protocol::{self, MAX_V1, MAX_V2, ProxiedAddresses};
 
 /// How many prefixes of an input are tried.
-const MOST_PREFIXES: usize = 600;
+const MAX_PREFIXES: usize = 600;
 
 /// Arbitrary bytes as a PROXY protocol header.
 ///
@@ -14,7 +14,7 @@ const MOST_PREFIXES: usize = 600;
 /// When the result depends on how the input is cut, or when the addresses change as they are written and read again.
 pub fn proxy_protocol(data: &[u8]) {
     let whole = proxy_protocol::parse(data);
-    for end in 0..=data.len().min(MOST_PREFIXES) {
+    for end in 0..=data.len().min(MAX_PREFIXES) {
         match (proxy_protocol::parse(&data[..end]), &whole) {
             (Ok(None), _) | (Err(_), Err(_)) => {}
             (part, whole) => assert_eq!(part, *whole, "the result depends on the cut at {end}"),
@@ -37,7 +37,7 @@ pub fn proxy_protocol(data: &[u8]) {
 /// When the result depends on how the input is cut, or when a name is no host name.
 pub fn client_hello(data: &[u8]) {
     let whole = client_hello::parse(data);
-    for end in 0..=data.len().min(MOST_PREFIXES) {
+    for end in 0..=data.len().min(MAX_PREFIXES) {
         match (client_hello::parse(&data[..end]), &whole) {
             (Ok(None), _) | (Err(_), Err(_)) => {}
             (part, whole) => assert_eq!(part, *whole, "the result depends on the cut at {end}"),

@@ -8,7 +8,7 @@ use http::request::Parts;
 use super::{Method, ParsedRequest, Progress};
 use crate::field_line;
 use crate::framing::{ConnectionOptions, HttpVersion, MessageFraming, content_length};
-use crate::head::{FieldSpan, MOST_FIELDS, NameClass};
+use crate::head::{FieldSpan, MAX_FIELDS, NameClass};
 use crate::known_header::KnownHeader;
 use crate::request_head::{self, HeadError, HeadLimits};
 
@@ -30,7 +30,7 @@ impl ParsedRequest {
     ) -> Result<(), HeadError> {
         self.clear();
         request_head::check_h2_within(parts, limits)?;
-        if parts.headers.len() >= MOST_FIELDS {
+        if parts.headers.len() >= MAX_FIELDS {
             return Err(HeadError::HeaderTooLarge);
         }
         buffer.clear();

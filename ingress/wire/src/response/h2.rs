@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use super::{ParsedResponse, ResponseError};
 use crate::field_line;
 use crate::framing::{ConnectionOptions, HttpVersion, MessageFraming, content_length};
-use crate::head::MOST_FIELDS;
+use crate::head::MAX_FIELDS;
 use crate::known_header::KnownHeader;
 
 impl ParsedResponse {
@@ -25,7 +25,7 @@ impl ParsedResponse {
         buffer: &mut BytesMut,
     ) -> Result<(), ResponseError> {
         self.clear();
-        if headers.len() >= MOST_FIELDS {
+        if headers.len() >= MAX_FIELDS {
             return Err(ResponseError::TooLarge);
         }
         buffer.clear();

@@ -1,5 +1,5 @@
-//! Detects a client that has disappeared, which would keep its streams for ever: a client that sends nothing is asked with PING
-//! (RFC 9113 §6.7).
+//! Detects a client that has disappeared, which would keep its streams for ever: a client that sends nothing gets a PING
+//! (RFC 9113 §6.7), which it has to answer.
 
 use std::rc::Rc;
 use std::task::Context;
@@ -17,29 +17,29 @@ pub(super) struct Liveness {
     pings: PingPong,
     clock: Rc<Clock>,
     timer: Rc<Timer>,
-    /// How long the client may be silent before it is asked.
+    /// How long the client may be silent before a PING is sent.
     interval: Duration,
     /// When the PING was sent that is not answered yet, in milliseconds of the clock.
-    asked_at: Option<u64>,
+    ping_sent_at: Option<u64>,
 }
 
 impl Liveness {
     pub(super) fn new(pings: PingPong, clock: Rc<Clock>, interval: Duration) -> Self {
         let timer = clock.timer();
         clock.arm(&timer, interval);
-        Self { pings, clock, timer, interval, asked_at: None }
+        Self { pings, clock, timer, interval, ping_sent_at: None }
     }
 
     /// Whether the client has left a PING unanswered. `last_read` is when it has sent something, in milliseconds of the clock. Hot: one
     /// look at a timer.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>, last_read: u64) -> bool {
-        if self.asked_at.is_some() && self.pings.poll_pong(cx).is_ready() {
-            self.asked_at = None;
+        if self.ping_sent_at.is_some() && self.pings.poll_pong(cx).is_ready() {
+            self.ping_sent_at = None;
             self.clock.arm(&self.timer, self.interval);
         }
         while self.timer.poll_expired(cx) {
             // A client that sends is there, even if its answer waits behind much else.
-            if self.asked_at.is_some_and(|asked_at| last_read <= asked_at) {
+            if self.ping_sent_at.is_some_and(|ping_sent_at| last_read <= ping_sent_at) {
                 return true;
             }
             let silent = Duration::from_millis(self.clock.now().saturating_sub(last_read));
@@ -47,8 +47,8 @@ impl Liveness {
                 self.clock.arm(&self.timer, self.interval - silent);
             } else {
                 // Fails only while another PING is not answered, or once the connection has ended.
-                if self.pings.send_ping(Ping::opaque()).is_ok() || self.asked_at.is_some() {
-                    self.asked_at = Some(self.clock.now());
+                if self.pings.send_ping(Ping::opaque()).is_ok() || self.ping_sent_at.is_some() {
+                    self.ping_sent_at = Some(self.clock.now());
                 }
                 let _ = self.pings.poll_pong(cx);
                 self.clock.arm(&self.timer, self.interval.min(PONG_TIMEOUT));

@@ -97,7 +97,7 @@ fn stapled(known: &BTreeMap<usize, CertificateStatus>) -> Vec<usize> {
 }
 
 #[test]
-fn a_pass_ends_in_time_and_the_next_goes_on_with_the_longest_due() {
+fn a_pass_ends_in_time_and_the_next_continues_with_the_longest_due() {
     let (authority, key) = authority(None);
     let responder = Server::start(move |request| respond(request, &TestResponse::default(), &key));
     let broken = Server::start(|_| None);

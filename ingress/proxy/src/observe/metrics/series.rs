@@ -14,11 +14,11 @@ use super::requests::{
 
 /// How many hosts without an Ingress have their own label value in a worker (`--metrics-per-undefined-host`); clients choose
 /// them.
-const MOST_HOSTS: usize = 1000;
+const MAX_HOSTS: usize = 1000;
 /// The label value of all other hosts, and of impossible names.
 const OTHER_HOST: &str = "_";
 /// The longest name in DNS (RFC 1035 §3.1).
-const LONGEST_HOST: usize = 253;
+const MAX_HOST_LENGTH: usize = 253;
 /// After this many sweeps all series are checked although the table has not changed.
 const SWEEPS: u32 = 60;
 
@@ -83,7 +83,8 @@ impl RequestSeries {
         // The address of the route makes no difference here.
         let (.., status, method) = self.identity(of);
         let mut hosts = self.undefined.borrow_mut();
-        let fits = of.host.len() <= LONGEST_HOST && (hosts.contains_key(of.host) || hosts.len() < MOST_HOSTS);
+        let fits =
+            of.host.len() <= MAX_HOST_LENGTH && (hosts.contains_key(of.host) || hosts.len() < MAX_HOSTS);
         let host = if fits { of.host } else { OTHER_HOST };
         if !hosts.contains_key(host) {
             hosts.insert(host.into(), HashMap::default());
