@@ -217,6 +217,11 @@ pub trait Plugin: Send + Sync {
         false
     }
 
+    /// Called instead of a refresh that `query` or `wait` has asked for and that is not made, so that the next query may ask for it.
+    fn cancel_refresh(&self, request: &Request) {
+        let _ = request;
+    }
+
     /// The answer on its way out. Called for each plugin that saw the query and did not answer, the last one first. The
     /// question is the one that the plugin passed on. Hot, as `query` is.
     fn reply(&self, request: &mut Request, answer: &mut Answer) -> After {

@@ -6,14 +6,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dns_wire::Reply;
-use dns_wire::codes::rcode;
 use futures_util::future::BoxFuture;
 
 use crate::codes::{Rcode, Type};
 use crate::notes::Notes;
 use crate::plugin::{After, Answer, EncodedReply, Flow, Hooks, Plugin, QueryFailure, Runner};
 use crate::presentation::record_text;
-use crate::request::{Purpose, Request};
+use crate::request::Request;
 
 /// Plugins that only observe queries. They are not called, so that an explanation is not counted, logged or traced.
 const OBSERVERS: [&str; 4] = ["prometheus", "errors", "log", "trace"];
@@ -128,15 +127,6 @@ impl RecordedPlugin {
         self.record(before, text, notes);
     }
 
-    /// Ends a refresh that the plugin has begun and that is not made.
-    fn end_refresh(&self, request: &Request) {
-        let mut refresh = request.clone();
-        refresh.purpose = Purpose::Refresh;
-        let mut failed = Answer::default();
-        failed.fail(QueryFailure::silent(rcode::SERVFAIL));
-        self.plugin.reply(&mut refresh, &mut failed);
-    }
-
     /// Records how the answer has changed on its way out.
     fn record_change(&self, before: &[String], request: &Request, answer: &Answer) {
         let after = lines(request, answer);
@@ -185,7 +175,7 @@ impl Plugin for RecordedPlugin {
             return Flow::Drop;
         }
         if flow == Flow::Refresh {
-            self.end_refresh(request);
+            self.plugin.cancel_refresh(request);
             notes.say("a query would refresh the entry in the background");
             flow = Flow::Done;
         }

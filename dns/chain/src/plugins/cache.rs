@@ -141,7 +141,11 @@ impl Plugin for Cache {
             let in_time = timeout(limit, runner.query_below(request, &mut fresh)).await.is_ok();
             if in_time {
                 let better = self.is_better(request, &fresh);
-                self.refreshed(request, &mut fresh);
+                if fresh.dropped {
+                    self.cancel_refresh(request);
+                } else {
+                    self.refreshed(request, &mut fresh);
+                }
                 if better {
                     reply.clone_from(&fresh.reply);
                     return Flow::Done;
@@ -166,6 +170,12 @@ impl Plugin for Cache {
         entry.end_refresh(request.received, Duration::ZERO);
         self.serve_expired(found, entry, request, &mut answer.reply);
         true
+    }
+
+    fn cancel_refresh(&self, request: &Request) {
+        let question = CacheKey::of(&request.query);
+        let same = |entry: &CachedAnswer| entry.answers(&question);
+        self.each_entry(question.hash(), same, |entry| entry.end_refresh(request.received, Duration::ZERO));
     }
 
     fn explain(&self, request: &Request, notes: &mut Notes) {

@@ -351,6 +351,20 @@ fn a_stale_answer_is_refreshed_again_if_the_refresh_did_not_replace_it() {
     }
 }
 
+/// An explanation asks for a refresh that is not made.
+#[test]
+fn a_cancelled_refresh_does_not_count_as_a_failed_one() {
+    let name = "www.example.org.";
+    let (cache, start) = (cache("serve_stale 60s immediate 3s 30s"), Instant::now());
+    cache.reply(&mut request(name, start, 0), &mut address(10));
+    let at = |seconds| query(&cache, &request(name, start, seconds)).0;
+    assert_eq!([at(20), at(20)], [Flow::Refresh, Flow::Done], "a refresh is in progress");
+    cache.cancel_refresh(&request(name, start, 20));
+    assert_eq!(at(20), Flow::Refresh, "without the pause after a failed refresh");
+    cache.reply(&mut refresh(name, start, 20), &mut denial(2, 60));
+    assert_eq!(at(20), Flow::Done, "a failed refresh has a pause");
+}
+
 #[test]
 fn a_refresh_from_memory_removes_the_entry() {
     let name = "www.example.org.";

@@ -63,6 +63,10 @@ impl Plugin for TracedPlugin {
         has_answer
     }
 
+    fn cancel_refresh(&self, request: &Request) {
+        self.plugin.cancel_refresh(request);
+    }
+
     // Hot: 0 allocations for a query that is not traced.
     fn reply(&self, request: &mut Request, answer: &mut Answer) -> After {
         let after = self.plugin.reply(request, answer);
