@@ -1,7 +1,7 @@
 //! An arbitrary packet as an upstream's reply: it is rejected, or parsed, truncated and encoded again without loss.
 #![no_main]
 
-use dns_wire::{Name, Query, Reply};
+use dns_wire::{EchoedCase, Name, Query, Reply, restore_letter_case, set_letter_case};
 use libfuzzer_sys::fuzz_target;
 
 const A: u16 = 1;
@@ -9,6 +9,7 @@ const A: u16 = 1;
 fuzz_target!(|packet: &[u8]| {
     let name: Name = "www.example.org".parse().expect("a name");
     let mut query = Query::new(7, &name, A);
+    restore(packet, &query);
     let mut reply = Reply::default();
     if reply.parse(packet, &query).is_err() {
         assert!(reply.records().is_empty(), "a rejected packet left records");
@@ -38,6 +39,20 @@ fuzz_target!(|packet: &[u8]| {
     let length = joined.encode(&query, 65535, &mut out);
     assert!(Reply::default().parse(&out[..length], &query).is_ok(), "the joined reply cannot be parsed");
 });
+
+/// The letter case of the question is restored in a reply to it, and nothing else is changed.
+fn restore(packet: &[u8], query: &Query) {
+    let mut sent = vec![0; 512];
+    let length = query.encode(query.id, &mut sent);
+    set_letter_case(&mut sent[..length], packet);
+    let mut restored = packet.to_vec();
+    let echoed = restore_letter_case(&mut restored, &sent[..length], query.name());
+    assert!(restored.eq_ignore_ascii_case(packet));
+    assert!(echoed != EchoedCase::OtherQuestion || restored == packet);
+    assert!(echoed == EchoedCase::OtherQuestion || restored[12..].starts_with(query.name()));
+    // An arbitrary message as a query.
+    set_letter_case(&mut restored, &[0xff]);
+}
 
 /// Section, owner, type, class, TTL and data of a record.
 type RecordFields = (dns_wire::Section, Vec<u8>, u16, u16, u32, Vec<u8>);

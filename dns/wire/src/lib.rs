@@ -12,8 +12,10 @@ pub mod query;
 mod layout;
 mod compress;
 pub mod reply;
+mod letter_case;
 
 pub use hash::hash;
+pub use letter_case::{EchoedCase, restore_letter_case, set_letter_case};
 pub use name::{InvalidName, Name};
 pub use query::{Edns, Query, QuestionFields, Rejection};
 pub use reply::{InvalidMessage, Owner, Record, Reply, ResponseHeader, Section};

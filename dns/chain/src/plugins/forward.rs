@@ -2,9 +2,11 @@
 
 mod connect;
 mod https;
+mod letter_case;
 mod metrics;
 mod pool;
 mod transport;
+mod option_list;
 mod options;
 mod policy;
 mod quic;
@@ -14,11 +16,11 @@ mod address;
 mod tls;
 mod upstream;
 mod upstreams;
+mod exchange;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dns_wire::codes::rcode;
 use dns_wire::{InvalidName, Name, Reply, Section};
@@ -28,13 +30,11 @@ use crate::limits::{LimitReached, Throttle, WARNING_INTERVAL};
 use crate::names::{Zones, contains};
 use crate::notes::Notes;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
-use crate::request::{Request, Transport};
+use crate::request::Request;
 use crate::setup::{ListenAddress, PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
 use metrics::ForwardMetrics;
 use options::ForwardOptions;
 use policy::SelectionPolicy;
-use transport::UpstreamQuery;
-use upstream::ForwardUpstream;
 use upstreams::{UpstreamList, Upstreams};
 
 /// See the module.
@@ -43,12 +43,12 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     about: "forwards queries to upstream servers",
     syntax: &[
         "forward . /etc/resolv.conf",
-        "forward example.org 10.0.0.10:5353 10.0.0.11 {\n    except internal.example.org\n    policy sequential\n    health_check 2s no_rec domain example.org\n    max_fails 3\n    expire 10s\n    max_age 5m\n    max_idle_conns 100\n    read_timeout 1s\n    max_connect_attempts 4\n    prefer_udp\n    max_concurrent 1000\n    next NXDOMAIN\n    next_on_nodata\n    failover SERVFAIL REFUSED\n    failfast_all_unhealthy_upstreams\n    source_address 10.0.0.1\n    resolver 10.0.0.53\n}",
+        "forward example.org 10.0.0.10:5353 10.0.0.11 {\n    except internal.example.org\n    policy sequential\n    health_check 2s no_rec domain example.org\n    max_fails 3\n    expire 10s\n    max_age 5m\n    max_idle_conns 100\n    read_timeout 1s\n    max_connect_attempts 4\n    prefer_udp\n    randomize_case\n    max_concurrent 1000\n    next NXDOMAIN\n    next_on_nodata\n    failover SERVFAIL REFUSED\n    failfast_all_unhealthy_upstreams\n    source_address 10.0.0.1\n    resolver 10.0.0.53\n}",
         "forward . tls://9.9.9.9%dns.quad9.net tls://149.112.112.112 {\n    tls\n    tls_servername dns.quad9.net\n    health_check 5s\n}",
         "forward . https://1.1.1.1 {\n    tls_servername cloudflare-dns.com\n    doh_method GET\n}",
         "forward . quic://94.140.14.14%dns.adguard-dns.com\nforward example.net 10.0.0.12 {\n    force_tcp\n}",
     ],
-    options: options::OPTIONS,
+    options: option_list::OPTIONS,
     early: false,
     metrics: metrics::register,
     setup,
@@ -240,53 +240,6 @@ impl Forward {
             return Flow::Next;
         }
         Flow::Done
-    }
-
-    /// One exchange with an upstream. With `prefer_udp` the query is retried over TCP after a truncated reply. Returns false
-    /// if the reply is to another question.
-    async fn exchange(
-        &self,
-        upstream: &ForwardUpstream,
-        request: &Request,
-        reply: &mut Reply,
-    ) -> io::Result<bool> {
-        let start = Instant::now();
-        // Header, question and OPT record.
-        let mut message = vec![0; 12 + 255 + 4 + 11 + request.query.options().len()];
-        let mut tcp =
-            self.options.force_tcp || (!self.options.prefer_udp && request.transport == Transport::Tcp);
-        loop {
-            // A new unpredictable ID for each attempt (RFC 5452 §9.2).
-            let id: u16 = rand::random();
-            let length = request.query.encode(id, &mut message);
-            if self.cached.contain(&request.query) {
-                // AD is the sixth bit of the fourth byte (RFC 4035 §3.1.6).
-                message[3] |= 0x20;
-            }
-            let outgoing = UpstreamQuery {
-                message: &message[..length],
-                tcp,
-                size: request.query.udp_limit(),
-                read: self.options.read_timeout,
-                health_check: false,
-            };
-            let packet = upstream.exchange(&outgoing).await?;
-            let parsed = match reply.parse(&packet, &request.query) {
-                // A datagram that cannot be parsed may be cut off. It becomes a truncated reply, so that the client retries
-                // over TCP.
-                Err(_) if !tcp && upstream.is_plain() => {
-                    reply.parse(&transport::truncated(outgoing.message, &packet), &request.query)
-                }
-                parsed => parsed,
-            }
-            .map_err(io::Error::other)?;
-            if reply.truncated && !tcp && self.options.prefer_udp {
-                tcp = true;
-                continue;
-            }
-            upstream.observe_duration(reply.rcode, start.elapsed());
-            return Ok(parsed.matches);
-        }
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct UpstreamFamilies {
     pub durations: Family<Histogram, 3>,
     /// Queries that were not sent because too many were in flight.
     pub busy: Family<Counter, 1>,
+    /// Replies over UDP that did not repeat the random letter case of the query.
+    pub case_mismatches: Family<Counter, 1>,
 }
 
 impl ForwardMetrics {
@@ -71,6 +73,11 @@ impl UpstreamFamilies {
             busy: metrics.counters(
                 "portolan_forward_upstream_busy_total",
                 "Queries not sent to an upstream because too many were in flight to it.",
+                ["to"],
+            ),
+            case_mismatches: metrics.counters(
+                "portolan_forward_case_mismatches_total",
+                "Replies over UDP that did not repeat the random letter case of the query (randomize_case).",
                 ["to"],
             ),
         }

@@ -8,12 +8,13 @@ use config::{ConfigError, Directive, Word};
 use dns_wire::Name;
 
 use super::https::DohMethod;
+use super::option_list::{KNOWN, ONE_WORD_PROPERTIES};
 use super::policy::PolicyKind;
 use super::pool::PoolLimits;
 use crate::codes::Rcode;
 use crate::limits::ChainLimits;
 use crate::names::Zones;
-use crate::setup::{PluginContext, PluginOption, SetupErrors, each_line};
+use crate::setup::{PluginContext, SetupErrors, each_line};
 
 /// The options of a `forward`. Defaults are those of CoreDNS.
 #[derive(Clone)]
@@ -29,6 +30,7 @@ pub(super) struct ForwardOptions {
     pub attempts_set: bool,
     pub force_tcp: bool,
     pub prefer_udp: bool,
+    pub randomize_case: bool,
     pub max_concurrent: Option<usize>,
     pub next: Vec<u16>,
     pub next_on_nodata: bool,
@@ -58,136 +60,6 @@ pub(super) struct ForwardTls {
     pub server_name: Option<String>,
 }
 
-/// Properties with exactly one argument. As in CoreDNS, further words on the line are the next property.
-const ONE_WORD_PROPERTIES: &[&str] = &[
-    "policy",
-    "max_fails",
-    "expire",
-    "max_age",
-    "max_idle_conns",
-    "read_timeout",
-    "max_connect_attempts",
-    "max_concurrent",
-    "tls_servername",
-    "doh_method",
-    "source_address",
-];
-
-/// The options as the reference shows them.
-pub(super) const OPTIONS: &[PluginOption] = &[
-    PluginOption { syntax: "FROM", default: "", about: "The zone whose queries are forwarded." },
-    PluginOption {
-        syntax: "TO…",
-        default: "",
-        about: "Upstreams, 15 at most: `ADDRESS[:PORT]`, `dns://`, `tls://`, `https://`, `quic://`, a file such as `/etc/resolv.conf`, whose changes are followed (every 5 s), or a host name, which is resolved once. `%NAME` after an address is the name in its certificate.",
-    },
-    PluginOption { syntax: "except NAME…", default: "", about: "Names below FROM that are not forwarded." },
-    PluginOption {
-        syntax: "policy random|round_robin|sequential",
-        default: "random",
-        about: "The order in which upstreams are asked.",
-    },
-    PluginOption {
-        syntax: "health_check DURATION [no_rec] [domain NAME]",
-        default: "500ms",
-        about: "The pause between checks of an upstream that failed. `no_rec` clears the RD bit; `domain` is the name that is asked for (the root by default).",
-    },
-    PluginOption {
-        syntax: "max_fails NUMBER",
-        default: "2",
-        about: "An upstream with more failed checks in a row is down and is not asked. 0 never checks.",
-    },
-    PluginOption { syntax: "expire DURATION", default: "10s", about: "How long an idle connection is kept." },
-    PluginOption {
-        syntax: "max_age DURATION",
-        default: "0s",
-        about: "How long a connection is used at all; 0s has no limit.",
-    },
-    PluginOption {
-        syntax: "max_idle_conns NUMBER",
-        default: "0",
-        about: "Idle connections kept for each upstream; 0 has no limit.",
-    },
-    PluginOption {
-        syntax: "read_timeout DURATION",
-        default: "2s",
-        about: "How long an upstream may take to answer.",
-    },
-    PluginOption {
-        syntax: "max_connect_attempts NUMBER",
-        default: "2 for each upstream",
-        about: "Attempts for one query; 0 has no limit.",
-    },
-    PluginOption { syntax: "force_tcp", default: "", about: "Uses TCP also for queries that came over UDP." },
-    PluginOption {
-        syntax: "prefer_udp",
-        default: "",
-        about: "Uses UDP also for queries that came over TCP, and TCP if the reply is truncated.",
-    },
-    PluginOption {
-        syntax: "max_concurrent NUMBER",
-        default: "0",
-        about: "Queries in progress; further ones are REFUSED. 0 has no limit of its own.",
-    },
-    PluginOption {
-        syntax: "next RCODE…",
-        default: "",
-        about: "Replies with these codes pass the query to the next `forward` of the block.",
-    },
-    PluginOption { syntax: "next_on_nodata", default: "", about: "The same for NODATA." },
-    PluginOption {
-        syntax: "failover RCODE…",
-        default: "",
-        about: "A reply with one of these codes is not passed on: the next upstream is asked, up to the last.",
-    },
-    PluginOption {
-        syntax: "failfast_all_unhealthy_upstreams",
-        default: "",
-        about: "Answers SERVFAIL at once while all upstreams are down. By default one of them is asked all the same.",
-    },
-    PluginOption {
-        syntax: "tls [CERT KEY] [CA]",
-        default: "the authorities of the system",
-        about: "Files of the client certificate and of the authority for `tls://`, `https://` and `quic://`.",
-    },
-    PluginOption {
-        syntax: "tls_servername NAME",
-        default: "",
-        about: "The name in the certificates of the upstreams.",
-    },
-    PluginOption { syntax: "doh_method GET|POST", default: "POST", about: "The method for `https://`." },
-    PluginOption { syntax: "source_address IP", default: "", about: "The local address of the connections." },
-    PluginOption {
-        syntax: "resolver IP[:PORT]…",
-        default: "the resolver of the system",
-        about: "Servers that resolve host names in TO.",
-    },
-];
-
-const KNOWN: &[&str] = &[
-    "except",
-    "policy",
-    "health_check",
-    "max_fails",
-    "expire",
-    "max_age",
-    "max_idle_conns",
-    "read_timeout",
-    "max_connect_attempts",
-    "force_tcp",
-    "prefer_udp",
-    "max_concurrent",
-    "next",
-    "next_on_nodata",
-    "failover",
-    "failfast_all_unhealthy_upstreams",
-    "tls",
-    "tls_servername",
-    "doh_method",
-    "source_address",
-    "resolver",
-];
-
 impl ForwardOptions {
     pub(super) fn read(directive: &Directive, context: &PluginContext) -> Result<Self, SetupErrors> {
         let mut options = Self {
@@ -201,6 +73,7 @@ impl ForwardOptions {
             attempts_set: false,
             force_tcp: false,
             prefer_udp: false,
+            randomize_case: false,
             max_concurrent: None,
             next: Vec::new(),
             next_on_nodata: false,
@@ -277,6 +150,10 @@ impl ForwardOptions {
             "prefer_udp" => {
                 line.no_args()?;
                 self.prefer_udp = true;
+            }
+            "randomize_case" => {
+                line.no_args()?;
+                self.randomize_case = true;
             }
             "max_concurrent" => self.max_concurrent = limit(number("NUMBER")?),
             "next" => self.next.extend(rcodes(line.args_from(1, "RCODE…")?)?),

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 
 use super::address::ForwardTarget;
 use super::https::{HttpsUpstream, Sender};
+use super::letter_case::LetterCase;
 use super::metrics::{PROXY, UpstreamFamilies};
 use super::options::{ForwardOptions, HealthCheck};
 use super::quic::QuicUpstream;
@@ -37,6 +38,7 @@ pub(super) struct ForwardUpstream {
     /// The protocol and its connections.
     transport: UpstreamTransport,
     is_plain_dns: bool,
+    letter_case: LetterCase,
     health: HealthCheck,
     max_fails: u32,
     read_timeout: Duration,
@@ -120,6 +122,7 @@ impl ForwardUpstream {
         Ok(Self {
             failures: metrics.health_check_failures.with([PROXY, &to]),
             busy: metrics.busy.with([&to]),
+            letter_case: LetterCase::new(metrics.case_mismatches.with([&to])),
             to,
             is_plain_dns: matches!(transport, UpstreamTransport::Plain { .. }),
             transport,
@@ -153,6 +156,11 @@ impl ForwardUpstream {
     /// Whether the upstream uses plain DNS over UDP and TCP.
     pub(super) fn is_plain(&self) -> bool {
         self.is_plain_dns
+    }
+
+    /// What is known about the letter case in its replies. It is that of plain DNS over UDP only.
+    pub(super) fn letter_case(&self) -> &LetterCase {
+        &self.letter_case
     }
 
     /// Marks the upstream as this server itself if it is one of the addresses that the server listens on. Returns whether

@@ -1,0 +1,93 @@
+//! One exchange of a query with an upstream: the message that is sent, and what is done if the reply cannot be used.
+
+use std::io;
+use std::time::Instant;
+
+use dns_wire::{EchoedCase, Reply, restore_letter_case, set_letter_case};
+
+use super::Forward;
+use super::transport::{UpstreamQuery, truncated};
+use super::upstream::ForwardUpstream;
+use crate::request::{Request, Transport};
+
+impl Forward {
+    /// One exchange with an upstream. With `prefer_udp` the query is retried over TCP after a truncated reply, and with
+    /// `randomize_case` after one that does not repeat the letter case. Returns false if the reply is to another question.
+    pub(super) async fn exchange(
+        &self,
+        upstream: &ForwardUpstream,
+        request: &Request,
+        reply: &mut Reply,
+    ) -> io::Result<bool> {
+        let start = Instant::now();
+        // Header, question and OPT record.
+        let mut message = vec![0; 12 + 255 + 4 + 11 + request.query.options().len()];
+        let mut tcp =
+            self.options.force_tcp || (!self.options.prefer_udp && request.transport == Transport::Tcp);
+        // Whether a reply over UDP has not repeated the letter case: forged, or of an upstream that does not.
+        let mut has_changed = false;
+        loop {
+            // A new unpredictable ID for each attempt (RFC 5452 §9.2).
+            let id: u16 = rand::random();
+            let length = request.query.encode(id, &mut message);
+            if self.cached.contain(&request.query) {
+                // AD is the sixth bit of the fourth byte (RFC 4035 §3.1.6).
+                message[3] |= 0x20;
+            }
+            let is_random = has_changed || (!tcp && self.randomizes(upstream, start));
+            if is_random {
+                // More bits than a name has letters.
+                set_letter_case(&mut message[..length], &rand::random::<[u8; 32]>());
+            }
+            let outgoing = UpstreamQuery {
+                message: &message[..length],
+                tcp,
+                size: request.query.udp_limit(),
+                read: self.options.read_timeout,
+                health_check: false,
+            };
+            let mut packet = match upstream.exchange(&outgoing).await {
+                Err(error) if has_changed => {
+                    // Over UDP it does not repeat the case, and over TCP it cannot be asked.
+                    upstream.letter_case().suspend(start);
+                    return Err(error);
+                }
+                exchanged => exchanged?,
+            };
+            if is_random
+                && restore_letter_case(&mut packet, outgoing.message, request.query.name())
+                    == EchoedCase::Changed
+            {
+                if !tcp {
+                    upstream.letter_case().count_mismatch();
+                    (tcp, has_changed) = (true, true);
+                    continue;
+                }
+                // A reply over TCP cannot be forged from afar: this upstream does not repeat the case.
+                upstream.letter_case().suspend(start);
+            }
+            let parsed = match reply.parse(&packet, &request.query) {
+                // A datagram that cannot be parsed may be cut off. It becomes a truncated reply, so that the client retries
+                // over TCP.
+                Err(_) if !tcp && upstream.is_plain() => {
+                    let mut cut = truncated(outgoing.message, &packet);
+                    restore_letter_case(&mut cut, outgoing.message, request.query.name());
+                    reply.parse(&cut, &request.query)
+                }
+                parsed => parsed,
+            }
+            .map_err(io::Error::other)?;
+            if reply.truncated && !tcp && self.options.prefer_udp {
+                tcp = true;
+                continue;
+            }
+            upstream.observe_duration(reply.rcode, start.elapsed());
+            return Ok(parsed.matches);
+        }
+    }
+
+    /// Whether the letter case of a query over UDP is a reply's proof that the upstream got it.
+    fn randomizes(&self, upstream: &ForwardUpstream, now: Instant) -> bool {
+        self.options.randomize_case && upstream.is_plain() && upstream.letter_case().is_randomized(now)
+    }
+}
