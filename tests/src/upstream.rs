@@ -14,6 +14,7 @@ use hickory_proto::rr::{RData, Record, RecordType};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
 
+use crate::dns::Transport;
 use crate::namespace::ip;
 
 /// The upstream's address, in a range for documentation (RFC 5737).
@@ -25,6 +26,11 @@ const VETH: [&str; 2] = ["outward", "inward"];
 /// A fully qualified name in lower case and its address.
 pub type Address = (&'static str, [u8; 4]);
 
+/// Makes the reply to a query; `None` for no reply.
+pub type Responder = fn(&Message, Transport) -> Option<Message>;
+
+type SharedResponder = Arc<dyn Fn(&Message, Transport) -> Option<Message> + Send + Sync>;
+
 /// A name server on [`UPSTREAM`]. It is unreachable after the drop.
 pub struct Upstream {
     queries: Arc<AtomicUsize>,
@@ -33,6 +39,15 @@ pub struct Upstream {
 impl Upstream {
     /// Starts a server that answers A for `names`, NODATA for their other types and NXDOMAIN for other names.
     pub fn start(names: &'static [Address]) -> Upstream {
+        Self::serve(Arc::new(|query: &Message, _| address_reply(query, names)))
+    }
+
+    /// Starts a server whose replies a function makes.
+    pub fn start_with(responder: Responder) -> Upstream {
+        Self::serve(Arc::new(responder))
+    }
+
+    fn serve(responder: SharedResponder) -> Upstream {
         let queries = Arc::new(AtomicUsize::new(0));
         let count = queries.clone();
         let ((thread_sender, thread), (link_sender, link_ready)) = (mpsc::channel(), mpsc::channel());
@@ -45,10 +60,10 @@ impl Upstream {
             configure_link(VETH[1], UPSTREAM);
             let datagrams = UdpSocket::bind((UPSTREAM, 53)).expect("the namespace has no other server");
             let listener = TcpListener::bind((UPSTREAM, 53)).expect("the namespace has no other server");
-            let tcp_count = count.clone();
-            std::thread::spawn(move || serve_tcp(&listener, &tcp_count, names));
+            let (tcp_count, tcp_responder) = (count.clone(), responder.clone());
+            std::thread::spawn(move || serve_tcp(&listener, &tcp_count, &tcp_responder));
             let _ = ready_sender.send(());
-            serve_udp(&datagrams, &count, names);
+            serve_udp(&datagrams, &count, &responder);
         });
         let thread = thread.recv().expect("the thread sends its ID").to_string();
         ip(&["link", "add", VETH[0], "type", "veth", "peer", "name", VETH[1], "netns", &thread])
@@ -77,10 +92,10 @@ fn configure_link(end: &str, address: &str) {
     set.and_then(|()| ip(&["link", "set", end, "up"])).expect("root of the namespace may set addresses");
 }
 
-fn serve_udp(socket: &UdpSocket, count: &Arc<AtomicUsize>, names: &[Address]) {
+fn serve_udp(socket: &UdpSocket, count: &AtomicUsize, responder: &SharedResponder) {
     let mut packet = [0; 4096];
     while let Ok((size, from)) = socket.recv_from(&mut packet) {
-        if let Some(reply) = reply(&packet[..size], names) {
+        if let Some(reply) = reply(&packet[..size], Transport::Udp, responder) {
             count.fetch_add(1, Ordering::Relaxed);
             let _ = socket.send_to(&reply, from);
         }
@@ -88,16 +103,16 @@ fn serve_udp(socket: &UdpSocket, count: &Arc<AtomicUsize>, names: &[Address]) {
 }
 
 /// Serves each connection until its first malformed message.
-fn serve_tcp(listener: &TcpListener, count: &Arc<AtomicUsize>, names: &'static [Address]) {
+fn serve_tcp(listener: &TcpListener, count: &Arc<AtomicUsize>, responder: &SharedResponder) {
     for mut stream in listener.incoming().flatten() {
-        let count = count.clone();
+        let (count, responder) = (count.clone(), responder.clone());
         std::thread::spawn(move || {
             let mut exchange = || -> io::Result<()> {
                 let mut length = [0; 2];
                 stream.read_exact(&mut length)?;
                 let mut query = vec![0; u16::from_be_bytes(length).into()];
                 stream.read_exact(&mut query)?;
-                let reply = reply(&query, names).ok_or(io::ErrorKind::InvalidData)?;
+                let reply = reply(&query, Transport::Tcp, &responder).ok_or(io::ErrorKind::InvalidData)?;
                 let length = u16::try_from(reply.len()).map_err(io::Error::other)?;
                 stream.write_all(&[&length.to_be_bytes(), &reply[..]].concat())
             };
@@ -108,8 +123,11 @@ fn serve_tcp(listener: &TcpListener, count: &Arc<AtomicUsize>, names: &'static [
     }
 }
 
-fn reply(packet: &[u8], names: &[Address]) -> Option<Vec<u8>> {
-    let query = Message::from_vec(packet).ok()?;
+fn reply(packet: &[u8], transport: Transport, responder: &SharedResponder) -> Option<Vec<u8>> {
+    responder(&Message::from_vec(packet).ok()?, transport)?.to_vec().ok()
+}
+
+fn address_reply(query: &Message, names: &[Address]) -> Option<Message> {
     let question = query.queries.first()?.clone();
     let mut reply = Message::response(query.metadata.id, query.metadata.op_code);
     reply.metadata.recursion_desired = query.metadata.recursion_desired;
@@ -124,5 +142,5 @@ fn reply(packet: &[u8], names: &[Address]) -> Option<Vec<u8>> {
         None => reply.metadata.response_code = ResponseCode::NXDomain,
     }
     reply.add_query(question);
-    reply.to_vec().ok()
+    Some(reply)
 }
