@@ -55,6 +55,8 @@ pub enum TestStage {
     ControlPlane,
     /// The same with an IngressClass `nginx` and the namespace `transcripts`, whose Services have endpoints.
     Ingress,
+    /// A real API server, a name server of the node, and `pod`, which runs CoreDNS or Portolan as in a Pod.
+    Takeover,
     /// A real cluster with a node, with `helm` and `kubectl`.
     Node,
     /// The same with CoreDNS as kubeadm installs it, and ingress-nginx's manifest with an Ingress.
@@ -231,11 +233,12 @@ fn marker(line: &str) -> Result<Run, String> {
         "demo" => TestStage::Demo,
         "control-plane" => TestStage::ControlPlane,
         "ingress" => TestStage::Ingress,
+        "takeover" => TestStage::Takeover,
         "node" => TestStage::Node,
         "stock" => TestStage::Stock,
         _ => {
             return Err(format!(
-                "unknown stage {stage}; one of demo, control-plane, ingress, node, stock, ci STEP…"
+                "unknown stage {stage}; one of demo, control-plane, ingress, takeover, node, stock, ci STEP…"
             ));
         }
     };

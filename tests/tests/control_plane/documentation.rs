@@ -13,7 +13,7 @@ use crate::ingress_traffic::prepare;
 use crate::manifests::workload;
 
 /// How long one command may take.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) fn commands_without_a_cluster_do_what_the_pages_show(stage: &mut Stage) {
     run(stage, TestStage::Demo, &[], &[]);
@@ -43,7 +43,7 @@ pub(crate) fn the_ingress_answers_as_the_transcripts_show(stage: &mut Stage) {
 }
 
 /// The command `kubectl`, and the kubeconfig of its user.
-fn kubectl(stage: &Stage) -> ((&'static str, String), (&'static str, String)) {
+pub(crate) fn kubectl(stage: &Stage) -> ((&'static str, String), (&'static str, String)) {
     let kubectl = format!("exec '{}' kubectl \"$@\"", stage.plane.binary().display());
     let admin = std::fs::read_to_string(stage.plane.kubeconfig("admin", 6443)).expect("it has been written");
     (("kubectl", kubectl), ("~/.kube/config", admin))
@@ -62,7 +62,7 @@ fn run(stage: &Stage, of: TestStage, programs: &[(&str, String)], files: &[(&str
 }
 
 #[track_caller]
-fn no_problems(stage: &Stage, problems: &[String]) {
+pub(crate) fn no_problems(stage: &Stage, problems: &[String]) {
     assert!(problems.is_empty(), "in {}:\n{}", stage.folder().display(), problems.join("\n\n"));
 }
 

@@ -37,7 +37,7 @@ const COREFILE: &str = "
 const ROTATION: Duration = Duration::from_secs(100);
 
 /// A service account in `kube-system` that may read what DNS needs, with two Secrets for tokens to be bound to.
-fn service_account(stage: &Stage) {
+pub(crate) fn service_account(stage: &Stage) {
     stage.plane.api.apply(
         "
 apiVersion: v1
@@ -62,7 +62,7 @@ metadata: { name: second, namespace: kube-system }
 }
 
 /// Writes a token to the path in a Pod, like kubelet: into a new folder, then one rename.
-fn mount_token(stage: &Stage, version: &str, token: &str) {
+pub(crate) fn mount_token(stage: &Stage, version: &str, token: &str) {
     let place = Path::new(SERVICE_ACCOUNT);
     let folder = place.join(format!("..{version}"));
     fs::create_dir_all(&folder).expect("the folder is the test's own");

@@ -17,6 +17,7 @@ mod documentation;
 mod histories;
 mod http2;
 mod itself;
+mod feature_levels;
 mod resolvers;
 mod scale;
 mod up;
@@ -33,6 +34,7 @@ mod multicluster;
 mod neighbours;
 mod opentelemetry;
 mod refusals;
+mod takeover;
 mod taken_ports;
 
 use std::process::ExitCode;
@@ -68,6 +70,8 @@ const CASES: &[Case<Stage>] = cases![
     resolvers::the_c_library_resolves_names_as_in_a_pod,
     resolvers::the_c_library_takes_the_answer_that_ndots_gives_at_once,
     resolvers::the_go_resolver_finds_the_api_server,
+    resolvers::node_resolves_names_with_c_ares_and_with_the_c_library,
+    feature_levels::systemd_resolved_stays_at_its_best_feature_level,
     ingress_traffic::an_ingress_routes_to_its_pods,
     ingress_traffic::a_changed_path_moves_the_route,
     ingress_traffic::requests_follow_the_endpoints,
@@ -114,6 +118,7 @@ const CASES: &[Case<Stage>] = cases![
     access::a_client_certificate_authenticates_to_an_endpoint_url,
     in_a_pod::the_kubeadm_corefile_works_in_a_pod,
     in_a_pod::a_rotated_token_is_used,
+    takeover::corefiles_of_distributions_have_the_answers_of_coredns,
     chart::the_api_server_accepts_every_variant,
     chart::a_release_is_upgraded_rolled_back_and_removed_without_leftovers,
     chart::the_service_of_the_cluster_dns_keeps_address_ports_and_selector,

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use tests::control_plane::API_SERVER;
+use tests::documentation;
 use tests::namespace::ResolvConf;
 use tests::stage::{DNS, SOON, Stage};
 use tests::upstream::{UPSTREAM, Upstream};
@@ -123,4 +124,48 @@ pub(crate) fn the_go_resolver_finds_the_api_server(stage: &mut Stage) {
         "/readyz",
     ]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "ok", "{output:?}");
+}
+
+/// Lines of `resolve.mjs` for these names.
+fn node(resolver: &str, names: &[&str]) -> Vec<String> {
+    let script = documentation::checkout().join("tests/pods/resolve.mjs");
+    let output = Command::new("node").arg(script).arg(resolver).args(names).output();
+    let output = output.expect("node (Debian package nodejs)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+pub(crate) fn node_resolves_names_with_c_ares_and_with_the_c_library(stage: &mut Stage) {
+    prepare(stage);
+    let _upstream = Upstream::start(&[("www.example.test.", [192, 0, 2, 9])]);
+    let corefile = stage.corefile("").replace("    errors", &format!("    errors\n    forward . {UPSTREAM}"));
+    let _dns = stage.dns(&corefile);
+    stage.resolver().expect(SOON, "web.resolvers.svc.cluster.local A = 10.96.0.80");
+    let _settings = pod_settings(stage, "resolvers");
+    for (resolver, expected) in [
+        (
+            "libc",
+            &[
+                "web = 10.96.0.80",
+                "other.resolvers = 10.96.0.81",
+                "other.resolvers.svc.cluster.local = 10.96.0.81",
+                "www.example.test = 192.0.2.9",
+                "www = 192.0.2.9",
+                "none = not found",
+            ][..],
+        ),
+        (
+            "c-ares",
+            &[
+                "other.resolvers.svc.cluster.local = 10.96.0.81",
+                "www.example.test = 192.0.2.9",
+                "_http._tcp.web.resolvers.svc.cluster.local = 0,50,80,web.resolvers.svc.cluster.local.",
+                "web = not found",
+                "none.resolvers.svc.cluster.local = not found",
+            ],
+        ),
+    ] {
+        let names: Vec<&str> = expected.iter().filter_map(|line| line.split(" = ").next()).collect();
+        assert_eq!(node(resolver, &names), expected, "{resolver}");
+    }
 }
