@@ -12,6 +12,7 @@ mod access;
 mod proxy_request;
 mod mirror;
 mod attempts;
+mod request_buffering;
 mod error_page;
 
 mod client_certificate;

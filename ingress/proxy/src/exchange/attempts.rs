@@ -50,6 +50,7 @@ impl<'a> ProxyRequest<'a> {
         });
         let settings = &*route.plan.proxy;
         let protocol = self.protocol();
+        self.receive_body(protocol).await?;
         let needs_length = match protocol {
             AttemptProtocol::Http1 => settings.http_version == Version::HTTP_10,
             AttemptProtocol::Http2 => false,
@@ -290,7 +291,7 @@ impl<'a> ProxyRequest<'a> {
         }
     }
 
-    fn timer(&self) -> UpstreamTimer {
+    pub(super) fn timer(&self) -> UpstreamTimer {
         let worker = &self.client.worker;
         let (clock, timer) = (worker.clock.clone(), self.client.timer());
         let is_stream = !self.client.is_http1();
@@ -298,7 +299,7 @@ impl<'a> ProxyRequest<'a> {
     }
 }
 
-fn status_of(error: &UpstreamError) -> StatusCode {
+pub(super) fn status_of(error: &UpstreamError) -> StatusCode {
     match error {
         UpstreamError::Closed
         | UpstreamError::Io(_)

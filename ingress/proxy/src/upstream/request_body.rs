@@ -1,23 +1,31 @@
 //! The body of a request on its way to an endpoint.
+//!
+//! With `proxy-request-buffering` a body of up to 1 MiB is received before the endpoint gets the request, so that a client that sends
+//! slowly does not occupy an endpoint, and a chunked body gets a Content-Length.
 
-use std::rc::Rc;
+mod source;
+
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use ingress_wire::fastcgi::request as fastcgi;
+use smallvec::SmallVec;
 
+pub(crate) use self::source::RequestBodySource;
+use self::source::SourcePiece;
 use crate::io::buffers::BufferHold;
 use crate::io::send_buffer::SendBuffer;
 use crate::upstream::body_copy::BodyCopy;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::{request_head, trailers};
-use crate::wire::http1_stream::{BodyPiece, BrokenBody, Http1Stream};
-use crate::wire::http2_body::Http2Body;
+use crate::upstream::request_head;
+use crate::wire::http1_stream::BrokenBody;
 
 /// How much of a body is kept for a retry at another endpoint, at least and at most (`client-body-buffer-size`).
 const KEPT_BYTES: usize = 64 * 1024;
 const MAX_KEPT: usize = 1 << 20;
+/// How much of a body is received before its request is sent (`proxy-request-buffering`), if the memory for buffers allows it.
+pub(crate) const RECEIVED_FIRST: usize = 1 << 20;
 /// Kept pieces smaller than this are copied into a common buffer. Each piece is a slice of h2's buffer of 8 KiB or more and
 /// keeps all of it in memory: a body that arrives byte by byte would keep half a gigabyte.
 const SMALL: usize = 2 * 1024;
@@ -25,7 +33,7 @@ const SMALL: usize = 2 * 1024;
 /// The beginning of a body, kept for a retry at another endpoint.
 #[derive(Debug, Default)]
 struct KeptBody {
-    pieces: Vec<Bytes>,
+    pieces: SmallVec<[Bytes; 1]>,
     /// The last pieces, if they were small.
     tail: Vec<u8>,
     bytes: usize,
@@ -41,47 +49,17 @@ impl KeptBody {
         self.pieces.push(data.clone());
     }
 
+    /// A body that was received at once. It shares its buffer with the head.
+    fn push_whole(&mut self, data: Bytes) {
+        self.bytes = data.len();
+        self.pieces.push(data);
+    }
+
     fn close_tail(&mut self) {
         if !self.tail.is_empty() {
             self.pieces.push(std::mem::take(&mut self.tail).into());
         }
     }
-}
-
-/// Where a body comes from.
-pub(crate) enum RequestBodySource {
-    Http1(Rc<Http1Stream>),
-    Http2(Http2Body),
-}
-
-impl RequestBodySource {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BrokenBody>>> {
-        let piece = match self {
-            Self::Http1(stream) => match ready!(stream.poll_body(cx)) {
-                None => None,
-                Some(Ok(BodyPiece::Data(data))) => Some(Ok(Piece::Data(data))),
-                Some(Ok(BodyPiece::Trailers(lines))) => {
-                    Some(trailers::parse(&lines).map(Piece::Trailers).map_err(|_| BrokenBody))
-                }
-                Some(Err(error)) => Some(Err(error)),
-            },
-            Self::Http2(body) => match ready!(body.poll_frame(cx)) {
-                None => None,
-                Some(Err(error)) => Some(Err(error)),
-                Some(Ok(frame)) => Some(Ok(match frame.into_data() {
-                    Ok(data) => Piece::Data(data),
-                    Err(frame) => Piece::Trailers(frame.into_trailers().unwrap_or_default()),
-                })),
-            },
-        };
-        Poll::Ready(piece)
-    }
-}
-
-/// A piece of a body.
-enum Piece {
-    Data(Bytes),
-    Trailers(HeaderMap),
 }
 
 /// How an endpoint gets a body.
@@ -219,6 +197,15 @@ impl RequestBody {
         self.content.as_ref().is_none_or(|content| content.over)
     }
 
+    /// Receives [`RECEIVED_FIRST`] bytes before anything is sent. Ready with the length if that is the whole body, with `None` if
+    /// the rest has to be sent as it arrives.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<u64>, UpstreamError>> {
+        match &mut self.content {
+            None => Poll::Ready(Ok(None)),
+            Some(content) => content.poll_receive(cx),
+        }
+    }
+
     /// Starts from the beginning for another endpoint; `None` if the beginning was not kept.
     pub(crate) fn restart(mut self) -> Option<Self> {
         if self.is_forgotten {
@@ -280,19 +267,63 @@ impl BodyContent {
             return Err(fault.into());
         }
         if let Some(at) = self.replay {
-            if let Some(data) = self.kept.pieces.get(at) {
-                let data = data.clone();
+            if let Some(piece) = self.kept.pieces.get_mut(at) {
+                let data = if *is_forgotten { std::mem::take(piece) } else { piece.clone() };
                 self.replay = Some(at + 1);
                 self.put(data, send_buffer);
                 return Ok(Poll::Ready(()));
             }
             self.replay = None;
+            if *is_forgotten {
+                self.forget();
+            }
         }
-        loop {
-            let Some(body) = &mut self.body else {
-                self.end(send_buffer);
-                return Ok(Poll::Ready(()));
+        match self.poll_piece(cx)? {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(None) => self.end(send_buffer),
+            Poll::Ready(Some(data)) => {
+                self.keep(&data, is_forgotten);
+                self.put(data, send_buffer);
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<u64>, UpstreamError>> {
+        if let Some(fault) = self.fault {
+            return Poll::Ready(Err(fault.into()));
+        }
+        let mut piece = ready!(self.poll_piece(cx)?);
+        let whole = loop {
+            // Trailers need chunks.
+            let Some(data) = piece else { break self.trailers.is_none().then_some(self.received) };
+            let next = self.poll_piece(cx)?;
+            let is_whole = matches!(next, Poll::Ready(None)) && self.kept.bytes == 0;
+            if is_whole {
+                self.kept.push_whole(data.clone());
+            } else {
+                self.kept.push(&data);
+            }
+            let is_full = !self.hold(&data) || self.kept.bytes >= RECEIVED_FIRST;
+            piece = match next {
+                Poll::Ready(Some(data)) if is_full => {
+                    self.kept.push(&data);
+                    self.hold(&data);
+                    break None;
+                }
+                Poll::Pending if is_full => break None,
+                next => ready!(next),
             };
+        };
+        self.kept.close_tail();
+        self.replay = Some(0);
+        Poll::Ready(Ok(whole))
+    }
+
+    /// The next piece of the client, which is not empty; `None` at the end.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Result<Poll<Option<Bytes>>, UpstreamError> {
+        loop {
+            let Some(body) = &mut self.body else { return Ok(Poll::Ready(None)) };
             let data = match body.poll_piece(cx) {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(Some(Err(BrokenBody))) => return Err(self.fail(BodyFault::Broken)),
@@ -303,11 +334,11 @@ impl BodyContent {
                     }
                     continue;
                 }
-                Poll::Ready(Some(Ok(Piece::Trailers(trailers)))) => {
+                Poll::Ready(Some(Ok(SourcePiece::Trailers(trailers)))) => {
                     self.trailers = Some(Box::new(trailers));
                     continue;
                 }
-                Poll::Ready(Some(Ok(Piece::Data(data)))) => data,
+                Poll::Ready(Some(Ok(SourcePiece::Data(data)))) => data,
             };
             if data.is_empty() {
                 continue;
@@ -324,9 +355,7 @@ impl BodyContent {
             if let Some(copy) = self.copy.take() {
                 self.copy = copy.push(&data).map(Box::new);
             }
-            self.keep(&data, is_forgotten);
-            self.put(data, send_buffer);
-            return Ok(Poll::Ready(()));
+            return Ok(Poll::Ready(Some(data)));
         }
     }
 
@@ -342,14 +371,22 @@ impl BodyContent {
             return;
         }
         self.kept.push(data);
-        let is_held = self.hold.as_mut().is_none_or(|hold| hold.add(data.len()));
-        if self.kept.bytes > self.keeps || !is_held {
+        if !self.hold(data) || self.kept.bytes > self.keeps {
             *is_forgotten = true;
             self.forget();
         }
     }
 
+    /// Counts a kept piece as buffered; false if too much is.
+    fn hold(&mut self, data: &Bytes) -> bool {
+        self.hold.as_mut().is_none_or(|hold| hold.add(data.len()))
+    }
+
+    /// Drops what is kept; what has still to be sent, once it is.
     fn forget(&mut self) {
+        if self.replay.is_some() {
+            return;
+        }
         self.kept = KeptBody::default();
         if let Some(hold) = &mut self.hold {
             hold.clear();
@@ -380,96 +417,4 @@ impl BodyContent {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::IoSlice;
-
-    use bytes::BytesMut;
-    use ingress_wire::request::ParsedRequest;
-    use tokio::net::{TcpListener, TcpStream};
-
-    use super::*;
-    use crate::io::transport_stream::ClientStream;
-    use crate::wire::http1_stream::NextHead;
-
-    /// A body that a client sends in chunks.
-    async fn chunks(text: &'static [u8]) -> RequestBodySource {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (stream, accepted) =
-            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-        accepted.unwrap();
-        let input = [b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", text].concat();
-        let stream = Http1Stream::new(ClientStream::Plain(stream.unwrap()), BytesMut::from(&input[..]));
-        let mut request = ParsedRequest::default();
-        let head = std::future::poll_fn(|cx| stream.poll_head(cx, &mut request)).await;
-        assert!(matches!(head, Ok(NextHead::Complete)));
-        RequestBodySource::Http1(Rc::new(stream))
-    }
-
-    /// What the next call puts into a send buffer.
-    async fn fill(body: &mut RequestBody) -> Result<Bytes, UpstreamError> {
-        let mut send_buffer = SendBuffer::default();
-        std::future::poll_fn(|cx| match body.poll_fill(cx, &mut send_buffer) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
-            Err(error) => Poll::Ready(Err(error)),
-        })
-        .await?;
-        let mut slices = [IoSlice::new(&[]); SendBuffer::SLICES];
-        let count = send_buffer.slices(&mut slices);
-        Ok(slices[..count].iter().flat_map(|slice| slice.to_vec()).collect())
-    }
-
-    #[tokio::test]
-    async fn a_malformed_or_too_large_body_fails_at_every_further_call() {
-        let mut whole = RequestBody::new(chunks(b"4\r\nfour\r\n0\r\n\r\n").await, true, 10, None);
-        assert_eq!(fill(&mut whole).await.unwrap(), "4\r\nfour\r\n");
-        assert_eq!(fill(&mut whole).await.unwrap(), "0\r\n\r\n");
-        let mut broken = RequestBody::new(chunks(b"4\r\nfour\r\nx\r\n").await, true, 10, None);
-        assert_eq!(fill(&mut broken).await.unwrap(), "4\r\nfour\r\n");
-        let mut large = RequestBody::new(
-            chunks(b"4\r\nfour\r\n7\r\ntoo big\r\n1\r\nx\r\n0\r\n\r\n").await,
-            true,
-            10,
-            None,
-        );
-        assert_eq!(fill(&mut large).await.unwrap(), "4\r\nfour\r\n");
-        for _ in 0..3 {
-            assert!(matches!(fill(&mut broken).await, Err(UpstreamError::Client)));
-            assert!(matches!(fill(&mut large).await, Err(UpstreamError::TooLarge)));
-        }
-    }
-
-    #[tokio::test]
-    async fn small_pieces_are_kept_in_one_buffer_and_sent_again_in_order() {
-        let mut body =
-            RequestBody::new(chunks(b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n").await, true, 10, None);
-        while !body.is_over() {
-            fill(&mut body).await.unwrap();
-        }
-        let mut body = body.restart().unwrap();
-        assert_eq!(body.content.as_ref().unwrap().kept.pieces, ["abc"]);
-        assert_eq!(fill(&mut body).await.unwrap(), "3\r\nabc\r\n");
-        assert_eq!(fill(&mut body).await.unwrap(), "0\r\n\r\n");
-    }
-
-    #[test]
-    fn kept_small_pieces_do_not_hold_the_buffers_they_were_read_into() {
-        let (small, large) = (Bytes::from(vec![b's'; SMALL - 1]), Bytes::from(vec![b'l'; SMALL]));
-        let mut kept = KeptBody::default();
-        for piece in [&small, &small, &large, &small] {
-            kept.push(piece);
-        }
-        kept.close_tail();
-        let lengths: Vec<_> = kept.pieces.iter().map(Bytes::len).collect();
-        assert_eq!(lengths, [2 * small.len(), large.len(), small.len()]);
-        assert!(small.is_unique() && !large.is_unique());
-    }
-
-    #[tokio::test]
-    async fn the_body_of_a_request_that_must_not_be_retried_is_not_kept() {
-        let mut body = RequestBody::new(chunks(b"1\r\na\r\n0\r\n\r\n").await, true, 10, None);
-        body.forget();
-        fill(&mut body).await.unwrap();
-        assert!(body.content.as_ref().unwrap().kept.tail.is_empty() && body.restart().is_none());
-    }
-}
+mod tests;

@@ -62,7 +62,7 @@ impl UpstreamTimer {
     }
 
     /// Records that something was sent or received.
-    pub(super) fn set_progress(&mut self) {
+    pub(crate) fn set_progress(&mut self) {
         self.progress = true;
     }
 
@@ -73,7 +73,7 @@ impl UpstreamTimer {
     }
 
     /// Fails once nothing has happened for the time that belongs to `wait`.
-    pub(super) fn poll_timeout<T>(
+    pub(crate) fn poll_timeout<T>(
         &mut self,
         cx: &mut Context<'_>,
         wait: TimeoutKind,

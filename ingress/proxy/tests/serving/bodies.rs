@@ -5,24 +5,26 @@ use std::time::Duration;
 
 use crate::limits::{DATA, Frames, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE};
 use crate::support::{
-    Response, ScriptedEndpoint, TestCluster, read_body, read_chunk, read_head, with_connections, with_proxy,
+    Response, ScriptedEndpoint, TestCluster, TestOptions, read_body, read_chunk, read_head, with_connections,
+    with_proxy,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok";
 
+/// Options with `proxy-request-buffering: "off"`.
+fn unbuffered() -> TestOptions {
+    with_proxy(|proxy| proxy.request_buffering = false)
+}
+
 #[test]
 fn bodies_arrive_with_the_framing_of_the_client() {
     let script = ScriptedEndpoint::always(OK);
-    let world = TestCluster::serving(&[script.address]);
+    let world = TestCluster::serving_with(unbuffered(), &[script.address]);
     let mut client = world.client();
+    let chunks = "Transfer-Encoding: chunked\n\n5\nhello\n6;x=y\n world\n0\n\n";
     let cases = [
         ("PUT", "Content-Length: 5\n\nhello", "Content-Length: 5", "hello"),
-        (
-            "POST",
-            "Transfer-Encoding: chunked\n\n5\nhello\n6;x=y\n world\n0\n\n",
-            "Transfer-Encoding: chunked",
-            "hello world",
-        ),
+        ("POST", chunks, "Transfer-Encoding: chunked", "hello world"),
         ("POST", "Content-Length: 0\n\n", "Content-Length: 0", ""),
     ];
     for (method, rest, header, body) in cases {
@@ -36,6 +38,42 @@ fn bodies_arrive_with_the_framing_of_the_client() {
     assert_eq!(client.response().status, 200);
     let head = script.seen().head;
     assert!(!head.contains("Content-Length") && !head.contains("Transfer-Encoding"), "{head}");
+}
+
+#[test]
+fn a_body_is_received_before_an_endpoint_gets_the_request() {
+    let script = ScriptedEndpoint::always(OK);
+    let world = TestCluster::serving(&[script.address]);
+    let mut client = world.client();
+    client.send("POST /a HTTP/1.1\nHost: shop.example\nTransfer-Encoding: chunked\n\n5\nhello\n");
+    // Another request arrives while the body is not complete.
+    assert_eq!(world.ask("GET /b HTTP/1.1\nHost: shop.example\n\n").status, 200);
+    assert!(script.seen().head.starts_with("GET /b "));
+    assert!(script.has_no_request());
+    client.send("6\n world\n0\n\n");
+    assert_eq!(client.response().status, 200);
+    let seen = script.seen();
+    assert_eq!((seen.header("content-length"), seen.header("transfer-encoding")), (Some("11"), None));
+    assert_eq!(seen.body, "hello world");
+}
+
+#[test]
+fn of_a_large_chunked_body_only_the_beginning_is_received_first() {
+    let script = ScriptedEndpoint::new(|connection| {
+        let head = connection.head().unwrap();
+        let first = read_chunk(&mut connection.stream).unwrap().len();
+        connection.report(Response { body: first.to_string(), ..head });
+        while read_chunk(&mut connection.stream).is_some_and(|chunk| !chunk.is_empty()) {}
+        let _ = connection.send(OK);
+    });
+    let world = TestCluster::serving_with(with_proxy(|proxy| proxy.body_size = 0), &[script.address]);
+    let mut client = world.client();
+    client.send("POST / HTTP/1.1\nHost: shop.example\nTransfer-Encoding: chunked\n\n");
+    let chunk = format!("{:x}\n{}\n", 1 << 19, "x".repeat(1 << 19));
+    (0..3).for_each(|_| client.send(&chunk));
+    assert_eq!(script.seen().header("transfer-encoding"), Some("chunked"));
+    client.send("0\n\n");
+    assert_eq!(client.response().body, "ok");
 }
 
 #[test]
@@ -102,7 +140,7 @@ fn an_upload_streams_while_the_client_still_writes() {
         }
         let _ = connection.send(OK);
     });
-    let world = TestCluster::serving(&[script.address]);
+    let world = TestCluster::serving_with(unbuffered(), &[script.address]);
     let mut client = world.client();
     client.send("POST / HTTP/1.1\nHost: shop.example\nTransfer-Encoding: chunked\n\n5\nfirst\n");
     assert_eq!(script.seen().body, "first");
@@ -174,7 +212,7 @@ fn an_endpoint_may_answer_before_it_has_read_everything() {
         connection.head();
         let _ = connection.send("HTTP/1.1 403 Forbidden\nContent-Length: 2\nConnection: close\n\nno");
     });
-    let world = TestCluster::serving(&[script.address]);
+    let world = TestCluster::serving_with(unbuffered(), &[script.address]);
     let mut client = world.client();
     client.send("POST / HTTP/1.1\nHost: shop.example\nContent-Length: 100000\n\nstart");
     let response = client.response();
@@ -189,7 +227,7 @@ fn a_response_before_the_whole_request_has_connection_close() {
         // Until the proxy has closed.
         connection.head();
     });
-    let mut world = TestCluster::serving(&[early.address]);
+    let mut world = TestCluster::serving_with(unbuffered(), &[early.address]);
     world.service("away", &[]);
     world.ingress("away", "away.example", &[("permanent-redirect", "https://shop.example/")]);
     let post = |host: &str, rest: &str| format!("POST / HTTP/1.1\nHost: {host}\n{rest}");
@@ -342,7 +380,7 @@ fn a_body_of_http2_that_the_client_resets_does_not_look_complete() {
         let _ = connection.stream.read_to_string(&mut body);
         connection.report(Response { body, ..head });
     });
-    let world = TestCluster::serving(&[script.address]);
+    let world = TestCluster::serving_with(unbuffered(), &[script.address]);
     // NO_ERROR and CANCEL.
     for code in [0_u32, 8] {
         let mut client = Frames::connect(world.http, &[]);

@@ -241,12 +241,14 @@ fn a_replaced_response_may_follow_attempts_at_other_endpoints() {
 #[test]
 fn a_body_that_was_not_kept_is_left_out() {
     let (endpoint, errors) = (ScriptedEndpoint::always(UNAVAILABLE), ScriptedEndpoint::always(TEAPOT));
-    let world = with_pages(&endpoint, &errors, &[]);
-    let body = "x".repeat(300_000);
-    let request = format!("POST / HTTP/1.1\nHost: shop.example\nContent-Length: 300000\n\n{body}");
-    assert_eq!(world.ask(&request).status, 418);
+    let world = with_pages(&endpoint, &errors, &[("proxy-body-size", "0")]);
+    let post = |size: usize| {
+        format!("POST / HTTP/1.1\nHost: shop.example\nContent-Length: {size}\n\n{}", "x".repeat(size))
+    };
+    assert_eq!(world.ask(&post(2_000_000)).status, 418);
     assert_eq!(errors.seen().header("content-length"), Some("0"));
-    // Chunks are sent again as chunks.
+    assert_eq!(world.ask(&post(300_000)).status, 418);
+    assert_eq!(errors.seen().body.len(), 300_000, "received before it was sent");
     let chunked = "POST / HTTP/1.1\nHost: shop.example\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n";
     assert_eq!(world.ask(chunked).status, 418);
     assert_eq!(errors.seen().body, "hello");

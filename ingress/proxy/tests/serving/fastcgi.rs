@@ -204,11 +204,15 @@ fn a_large_body_passes_in_both_directions_and_each_request_has_a_connection() {
 }
 
 #[test]
-fn a_body_without_length_is_411() {
+fn a_body_without_length_gets_one_unless_it_is_not_received_first() {
+    const POST: &str = "POST / HTTP/1.1\nHost: app.example\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n";
     let application = Application::always("\r\n");
-    let world = world(&application, &[]);
-    let response = world.ask("POST / HTTP/1.1\nHost: app.example\nTransfer-Encoding: chunked\n\n0\n\n");
-    assert_eq!(response.status, 411);
+    let mut world = world(&application, &[]);
+    assert_eq!(world.ask(POST).status, 200);
+    assert_eq!(application.seen().params["CONTENT_LENGTH"], "5");
+    let unbuffered = [("backend-protocol", "FCGI"), ("proxy-request-buffering", "off")];
+    world.ingress("app", "app.example", &unbuffered);
+    assert_eq!(world.ask(POST).status, 411);
 }
 
 #[test]

@@ -264,6 +264,10 @@ fn requests_with_http_1_0_have_no_chunks() {
     assert!(seen.head.starts_with("POST / HTTP/1.0\n"), "{}", seen.head);
     assert_eq!(seen.body, "hello");
     let chunks = "POST / HTTP/1.1\nHost: shop.example\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n";
+    assert_eq!(world.ask(chunks).status, 200);
+    assert_eq!(script.seen().header("content-length"), Some("5"));
+    let unbuffered = [("proxy-http-version", "1.0"), ("proxy-request-buffering", "off")];
+    world.ingress("shop", "shop.example", &unbuffered);
     assert_eq!(world.ask(chunks).status, 411);
     assert!(script.has_no_request());
 }

@@ -18,7 +18,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         values: "HTTP, HTTPS, AUTO_HTTP, GRPC, GRPCS, FCGI, in any case; default HTTP",
         doc: "AUTO_HTTP is HTTPS for requests over https and HTTP for others. With HTTPS and GRPCS, endpoints are not verified \
               without `proxy-ssl-verify`. GRPC and GRPCS send HTTP/2, also for clients that speak HTTP/1. With FCGI a request needs \
-              Content-Length for its body; one in chunks gets 411.",
+              Content-Length for its body; one in chunks that is streamed (see `proxy-request-buffering`) gets 411.",
     }],
     phases: &[Phase::UpstreamRequest],
     syntax: "backend-protocol: AUTO_HTTP",

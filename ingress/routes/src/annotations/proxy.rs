@@ -80,14 +80,14 @@ const BODY: &str = "the longest body of a request; a longer one gets 413; 0 for 
 const KEPT: &str =
     "how much of a body is kept so that it can be sent to another endpoint: 64 KiB at least, 1 MiB at most";
 const HEAD: &str = "the longest head of a response, 1 MiB at most; a longer one is answered 502";
-const REQUEST_BUFFERING: &str = "bodies are streamed to the endpoint in any case; with `off` a request with a body that an endpoint \
-                                 may have received is not sent to another one";
+const REQUEST_BUFFERING: &str = "with `on`, the default, a body of at most 1 MiB is received before the request is sent, and one in \
+                                 chunks gets a Content-Length; a longer one is streamed, as all are with `off` and with gRPC. With `off` a \
+                                 request with a body that an endpoint may have received is not sent to another one";
 const NEXT: &str = "after which failures another endpoint is tried. POST, LOCK and PATCH only with `non_idempotent` if an endpoint may \
                     have received them";
 const NEXT_TIMEOUT: &str = "no attempt begins later than this after the first one; 0 for no limit";
 const TRIES: &str = "how many attempts a request has; 0 for one at each endpoint";
-const VERSION: &str =
-    "the version of HTTP that requests to endpoints have; with 1.0 a body in chunks gets 411";
+const VERSION: &str = "the version of HTTP that requests to endpoints have; with 1.0 a body in chunks that is streamed gets 411";
 
 /// `retry-non-idempotent: true`.
 #[derive(Debug, PartialEq)]
