@@ -319,7 +319,7 @@ pub(crate) fn split_target(
     let host = target.start + scheme.len();
     let path =
         text[host..end].iter().position(|byte| matches!(byte, b'/' | b'?')).map_or(end, |at| host + at);
-    // `http://host?query` has no path; nginx refuses it as well.
+    // A path would have to be inserted in `http://host?query`. No client sends it.
     if path < end && text[path] == b'?' || path == host {
         return Err(HeadError::Malformed);
     }

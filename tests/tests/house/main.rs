@@ -10,6 +10,7 @@ mod cves;
 mod source;
 
 mod documentation;
+mod edge_safety;
 mod examples;
 mod files;
 mod floors;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use h2::Reason;
 use telemetry::causes;
 
 use crate::client::closing::CLOSING_TIMEOUT;
@@ -129,6 +130,10 @@ fn poll_requests<H: RequestHandler>(
             Ok((request, respond)) => stream_task::spawn(client, handler, request, respond),
             Err(error) => {
                 tracing::debug!(client = %client.peer_ip, error = causes(&error), "a connection ended early");
+                // h2 has limits of its own, such as on CONTINUATION frames and on requests that are reset at once.
+                if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+                    client.worker.limits.flood.inc();
+                }
                 return Poll::Ready(());
             }
         }

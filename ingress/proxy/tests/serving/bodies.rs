@@ -3,7 +3,7 @@
 use std::io::{BufRead, Read, Write};
 use std::time::Duration;
 
-use crate::limits::{DATA, Frames, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE};
+use crate::frames::{DATA, Frames, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE};
 use crate::support::{
     Response, ScriptedEndpoint, TestCluster, TestOptions, read_body, read_chunk, read_head, with_connections,
     with_proxy,

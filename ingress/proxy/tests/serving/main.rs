@@ -5,6 +5,7 @@
 mod message;
 mod scripted_endpoint;
 mod support;
+mod frames;
 mod collector;
 
 mod descriptors;
@@ -13,6 +14,7 @@ mod limits;
 mod access_log;
 mod authentication;
 mod balancing;
+mod beside_nginx;
 mod bodies;
 mod compression;
 mod cves;
