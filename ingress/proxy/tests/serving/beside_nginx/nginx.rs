@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use super::server::SERVICES;
 use crate::support::TEST_TIMEOUT;
+
+/// The Services and the hosts that lead to them.
+pub(super) const SERVICES: [(&str, &str); 3] =
+    [("shop", "shop.example"), ("other", "other.example"), ("wild", "*.wild.example")];
 
 /// Of the template's `http` block, at the defaults of the ConfigMap.
 const HTTP: &str = "

@@ -8,8 +8,8 @@ const HEAD: &str = "| request | nginx 1.22.1 | Portolan | note |\n|---|---|---|-
 /// Portolan's answer is that of nginx.
 const SAME: &str = "same";
 
-/// Held while the page is written: tests run side by side.
-static WRITING: Mutex<()> = Mutex::new(());
+/// Held while the page is read or written: tests run side by side.
+static PAGE: Mutex<()> = Mutex::new(());
 
 /// A case with both answers.
 pub(super) struct Row {
@@ -41,6 +41,7 @@ fn split(name: &str) -> (String, String, String) {
 }
 
 fn lines(name: &str) -> Vec<String> {
+    let _guard = PAGE.lock().unwrap();
     let (_, table, _) = split(name);
     table.lines().skip(2).map(str::to_owned).collect()
 }
@@ -58,7 +59,7 @@ pub(super) fn recorded(name: &str) -> Vec<(String, String)> {
 
 /// Writes a table.
 pub(super) fn rewrite(name: &str, rows: &[Row]) {
-    let _guard = WRITING.lock().unwrap();
+    let _guard = PAGE.lock().unwrap();
     let (before, _, after) = split(name);
     let rows: String = rows.iter().map(|row| row.line() + "\n").collect();
     std::fs::write(path(), format!("{before}{HEAD}{rows}{after}")).expect("the page is writable");

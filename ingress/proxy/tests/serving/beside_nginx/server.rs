@@ -4,14 +4,10 @@
 use std::io::{BufRead, Read, Write};
 use std::net::SocketAddr;
 
-use super::nginx::Nginx;
+use super::nginx::{Nginx, SERVICES};
 use crate::message::{Response, read_body};
 use crate::scripted_endpoint::{EndpointConnection, ScriptedEndpoint};
 use crate::support::{TestCluster, TestOptions};
-
-/// The Services and the hosts that lead to them.
-pub(super) const SERVICES: [(&str, &str); 3] =
-    [("shop", "shop.example"), ("other", "other.example"), ("wild", "*.wild.example")];
 
 /// The same configuration for both servers.
 #[derive(Clone, Copy)]

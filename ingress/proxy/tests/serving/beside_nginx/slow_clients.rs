@@ -1,4 +1,4 @@
-//! Clients that send or read slowly, with timeouts of a second.
+//! Clients that send or read slowly, with timeouts of two seconds.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,28 +12,28 @@ use crate::frames::{DATA, Frames, GOAWAY, HEADERS, PING};
 use crate::message::read_response;
 use crate::support::with_connections;
 
-const TIMEOUT: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A quarter of the timeout.
+/// Far below the timeout, also on a busy machine.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// The flag of an answer to PING.
 const ACK: u8 = 1;
 
 /// How long a connection is watched.
-const WATCHED: Duration = Duration::from_secs(15);
+const WATCHED: Duration = Duration::from_secs(30);
 
 const SETUP: EdgeSetup = EdgeSetup {
-    keys: &[("client-header-timeout", "1"), ("client-body-timeout", "1"), ("keep-alive", "1")],
+    keys: &[("client-header-timeout", "2"), ("client-body-timeout", "2"), ("keep-alive", "2")],
     options: || with_connections(|connections| connections.client_send_timeout = TIMEOUT),
     http: HTTP,
 };
 
 const HTTP: &str = "
-    client_header_timeout 1s;
-    client_body_timeout 1s;
-    keepalive_timeout 1s;
-    send_timeout 1s;
+    client_header_timeout 2s;
+    client_body_timeout 2s;
+    keepalive_timeout 2s;
+    send_timeout 2s;
     map '' $pass_access_scheme { default $scheme; }
     map '' $pass_port { default $server_port; }
     map '' $best_http_host { default $http_host; }";
@@ -45,7 +45,7 @@ type Addresses = [SocketAddr; 3];
 type Case = (&'static str, fn(Addresses) -> String);
 
 const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
-const UPLOAD: &[u8] = b"POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 10\r\n\r\n";
+const UPLOAD: &[u8] = b"POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 12\r\n\r\n";
 const CHUNKED: &[u8] = b"POST / HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 const CASES: &[Case] = &[
@@ -66,13 +66,13 @@ const CASES: &[Case] = &[
     ("a body stops half way", |[http, ..]| after(http, &[UPLOAD, b"hello"].concat())),
     ("a body gets a byte every 250 ms", |[http, ..]| {
         let mut stream = sent(http, UPLOAD);
-        drip(&mut stream, b"y", 10);
+        drip(&mut stream, b"y", 12);
         status(&mut stream)
     }),
     ("a body in chunks stops half way", |[http, ..]| after(http, &[CHUNKED, b"5\r\nhel"].concat())),
     ("a body gets a chunk every 250 ms", |[http, ..]| {
         let mut stream = sent(http, CHUNKED);
-        drip(&mut stream, b"1\r\ny\r\n", 8);
+        drip(&mut stream, b"1\r\ny\r\n", 12);
         let _ = stream.write_all(b"0\r\n\r\n");
         status(&mut stream)
     }),
@@ -113,9 +113,9 @@ const CASES: &[Case] = &[
     }),
     ("HTTP/2: a body gets a byte every 250 ms", |[_, http2, _]| {
         let mut client = upload(http2);
-        for at in 1..=10 {
-            let _ = client.send(DATA, u8::from(at == 10), 1, b"y");
-            if at < 10 {
+        for at in 1..=12 {
+            let _ = client.send(DATA, u8::from(at == 12), 1, b"y");
+            if at < 12 {
                 std::thread::sleep(PAUSE);
             }
         }
@@ -131,11 +131,11 @@ fn sent(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// A POST of ten bytes on stream 1.
+/// A POST of twelve bytes on stream 1.
 fn upload(address: SocketAddr) -> Frames {
     let mut client = Frames::connect(address, &[]);
     let fields = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "shop.example")];
-    client.send(HEADERS, 4, 1, &block(&[&fields[..], &[("content-length", "10")]].concat())).unwrap();
+    client.send(HEADERS, 4, 1, &block(&[&fields[..], &[("content-length", "12")]].concat())).unwrap();
     client
 }
 
