@@ -36,7 +36,7 @@ fn every_limit_names_its_tests() {
 }
 
 /// The names of all test functions: those with a test attribute, and the cases of the control plane.
-fn functions() -> HashSet<String> {
+pub(crate) fn functions() -> HashSet<String> {
     let mut names = HashSet::new();
     for path in rust_files() {
         let text = std::fs::read_to_string(&path).expect("a source file is readable");

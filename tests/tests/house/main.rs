@@ -6,6 +6,7 @@ mod workspace;
 
 mod architecture;
 mod chart;
+mod clock;
 mod cves;
 mod source;
 
@@ -16,6 +17,7 @@ mod files;
 mod floors;
 mod image;
 mod limits;
+mod faults;
 mod modules;
 mod monitoring;
 mod msrv;
