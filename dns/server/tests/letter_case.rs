@@ -1,4 +1,5 @@
 //! `forward` with `randomize_case`: upstreams that repeat the letter case of a question, that do not, and forged replies.
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod support;
 

@@ -723,7 +723,7 @@ async fn start_loop(options: &str) -> TestService {
     let back: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
     let to = back.clone();
     let upstream = FakeUpstream::start(move |query, _| {
-        let to = (*to.lock().unwrap())?;
+        let to = (*to.lock().expect("no test panics with it"))?;
         Some(TestClient::udp(to).query(&query.to_name().to_string(), query.qtype).1)
     });
     let service = TestService::start(&format!(
@@ -731,7 +731,7 @@ async fn start_loop(options: &str) -> TestService {
         upstream.address
     ))
     .await;
-    *back.lock().unwrap() = Some(service.address);
+    *back.lock().expect("no test panics with it") = Some(service.address);
     service
 }
 
