@@ -70,7 +70,7 @@ pub fn explain(stream: &ExplainedStream, streams: &Streams) -> Tree {
     };
     let target = &found.target;
     let tree = tree
-        .with(format!("entry: {entry} of ConfigMap {}", found.config_map))
+        .with(format!("entry: {entry} of {} {}", found.source.0, found.source.1))
         .with(
             Tree::new(format!("backend: Service {}, port {}", target.service, target.port))
                 .with_all(members(&found.pool)),

@@ -7,8 +7,8 @@ use super::cell;
 /// The page.
 pub(super) fn page() -> String {
     let mut text = format!(
-        "# Snippets\n\nThe annotations `configuration-snippet`, `server-snippet` and `auth-snippet` and the keys `http-snippet`, `server-snippet`, \
-         `location-snippet` and `global-auth-snippet` have directives in the syntax of nginx. These are parsed, and those of the list below are honoured; no \
+        "# Snippets\n\nThe annotations `configuration-snippet`, `server-snippet` and `auth-snippet` and the keys `main-snippet`, `http-snippet`, `server-snippet`, \
+         `location-snippet` and `global-auth-snippet` have directives in the syntax of nginx; `stream-snippet` has blocks of its own ([annotations](annotations.md)). These are parsed, and those of the list below are honoured; no \
          text is inserted anywhere. {REFUSED_NOTE}\n\nAnnotations need the keys `allow-snippet-annotations: \"true\"` and `annotations-risk-level: \
          Critical` of the ConfigMap. Without the first they are ignored, and without the second the Ingress is left out, as in ingress-nginx. Keys of \
          the ConfigMap need neither.\n\nValues may have the variables that annotations may have (`$host`, `$uri`, `$request_uri`, `$req_id`, `$http_name`, \

@@ -274,6 +274,7 @@ pub(crate) use self::host_names::{HostNames, counterpart, counterpart_plan};
 pub(crate) use self::load_balance::{LoadBalance, balancing};
 pub(crate) use self::rewrite::RewriteSettings;
 pub use self::snippet_settings::HostSnippet;
+pub(crate) use self::snippet_settings::allows_snippets;
 pub(crate) use self::strict_values::{CRITICAL, DEPRECATED, refused_value};
 pub(crate) use self::tls::HostConnections;
 pub(crate) use self::unsupported::OptedOut;

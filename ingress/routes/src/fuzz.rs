@@ -169,7 +169,7 @@ pub fn client_certificate(data: &[u8]) {
 /// When a position is not in the text, when a syntax error does not name what follows it, or when reading or serving panics.
 pub fn snippet(data: &str) {
     let (own, nothing) = (data.trim(), KnownNames::default());
-    for context in [Context::Http, Context::Server, Context::Location, Context::Auth] {
+    for context in [Context::Main, Context::Http, Context::Server, Context::Location, Context::Auth] {
         let (_, findings) = compile(own, context, &nothing);
         for SnippetFinding { at, .. } in findings {
             let line = own.split('\n').nth(at.line as usize - 1).expect("a line of the text");

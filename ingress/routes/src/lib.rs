@@ -43,10 +43,10 @@ pub mod upstream_tls;
 pub mod plan;
 
 pub mod snippet;
-pub mod streams;
 
 pub mod annotations;
 pub mod globals;
+pub mod streams;
 pub mod table;
 
 pub mod certs;

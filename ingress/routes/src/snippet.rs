@@ -11,8 +11,11 @@ mod known_names;
 mod state;
 mod text;
 
+mod stream_server;
+
 mod expires;
 mod header_rules;
+mod auth_variable;
 mod level;
 
 mod rewrite_step;
@@ -23,20 +26,24 @@ mod directives;
 mod directive_list;
 mod compile;
 
+pub(crate) use self::auth_variable::AuthVariable;
 pub use self::compile::{FindingSeverity, MAX_DIRECTIVES, MAX_LENGTH, SnippetFinding, compile};
 pub use self::directive::{Compile, Fate, SnippetDirective};
 pub use self::directive_list::{DIRECTIVES, REFUSED_NOTE};
 pub use self::known_names::KnownNames;
 pub use self::level::{ConfigLevel, CookieDirective, edit_request, edit_response};
 pub use self::lexer::Position;
-pub(crate) use self::lexer::SnippetWord;
 pub use self::run::{Program, run};
 pub use self::state::SnippetState;
+pub use self::stream_server::StreamAddressRules;
+pub(crate) use self::stream_server::{SnippetServer, read_servers};
 pub use self::text::{RouteNames, SnippetText, TextValues};
 
 /// Where a snippet is placed in the configuration of nginx.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
+    /// `main-snippet`.
+    Main,
     /// `http-snippet`.
     Http,
     /// `server-snippet`.
@@ -55,6 +62,7 @@ impl Context {
     /// Its name in messages and tables.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Main => "main",
             Self::Http => "http",
             Self::Server => "server",
             Self::Location => "location",

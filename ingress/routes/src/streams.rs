@@ -1,20 +1,18 @@
-//! TCP and UDP services: the ports of the ConfigMaps that `--tcp-services-configmap` and `--udp-services-configmap` name, and the
-//! endpoints that they lead to.
+//! TCP and UDP services: the ports of the ConfigMaps that `--tcp-services-configmap` and `--udp-services-configmap` name and of
+//! `stream-snippet`, and the endpoints that they lead to.
 
-mod index;
-mod snippet;
 mod target;
+mod index;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use cluster::{CompactString, Key, Protocol};
-use ipnet::IpNet;
+use cluster::{CompactString, Key, Kind, Protocol};
 
 pub use self::index::StreamIndex;
 use crate::options::PoolKey;
 use crate::pools::Pool;
 use crate::problem::RoutingProblem;
+use crate::snippet::StreamAddressRules;
 
 /// The TCP and UDP services of a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,8 +21,10 @@ pub struct Streams {
     services: Arc<[Arc<StreamService>]>,
     /// Of the entries that are not served, or not as written.
     problems: Arc<[RoutingProblem]>,
-    /// The ConfigMaps, Services and EndpointSlices have been listed.
+    /// All kinds of objects that it is made of have been listed.
     is_synced: bool,
+    /// An Ingress has the annotation `stream-snippet`, so that classes, too, may change the view.
+    has_snippets: bool,
 }
 
 /// A port and where its streams go.
@@ -34,8 +34,8 @@ pub struct StreamService {
     pub protocol: Protocol,
     /// The port that is listened on.
     pub port: u16,
-    /// The ConfigMap with the entry.
-    pub config_map: Key,
+    /// The ConfigMap or Ingress that opens the port.
+    pub source: (Kind, Key),
     /// The port of the Service.
     pub target: PoolKey,
     /// Each stream begins with a PROXY header, which is not passed on.
@@ -46,27 +46,6 @@ pub struct StreamService {
     pub rules: StreamAddressRules,
     /// The endpoints.
     pub pool: Arc<Pool>,
-}
-
-/// `allow` and `deny` of nginx in their order: the first that covers a client decides, and a client that none covers is served.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StreamAddressRules(pub(crate) Box<[(bool, Option<IpNet>)]>);
-
-impl StreamAddressRules {
-    /// Whether a client is served.
-    pub fn admit(&self, client: IpAddr) -> bool {
-        let client = client.to_canonical();
-        let covers = |network: &Option<IpNet>| network.is_none_or(|network| network.contains(&client));
-        self.0.iter().find(|(_, network)| covers(network)).is_none_or(|(allows, _)| *allows)
-    }
-
-    /// The directives in their order, such as `allow 10.0.0.0/8` and `deny all`.
-    pub fn directives(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(|(allows, network)| {
-            let verb = if *allows { "allow" } else { "deny" };
-            network.map_or_else(|| format!("{verb} all"), |network| format!("{verb} {network}"))
-        })
-    }
 }
 
 impl Streams {

@@ -105,15 +105,6 @@ pub(crate) const fn closed(
     UnsupportedSetting { name, level: Level::Closed, neutral, consequence }
 }
 
-/// A setting of level [`Level::Differs`].
-pub(crate) const fn differs(
-    name: &'static str,
-    neutral: NeutralValues,
-    consequence: &'static str,
-) -> UnsupportedSetting {
-    UnsupportedSetting { name, level: Level::Differs, neutral, consequence }
-}
-
 /// A setting of level [`Level::Cosmetic`].
 pub(crate) const fn cosmetic(
     name: &'static str,

@@ -174,11 +174,11 @@ fn open(
 }
 
 fn problem(service: &StreamService, error: &BindError) -> RoutingProblem {
-    let (kind, key, field) = (Kind::ConfigMap, service.config_map.clone(), service.port.to_string());
+    let (kind, key) = service.source.clone();
     RoutingProblem {
         kind,
         key,
-        field,
+        field: service.port.to_string(),
         what: format!("{error}; the port is closed there"),
         effect: Effect::Differs,
     }

@@ -248,19 +248,19 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
         rule.ingress.is_some() && settings.values.get::<WithoutGlobalAuth>().is_none() && !is_off;
     let global = rule.globals.get::<GlobalAuth>().filter(|_| takes_part && !is_exempt(rule));
     match (own, global) {
-        (Some(own), _) => ask(&own.auth, rule, plan),
-        (None, Some(GlobalAuth::Server(auth))) => ask(auth, rule, plan),
+        (Some(own), _) => ask(&own.auth, settings, rule, plan),
+        (None, Some(GlobalAuth::Server(auth))) => ask(auth, settings, rule, plan),
         (None, Some(GlobalAuth::Invalid(what))) => plan.closed_by_key = Some(what.clone()),
         (None, None) => {}
     }
 }
 
 /// Has the server decide about the requests of a rule.
-fn ask(auth: &Arc<ExternalAuth>, rule: &Rule<'_>, plan: &mut Plan) {
+fn ask(auth: &Arc<ExternalAuth>, settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     if is_exempt(rule) {
         return;
     }
-    let ask = ExternalAuthRule::new(auth, rule, plan);
+    let ask = ExternalAuthRule::new(auth, settings, rule, plan);
     plan.access.rules.push(Box::new(ask));
     let page = |url: &Template| Box::new(SignInPage(url.of_rule(rule, None))) as Box<dyn SignIn>;
     plan.access.sign_in = auth.sign_in.as_ref().map(page);

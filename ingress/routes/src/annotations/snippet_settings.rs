@@ -6,6 +6,7 @@ use cluster::Key;
 
 use super::ingress_filter::RISK_LEVEL;
 use super::{Rule, SettingReader, Settings};
+use crate::family_values::FamilyValues;
 use crate::problem::Effect;
 use crate::snippet::{ConfigLevel, FindingSeverity, Program, RouteNames, SnippetFinding};
 
@@ -35,6 +36,11 @@ pub struct HostSnippet {
     pub(super) program: Arc<Program>,
     /// Why all routes of the host are closed.
     pub(super) closed: Option<String>,
+}
+
+/// Whether the ConfigMap allows annotations with directives.
+pub(crate) fn allows_snippets(values: &FamilyValues) -> bool {
+    values.get::<SnippetsAllowed>().is_some()
 }
 
 /// The text of an annotation, if the ConfigMap allows it. As in ingress-nginx it is ignored otherwise.

@@ -45,6 +45,12 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "annotations with snippets are honoured, together with annotations-risk-level `Critical`; otherwise they are ignored and reported",
         },
         FamilyKey {
+            name: MAIN,
+            values: "directives",
+            doc: "directives of nginx's main context: none changes how requests are served; each is reported with its position, why its lack \
+                  is harmless or which key replaces it",
+        },
+        FamilyKey {
             name: HTTP,
             values: "directives",
             doc: "directives for all requests; see [Snippets](snippets.md)",
@@ -70,6 +76,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 
 const CONFIGURATION: &str = "configuration-snippet";
 const SERVER: &str = "server-snippet";
+const MAIN: &str = "main-snippet";
 const HTTP: &str = "http-snippet";
 const LOCATION: &str = "location-snippet";
 
@@ -110,6 +117,14 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let level = reader.text(RISK_LEVEL).and_then(RiskLevel::parse);
     if is_allowed && level == Some(RiskLevel::Critical) {
         values.set(SnippetsAllowed);
+    }
+    if let Some(text) = reader.text(MAIN) {
+        let (_, mut findings) = compile(text, Context::Main, &KnownNames::default());
+        // Nothing at this level could protect a route.
+        for finding in &mut findings {
+            finding.severity = finding.severity.min(FindingSeverity::LeftOut);
+        }
+        report(reader, MAIN, &findings);
     }
     let mut program = |name, context| {
         let Some(text) = reader.text(name) else { return Program::default() };

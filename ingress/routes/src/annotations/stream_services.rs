@@ -1,17 +1,26 @@
-//! How the streams of TCP and UDP services are passed on: keys of the ConfigMap. Their ports are in [`crate::streams`].
+//! How the streams of TCP and UDP services are passed on, and the ports that Ingresses open. The ports themselves are made by
+//! `StreamIndex`.
 
 use std::time::Duration;
 
-use super::{AnnotationFamily, FamilyKey, SettingReader};
+use super::snippet_settings::allowed;
+use super::{Annotation, AnnotationFamily, FamilyKey, SettingReader, Settings};
 use crate::family_values::FamilyValues;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
 use crate::settings::{StreamSettings, parse_time};
+use crate::snippet::read_servers;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "streams",
     doc: "How TCP and UDP services are passed on. Their ports are those of the ConfigMaps that --tcp-services-configmap and \
           --udp-services-configmap name.",
+    annotations: &[Annotation {
+        name: SNIPPET,
+        values: "server blocks of nginx",
+        doc: "Opens ports as the key of this name does, if the ConfigMap allows snippets (allow-snippet-annotations `true`, annotations-risk-level \
+              `Critical`). A port that an entry of a ConfigMap or an older Ingress has is not opened again.",
+    }],
     keys: &[
         FamilyKey {
             name: "proxy-stream-timeout",
@@ -34,7 +43,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             doc: "how many endpoints are tried; 0 for no limit",
         },
         FamilyKey {
-            name: "stream-snippet",
+            name: SNIPPET,
             values: "server blocks of nginx",
             doc: "opens ports: `server { listen PORT [udp] [proxy_protocol]; proxy_pass HOST:PORT; proxy_protocol on; allow …; deny …; }`. A \
                   server with any other directive is not opened, and every mistake is reported with its position",
@@ -46,15 +55,21 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         },
     ],
     phases: &[Phase::Server],
-    syntax: "proxy-stream-timeout: 600s\n\
-             stream-snippet: server { listen 5432; proxy_pass db.example:5432; allow 10.0.0.0/8; deny all; }\n\
-             proxy-stream-next-upstream: 'true'\n\
-             proxy-stream-next-upstream-timeout: 600s\n\
-             proxy-stream-next-upstream-tries: '3'\n\
-             proxy-stream-responses: '1'",
+    syntax: "stream-snippet: server { listen 5432; proxy_pass db.example:5432; allow 10.0.0.0/8; deny all; }",
+    read,
     read_keys,
     ..AnnotationFamily::NONE
 };
+
+const SNIPPET: &str = "stream-snippet";
+
+/// Reports what is wrong with the text. It opens ports and changes no route.
+fn read(reader: &mut SettingReader<'_>, _: &mut Settings) {
+    let Some(text) = allowed(reader, SNIPPET) else { return };
+    for mistake in read_servers(text).1 {
+        reader.problem(SNIPPET, format!("{}: {}", mistake.at, mistake.what), Effect::LeftOut);
+    }
+}
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     const TIME: &str = "a time such as 90, 600s or 1h 30m";

@@ -4,7 +4,7 @@ use super::reader::SettingReader;
 use super::{FAMILIES, Settings};
 use crate::problem::Effect;
 use crate::unsupported::NeutralValues::{False, OnlyEmpty, Words};
-use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, differs, parse_bool, unknown_name};
+use crate::unsupported::{Level, UnsupportedSetting, closed, cosmetic, parse_bool, unknown_name};
 
 const NO_FIREWALL: &str = "the web application firewall would not check requests";
 const STREAMED: &str = "responses are streamed: no more is read from the endpoint than the client takes";
@@ -29,7 +29,6 @@ pub const UNSUPPORTED: &[UnsupportedSetting] = &[
     closed("enable-owasp-core-rules", False, NO_FIREWALL),
     cosmetic("modsecurity-transaction-id", OnlyEmpty, "it only names requests in the log of the firewall, which does not exist here"),
     closed("modsecurity-snippet", OnlyEmpty, NO_FIREWALL),
-    differs("stream-snippet", OnlyEmpty, "ports belong to the whole proxy, so that only stream-snippet of the ConfigMap opens them"),
 ];
 
 /// Annotations that ingress-nginx 1.15 no longer reads, but manifests still have. They are not reported.

@@ -4,7 +4,7 @@
 
 use crate::annotations::FAMILIES;
 use crate::unsupported::NeutralValues::{self, False, NotPositive, OnlyEmpty, Words};
-use crate::unsupported::{UnsupportedSetting, closed, cosmetic, differs};
+use crate::unsupported::{UnsupportedSetting, closed, cosmetic};
 
 /// A key of the ConfigMap.
 #[derive(Clone, Copy, Debug)]
@@ -73,8 +73,6 @@ const fn guarded(
 
 const NOT_READ: &str = "ingress-nginx reads it without effect";
 const NGINX_TABLE: &str = "it sizes a table of nginx";
-const NO_PROCESS: &str = "directives of the main context set up nginx's processes, which do not exist; worker-processes, \
-                          worker-shutdown-timeout, error-log-level and max-worker-connections are the keys for the proxy";
 const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
 const STREAMED: &str = "bodies are streamed and not buffered";
 
@@ -140,7 +138,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     guarded("enable-modsecurity", False, "the web application firewall would not check requests", &FIREWALL),
     served(cosmetic("enable-owasp-modsecurity-crs", False, WITH_FIREWALL)),
     served(cosmetic("modsecurity-snippet", OnlyEmpty, WITH_FIREWALL)),
-    served(differs("main-snippet", OnlyEmpty, NO_PROCESS)),
 ];
 
 /// Whether ingress-nginx no longer reads a key that manifests still have.

@@ -189,7 +189,7 @@ fn unsupported_keys_are_reported_with_their_consequence() {
     assert_eq!(
         problems,
         [
-            "ConfigMap ingress/controller: main-snippet \"x;\" is not honoured: directives of the main context set up nginx's processes, which do not exist; worker-processes, worker-shutdown-timeout, error-log-level and max-worker-connections are the keys for the proxy",
+            "ConfigMap ingress/controller: main-snippet: line 1, column 1: x is not a known directive; it is left out",
             "ConfigMap ingress/controller: proxy-body-sise: is not known; did you mean proxy-body-size?",
             "ConfigMap ingress/controller: server-snippet: line 1, column 1: auth_y is not a known directive",
             "ConfigMap ingress/controller: ssl-protocols: TLSv1: obsolete (RFC 8996) and not offered; the other versions are",

@@ -11,6 +11,7 @@ pub const DIRECTIVES: &[(&str, &[SnippetDirective])] = &[
     ("Headers", directives::HEADERS),
     ("Requests to endpoints", directives::PROXYING),
     ("Without effect", directives::WITHOUT_EFFECT),
+    ("Main context", directives::MAIN),
     ("Refused", directives::REFUSED),
 ];
 

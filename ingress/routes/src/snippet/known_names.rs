@@ -24,7 +24,9 @@ impl KnownNames {
         for Statement { name, arguments, block } in statements {
             let words = arguments.iter().map(|word| word.text.as_str());
             match name.text.as_str() {
-                "set" => words.take(1).filter_map(|word| word.strip_prefix('$')).for_each(|it| self.add(it)),
+                "set" | "auth_request_set" => {
+                    words.take(1).filter_map(|word| word.strip_prefix('$')).for_each(|it| self.add(it))
+                }
                 "rewrite" => {
                     self.has_pattern = true;
                     words.take(1).flat_map(group_names).for_each(|name| self.add(name));

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
+use super::auth_variable::AuthVariable;
 use super::expires::Expires;
 use super::header_rules::{AddedHeader, HeaderRule, is_success_or_redirect};
 use super::lexer::Position;
@@ -40,6 +41,8 @@ pub struct ConfigLevel {
     pub satisfy_any: Option<bool>,
     /// `auth_request off`.
     pub without_auth_request: bool,
+    /// `auth_request_set`.
+    pub(crate) auth_variables: Vec<AuthVariable>,
     /// `default_type`: of the bodies of `return`.
     pub(crate) default_type: Option<HeaderValue>,
     /// How requests are sent to endpoints.

@@ -56,6 +56,8 @@ fn directives_of_a_location_are_accepted() {
         "proxy_request_buffering off; proxy_http_version 1.1;",
         "proxy_next_upstream error http_502; proxy_next_upstream_tries 2; proxy_next_upstream_timeout 5s;",
         "deny 192.0.2.1; allow 10.0.0.0/8; allow 2001:db8::/32; deny all;",
+        "auth_request_set $user $upstream_http_x_user; proxy_set_header X-User $user;",
+        "auth_request_set $a \"$upstream_status $upstream_cookie_b $http_c\";",
         "satisfy any; auth_request off; default_type text/plain; expires -1;",
         "# a comment with deny all;\n",
         "",
@@ -67,7 +69,7 @@ fn directives_of_a_location_are_accepted() {
 
 #[test]
 fn what_has_no_effect_is_reported_with_its_position_and_consequence() {
-    use Context::{Auth, Http, Location, Server};
+    use Context::{Auth, Http, Location, Main, Server};
     for (context, text, wanted) in [
         (Location, "add_header A b;\n  no_such_thing on;", "2:3 l: no_such_thing is not a known directive"),
         (Location, "auth_digest x;", "1:1 c: auth_digest is not a known directive"),
@@ -177,6 +179,28 @@ fn what_has_no_effect_is_reported_with_its_position_and_consequence() {
             "1:14 c: the quote ' is not closed; what follows is not read",
         ),
         (Location, "add_header A b }", "1:16 l: ; is missing after add_header; what follows is not read"),
+        (Location, "auth_request_set $a;", "1:1 l: auth_request_set should have a variable and a value"),
+        (
+            Location,
+            "auth_request_set $host $upstream_status;",
+            "1:1 l: auth_request_set $host cannot be changed",
+        ),
+        (
+            Location,
+            "auth_request_set $a $upstream_addr;",
+            "1:1 l: auth_request_set $upstream_addr is not a known",
+        ),
+        (Location, "if ($uri) { auth_request_set $a b; }", "1:13 l: auth_request_set is not allowed here"),
+        (
+            Server,
+            "auth_request_set $a $upstream_status;",
+            "1:1 n: auth_request_set has no effect: ingress-nginx",
+        ),
+        (Main, "env LANG;", "1:1 n: env has no effect: the process has"),
+        (Main, "worker_processes 4;", "1:1 l: worker_processes is refused: use the key `worker-processes`"),
+        (Main, "http { server { listen 1; } }", "1:1 l: http is refused: use the key `http-snippet`"),
+        (Main, "load_module x.so;", "1:1 l: load_module is refused: there are no modules"),
+        (Main, "client_max_body_size 1m;", "1:1 l: client_max_body_size is not allowed here (main)"),
         (Auth, "proxy_set_header A $none;", "1:1 c: proxy_set_header $none is not a known variable"),
         (Auth, "deny all;", "1:1 c: deny is not allowed here (auth)"),
         (

@@ -70,6 +70,22 @@ pub(crate) fn is_variable(name: &str) -> bool {
     RouteVariable::parse(name).is_some() || RequestVariable::parse(name).is_some()
 }
 
+/// The shared name of a variable that a directive sets, written with its dollar sign.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn variable_name(text: &str, known: &KnownNames) -> Result<Arc<str>, String> {
+    let name = text.strip_prefix('$').ok_or_else(|| format!("{text:?} should begin with a dollar sign"))?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if name.is_empty() || !name.bytes().all(is_name) || name.as_bytes()[0].is_ascii_digit() {
+        return Err(format!("${name} is not the name of a variable"));
+    }
+    if is_variable(name) {
+        return Err(format!("${name} cannot be changed"));
+    }
+    known.get(name).ok_or_else(|| "is not known".to_owned())
+}
+
 /// What variables are taken from.
 #[derive(Clone, Copy, Debug)]
 pub struct TextValues<'v> {

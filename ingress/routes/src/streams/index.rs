@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cluster::{
-    CompactString, ConfigMap, Key, Kind, Kinds, ObjectChange, PortRef, Projection, Protocol, Snapshot,
+    CompactString, ConfigMap, Ingress, Key, Kind, Kinds, ObjectChange, PortRef, Projection, Protocol,
+    Snapshot,
 };
 
-use super::snippet::{self, SnippetServer};
 use super::target::{StreamTarget, WANTED};
-use super::{StreamAddressRules, StreamService, Streams, rank};
+use super::{StreamService, Streams, rank};
+use crate::annotations::{allows_snippets, left_out};
+use crate::class::Classes;
+use crate::globals::Globals;
 use crate::options::{PoolKey, RouteOptions};
 use crate::pools::Pool;
+use crate::precedence::precedence;
 use crate::problem::{Effect, RoutingProblem};
+use crate::snippet::{SnippetServer, StreamAddressRules, read_servers};
 
 /// How many ports a ConfigMap may open. Each worker has a socket for each of them.
 const MAX_PORTS: usize = 1000;
@@ -21,12 +26,23 @@ const MAX_PORTS: usize = 1000;
 #[derive(Debug)]
 pub struct StreamIndex {
     options: RouteOptions,
+    /// The full name of the annotation.
+    annotation: String,
 }
+
+/// The key, and the annotation without its prefix.
+const SNIPPET: &str = "stream-snippet";
 
 impl StreamIndex {
     /// A projection with the options of the command line.
     pub fn new(options: RouteOptions) -> Self {
-        Self { options }
+        let annotation = format!("{}/{SNIPPET}", options.annotations_prefix);
+        Self { options, annotation }
+    }
+
+    /// The text of the annotation.
+    fn snippet<'i>(&self, ingress: &'i Ingress) -> Option<&'i str> {
+        ingress.annotation(&self.annotation).filter(|text| !text.trim().is_empty())
     }
 
     /// The ConfigMaps, each with its protocol and flag.
@@ -60,12 +76,43 @@ impl StreamIndex {
         {
             found.read_snippet(config_map);
         }
+        let with_snippet = |ingress: &&Arc<Ingress>| self.snippet(ingress).is_some();
+        let ingresses: Vec<_> = match self.options.config_map {
+            Some(_) => cluster.iter::<Ingress>().filter(with_snippet).collect(),
+            // Without a ConfigMap no snippet is allowed.
+            None => Vec::new(),
+        };
+        let has_snippets = !ingresses.is_empty();
+        if has_snippets {
+            self.read_ingresses(ingresses, &mut found);
+        }
         let share = |service: StreamService| match last.get(service.protocol, service.port) {
             Some(known) if **known == service => known.clone(),
             _ => Arc::new(service),
         };
         let services = found.services.into_values().map(share).collect();
-        Streams { services, problems: found.problems.into(), is_synced: true }
+        Streams { services, problems: found.problems.into(), is_synced: true, has_snippets }
+    }
+
+    /// Reads the snippets of Ingresses if the ConfigMap allows them. Problems that the routes report, too, are left to them.
+    fn read_ingresses(&self, mut ingresses: Vec<&Arc<Ingress>>, found: &mut StreamReader<'_>) {
+        let (classes, globals) =
+            (Classes::of(found.cluster, &self.options), Globals::of(found.cluster, &self.options));
+        if !allows_snippets(globals.values()) {
+            return;
+        }
+        let prefix = &self.options.annotations_prefix;
+        ingresses.retain(|ingress| {
+            let is_catch_all = self.options.disable_catch_all && ingress.default_backend.is_some();
+            classes.take(ingress, &self.options)
+                && !is_catch_all
+                && left_out(globals.values(), ingress, prefix).is_none()
+        });
+        ingresses.sort_by(|one, other| precedence(one, other));
+        for ingress in ingresses {
+            let (servers, _) = read_servers(self.snippet(ingress).unwrap_or_default());
+            found.open_servers((Kind::Ingress, &ingress.key), &self.annotation, servers);
+        }
     }
 
     /// Whether a change may affect the view.
@@ -78,6 +125,10 @@ impl StreamIndex {
                 self.config_maps().any(|(_, key, _)| *key == changed)
                     || self.options.config_map.as_ref() == Some(&changed)
             }
+            ObjectChange::Ingress(change) if self.options.config_map.is_some() => {
+                change.sides().any(|ingress| self.snippet(ingress).is_some())
+            }
+            ObjectChange::IngressClass(_) | ObjectChange::Namespace(_) => last.has_snippets,
             ObjectChange::Service(change) => change.sides().any(|service| leads_to(&service.key)),
             ObjectChange::EndpointSlice(change) => change.sides().any(|slice| leads_to(&slice.service_key())),
             _ => false,
@@ -92,7 +143,11 @@ impl Projection for StreamIndex {
         if self.config_maps().next().is_none() && self.options.config_map.is_none() {
             return Kinds::default();
         }
-        Kinds::of(&[Kind::ConfigMap, Kind::Service, Kind::EndpointSlice])
+        let kinds = Kinds::of(&[Kind::ConfigMap, Kind::Service, Kind::EndpointSlice]);
+        if self.options.config_map.is_none() {
+            return kinds;
+        }
+        kinds.union(Kinds::of(&[Kind::Ingress])).union(Classes::kinds(&self.options))
     }
 
     fn build(&self, cluster: &Snapshot) -> Streams {
@@ -134,40 +189,45 @@ impl StreamReader<'_> {
         }
     }
 
-    /// Reads the servers of `stream-snippet`. A port that an entry has already is left out.
+    /// Reads the servers of `stream-snippet`.
     fn read_snippet(&mut self, config_map: &ConfigMap) {
-        const KEY: &str = "stream-snippet";
-        let Some((_, text)) = config_map.data.iter().find(|(name, _)| name == KEY) else { return };
-        let (servers, mistakes) = snippet::read(text);
+        let Some((_, text)) = config_map.data.iter().find(|(name, _)| name == SNIPPET) else { return };
+        let source = (Kind::ConfigMap, &config_map.key);
+        let (servers, mistakes) = read_servers(text);
         for mistake in mistakes {
-            self.report(&config_map.key, KEY, format!("{}: {}", mistake.at, mistake.what), Effect::LeftOut);
+            let what = format!("{}: {}", mistake.at, mistake.what);
+            self.report_of(source, SNIPPET, what, Effect::LeftOut);
         }
+        self.open_servers(source, SNIPPET, servers);
+    }
+
+    /// Opens the ports of the servers of a snippet. A port that has an entry already is left out.
+    fn open_servers(&mut self, source: (Kind, &Key), field: &str, servers: Vec<SnippetServer>) {
         for (number, server) in servers.into_iter().enumerate() {
             let at = server.at;
             let service = match number {
-                0..MAX_PORTS => self.of_snippet(&config_map.key, server),
+                0..MAX_PORTS => self.of_snippet(source, server),
                 _ => Err(format!("there are more than {MAX_PORTS} servers")),
             };
             match service {
                 Ok(service) => drop(self.services.insert(service.rank(), service)),
-                Err(what) => self.report(&config_map.key, KEY, format!("{at}: {what}"), Effect::LeftOut),
+                Err(what) => self.report_of(source, field, format!("{at}: {what}"), Effect::LeftOut),
             }
         }
     }
 
-    fn of_snippet(&self, config_map: &Key, server: SnippetServer) -> Result<StreamService, String> {
+    fn of_snippet(&self, (kind, key): (Kind, &Key), server: SnippetServer) -> Result<StreamService, String> {
         let SnippetServer { at: _, protocol, port, decodes_proxy, encodes_proxy, target, rules } = server;
         self.check_port(protocol, port)?;
         let (host, target_port) = target;
         // Names a target that is no Service, for logs and metrics.
-        let target =
-            PoolKey { service: Key::new("stream-snippet", host.clone()), port: PortRef::Number(target_port) };
+        let target = PoolKey { service: Key::new(SNIPPET, host.clone()), port: PortRef::Number(target_port) };
         let pool = Pool::of_host(upstream_name(protocol, &target), &host, target_port);
         if let Some(error) = pool.error() {
             return Err(format!("{host} {error}"));
         }
-        let (config_map, pool) = (config_map.clone(), Arc::new(pool));
-        Ok(StreamService { protocol, port, config_map, target, decodes_proxy, encodes_proxy, rules, pool })
+        let (source, pool) = ((kind, key.clone()), Arc::new(pool));
+        Ok(StreamService { protocol, port, source, target, decodes_proxy, encodes_proxy, rules, pool })
     }
 
     /// Whether a port may be opened.
@@ -205,7 +265,7 @@ impl StreamReader<'_> {
         let service = StreamService {
             protocol,
             port,
-            config_map: config_map.clone(),
+            source: (Kind::ConfigMap, config_map.clone()),
             target: target.pool,
             decodes_proxy: target.decodes_proxy,
             encodes_proxy: target.encodes_proxy,
@@ -241,7 +301,11 @@ impl StreamReader<'_> {
     }
 
     fn report(&mut self, key: &Key, field: &str, what: String, effect: Effect) {
-        let (kind, key, field) = (Kind::ConfigMap, key.clone(), field.to_owned());
+        self.report_of((Kind::ConfigMap, key), field, what, effect);
+    }
+
+    fn report_of(&mut self, (kind, key): (Kind, &Key), field: &str, what: String, effect: Effect) {
+        let (key, field) = (key.clone(), field.to_owned());
         self.problems.push(RoutingProblem { kind, key, field, what, effect });
     }
 }

@@ -19,6 +19,8 @@ proptest! {
     #[test]
     fn advancing_equals_building(history in histories()) {
         check_projection(|| StreamIndex::new(options()), history.clone());
+        let with_config_map = RouteOptions { config_map: Some(Key::new("default", "web")), ..options() };
+        check_projection(|| StreamIndex::new(with_config_map.clone()), history.clone());
         check_projection(|| StreamIndex::new(RouteOptions::default()), history);
     }
 }
@@ -194,6 +196,70 @@ fn a_service_outside_of_the_watched_namespace_is_reported_as_such() {
             "ConfigMap shop/web: 1: Service default/web is not in the namespace shop of --watch-namespace; the port is closed"
         ]
     );
+}
+
+/// An Ingress with the annotation `stream-snippet`.
+fn with_snippet(name: &str, created: i64, snippet: &str) -> Object {
+    let annotation = |name: &str, value: &str| (name.into(), value.to_owned());
+    Object::Ingress(Arc::new(cluster::Ingress {
+        key: Key::new("shop", name),
+        created,
+        annotations: vec![
+            annotation("kubernetes.io/ingress.class", "nginx"),
+            annotation("nginx.ingress.kubernetes.io/stream-snippet", snippet),
+        ],
+        class: None,
+        default_backend: None,
+        rules: Vec::new(),
+        tls: Vec::new(),
+    }))
+}
+
+/// The annotation stream-snippet.
+#[test]
+fn ingresses_open_ports_if_the_configmap_allows_snippets() {
+    let options = RouteOptions { config_map: Some(Key::new("ingress", "controller")), ..options() };
+    let mut world = StreamCluster::with(options, "web 80 10.0.0.1").tcp(&[("9000", "default/web:80")]);
+    world.apply([
+        with_snippet("new", 2, "server { listen 9001; proxy_pass 192.0.2.2:1; }"),
+        with_snippet(
+            "old",
+            1,
+            "server { listen 9001; proxy_pass 192.0.2.1:1; } server { listen 9000; proxy_pass 192.0.2.1:1; }",
+        ),
+    ]);
+    let entry = "tcp 9000 Endpoints([10.0.0.1:8080])";
+    let allow = ("allow-snippet-annotations", "true");
+    for data in [&[][..], &[allow], &[("annotations-risk-level", "Critical")]] {
+        world.config_map(Key::new("ingress", "controller"), data);
+        assert_eq!((world.open(), world.problems()), (vec![entry.to_owned()], vec![]), "{data:?}");
+    }
+    let allowed = [allow, ("annotations-risk-level", "Critical")];
+    world.config_map(Key::new("ingress", "controller"), &allowed);
+    assert_eq!(world.open(), [entry, "tcp 9001 Endpoints([192.0.2.1:1])"], "the older one has the port");
+    let about = "nginx.ingress.kubernetes.io/stream-snippet: line 1, column";
+    assert_eq!(
+        world.problems(),
+        [
+            format!("Ingress shop/old: {about} 49: port 9000 has another entry; it is left out"),
+            format!("Ingress shop/new: {about} 1: port 9001 has another entry; it is left out"),
+        ]
+    );
+    // The key of the ConfigMap comes first.
+    let key = ("stream-snippet", "server { listen 9001; proxy_pass 192.0.2.3:1; }");
+    world.config_map(Key::new("ingress", "controller"), &[allowed[0], allowed[1], key]);
+    assert_eq!(world.open()[1], "tcp 9001 Endpoints([192.0.2.3:1])");
+    let blocked = ("annotation-value-word-blocklist", "proxy_pass");
+    world.config_map(Key::new("ingress", "controller"), &[allowed[0], allowed[1], blocked]);
+    assert_eq!(world.open(), [entry]);
+    world.config_map(Key::new("ingress", "controller"), &allowed);
+    world.apply([with_snippet("old", 1, " ")]);
+    assert_eq!(world.open()[1], "tcp 9001 Endpoints([192.0.2.2:1])");
+    let other = with_snippet("new", 2, "server { listen 9001; proxy_pass 192.0.2.2:1; }");
+    let Object::Ingress(other) = other else { unreachable!() };
+    let other = cluster::Ingress { class: Some("other".into()), ..cluster::Ingress::clone(&other) };
+    world.apply([Object::Ingress(Arc::new(other))]);
+    assert_eq!(world.open(), [entry], "it is another controller's");
 }
 
 #[test]

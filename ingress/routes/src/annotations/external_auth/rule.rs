@@ -8,11 +8,11 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use ingress_wire::head::NameClass;
 
 use super::settings::ExternalAuth;
-use crate::annotations::Rule;
 use crate::annotations::client_identity::FullForwardedFor;
-use crate::annotations::snippet_settings::route_names;
+use crate::annotations::snippet_settings::{location_levels, route_names};
 use crate::annotations::subrequest_fields::{self, list, of_client};
 use crate::annotations::template::RuleText;
+use crate::annotations::{Rule, Settings};
 use crate::exchange::Exchange;
 use crate::path::encode_unsafe;
 use crate::plan::Plan;
@@ -22,7 +22,7 @@ use crate::plan::head_edits::HeadEdits;
 use crate::plan::subrequest::{Subrequest, SubrequestResponse};
 use crate::plan::subrequest_cache::{CacheRule, Validity};
 use crate::settings::KeepAlive;
-use crate::snippet::{Program, RouteNames, SnippetState, TextValues};
+use crate::snippet::{AuthVariable, Program, RouteNames, SnippetState, TextValues};
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -33,8 +33,12 @@ pub(super) struct ExternalAuthRule {
     method: Option<Method>,
     request_redirect: Option<RuleText>,
     set_headers: Vec<(HeaderName, RuleText)>,
-    /// `auth-snippet` and the variables of its route, if there is one.
-    snippet: Option<(Arc<Program>, RouteNames)>,
+    /// `auth-snippet`, if there is one.
+    snippet: Option<Arc<Program>>,
+    /// `auth_request_set`.
+    variables: Vec<AuthVariable>,
+    /// The variables of its route, for both.
+    route_names: RouteNames,
     cache: Option<RuleCache>,
     timeout: Duration,
     keep_alive: Option<KeepAlive>,
@@ -55,7 +59,7 @@ struct RuleCache {
 }
 
 impl ExternalAuthRule {
-    pub(super) fn new(auth: &ExternalAuth, rule: &Rule<'_>, plan: &Plan) -> Self {
+    pub(super) fn new(auth: &ExternalAuth, settings: &Settings, rule: &Rule<'_>, plan: &Plan) -> Self {
         let headers = auth.set_headers.iter();
         let headers = headers
             .filter_map(|(name, value)| Some((HeaderName::try_from(name).ok()?, value.of_rule(rule, None))));
@@ -70,7 +74,11 @@ impl ExternalAuthRule {
             method: auth.method.clone(),
             request_redirect: auth.request_redirect.as_ref().map(|text| text.of_rule(rule, None)),
             set_headers: headers.collect(),
-            snippet: (!auth.snippet.is_empty()).then(|| (auth.snippet.clone(), route_names(rule))),
+            snippet: (!auth.snippet.is_empty()).then(|| auth.snippet.clone()),
+            variables: location_levels(settings, rule)
+                .flat_map(|level| level.auth_variables.clone())
+                .collect(),
+            route_names: route_names(rule),
             cache,
             keep_alive: auth.keep_alive,
             allow_local: auth.allow_local,
@@ -117,7 +125,8 @@ impl ExternalAuthRule {
         for (name, value) in &self.set_headers {
             subrequest_fields::set(&mut headers, name.clone(), &value.bytes(exchange));
         }
-        if let Some((snippet, names)) = &self.snippet {
+        if let Some(snippet) = &self.snippet {
+            let names = &self.route_names;
             let values = TextValues { exchange, names, state: SnippetState::of(exchange) };
             for (name, value) in snippet.level.upstream_headers(&values) {
                 if let Ok(name) = HeaderName::try_from(name) {
@@ -160,6 +169,7 @@ impl AccessRule for ExternalAuthRule {
 
     fn resume(&self, exchange: &mut Exchange, response: &SubrequestResponse) -> AccessOutcome {
         let status = response.status;
+        AuthVariable::set_all(&self.variables, exchange, &self.route_names, response);
         // With `auth-always-set-cookie` its cookies reach the client whatever the status is.
         exchange.values.set(AuthResponse(response.headers.clone()));
         if status.is_success() {

@@ -9,6 +9,7 @@ use crate::exchange::Exchange;
 use crate::exchange::tests::{get, request};
 use crate::plan::access::{AccessCheck, AccessStep};
 use crate::plan::subrequest::{Subrequest, SubrequestResponse};
+use crate::snippet::SnippetState;
 use crate::testing::{FixedServices, TestCluster, edited_request, edited_response};
 
 const INGRESSES: &str = "
@@ -214,6 +215,40 @@ fn endpoints_get_the_headers_of_the_server_and_never_those_of_the_client() {
     let mut edits = crate::plan::head_edits::HeadEdits::default();
     table.find("full.example", "/a").route().plan.edit_request_head(&exchange, &mut edits);
     assert!(edits.replace(b"x-user") && edits.replace(b"x-groups"));
+}
+
+#[test]
+fn auth_request_set_takes_values_of_the_servers_response() {
+    let mut cluster = TestCluster::configured(
+        "
+metadata: {name: one, annotations: {auth-url: 'http://auth.example/', configuration-snippet: '
+  auth_request_set $user $upstream_http_x_user; auth_request_set $all \"$user;$upstream_status;$upstream_cookie_session;$host;$arg_a\";
+  proxy_set_header X-Who $user; more_set_headers \"X-All: $all\" \"X-Groups: $groups\";'}}
+spec: {rules: [{host: one.example, paths: [[/, Prefix, web]]}]}
+",
+    );
+    cluster.configure(&[
+        ("allow-snippet-annotations", "true"),
+        ("annotations-risk-level", "Critical"),
+        ("location-snippet", "auth_request_set $groups $upstream_http_x_groups;"),
+    ]);
+    // Of the annotation, `$groups` is a variable of the other snippet, which it does not know.
+    assert!(cluster.problems().iter().any(|one| one.contains("$groups is not a known variable")));
+    let annotation = "more_set_headers \"X-All: $all\"";
+    let mut exchange = get("one.example/?a=b", &[("x-who", "forged")]);
+    let fields =
+        [("x-user", "ann"), ("x-groups", "a"), ("x-groups", "b"), ("set-cookie", "Session=s1; Path=/")];
+    assert_eq!(decided(&cluster, &mut exchange, 200, &fields).0, 200);
+    assert_eq!(edited_request(&cluster, &mut exchange), ["X-Who: ann"], "{annotation}");
+    // Also for a response that refuses the request.
+    let mut exchange = get("one.example/", &[]);
+    assert_eq!(decided(&cluster, &mut exchange, 403, &fields[..1]).0, 403);
+    assert_eq!(SnippetState::of(&exchange).variable("all"), "ann;403;;one.example;");
+    // Without the field, and before the server has answered, it is empty.
+    let mut exchange = get("one.example/", &[("x-who", "forged")]);
+    assert_eq!(decided(&cluster, &mut exchange, 200, &[]).0, 200);
+    assert_eq!(SnippetState::of(&exchange).variable("user"), "");
+    assert_eq!(edited_request(&cluster, &mut exchange), [""; 0], "the field of the client is removed");
 }
 
 #[test]

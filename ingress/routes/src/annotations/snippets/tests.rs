@@ -61,6 +61,24 @@ fn the_line_of_the_users_guide_works_as_it_stands() {
     assert_eq!(client_gets(&cluster, "a.example/"), ["Request-Id: 00000000000000000000000000000007"]);
 }
 
+/// The annotation stream-snippet changes no route; its ports are made by `StreamIndex`.
+#[test]
+fn mistakes_of_a_stream_snippet_are_reported_with_their_position() {
+    let mut cluster = cluster("stream-snippet: 'server { listen 1; proxy_pass a:1; proxy_ssl on; }'");
+    let problem = "Ingress default/one: nginx.ingress.kubernetes.io/stream-snippet: line 1, column 36: proxy_ssl is not honoured in a server \
+                   of stream-snippet, so it is not opened; it is left out";
+    assert_eq!((cluster.get("a.example/"), cluster.problems()), ("web".to_owned(), vec![problem.to_owned()]));
+    cluster.configure(&[ALLOWED[1]]);
+    assert_eq!(cluster.get("a.example/"), "web");
+    assert!(
+        cluster.problems()[0].contains("is ignored: it needs allow-snippet-annotations"),
+        "{:?}",
+        cluster.problems()
+    );
+    cluster.configure(&[ALLOWED[0]]);
+    assert_eq!(cluster.get("a.example/"), "404", "the Ingress is left out");
+}
+
 #[test]
 fn snippets_of_annotations_need_two_keys() {
     let text = "

@@ -1,12 +1,14 @@
-//! `allow`, `deny`, `satisfy`, `auth_request`.
+//! `allow`, `deny`, `satisfy`, `auth_request`, `auth_request_set`.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::snippet::Context::{Http, Location, Server};
+use crate::snippet::auth_variable::AuthVariable;
 use crate::snippet::directive::{Call, Fate, SnippetDirective, Target};
 use crate::snippet::level::AddressRule;
+use crate::snippet::text::variable_name;
 
 const ONE: SnippetDirective = SnippetDirective {
     name: "",
@@ -51,7 +53,27 @@ pub(in crate::snippet) const ACCESS: &[SnippetDirective] = &[
               refuses both. Another value is refused: use `auth-url`",
         ..ONE
     },
+    SnippetDirective {
+        name: "auth_request_set",
+        arguments: "`$variable` value",
+        elsewhere: Some(
+            "ingress-nginx has such directives in every location with `auth-url`, and they replace those outside of it",
+        ),
+        protects: false,
+        fate: Fate::Honoured(auth_request_set),
+        doc: "the value may have `$upstream_http_name`, `$upstream_cookie_name` and `$upstream_status` of the response of the authentication server. \
+              The variable has it once the server has answered, so that directives of the rewriting group do not see it, and is empty on routes \
+              without `auth-url`",
+        ..ONE
+    },
 ];
+
+fn auth_request_set(target: &mut Target<'_>, call: &Call<'_>) -> Result<(), String> {
+    let [name, value] = call.words()[..] else { return Err("should have a variable and a value".into()) };
+    let name = variable_name(name, call.known)?;
+    target.level.auth_variables.push(AuthVariable::parse(name, value, call.known)?);
+    Ok(())
+}
 
 fn address(target: &mut Target<'_>, call: &Call<'_>) -> Result<(), String> {
     const WANTED: &str = "an IP address, a network, or all";

@@ -27,7 +27,6 @@ pub(in crate::snippet) const REFUSED: &[SnippetDirective] = &[
     refused("auth_basic", true, "use the annotation `auth-type`"),
     refused("auth_basic_user_file", true, "use the annotation `auth-secret`"),
     refused("auth_jwt", true, "use the annotation `auth-url`"),
-    refused("auth_request_set", false, "use the annotation `auth-response-headers`"),
     refused("limit_req", true, "use the annotations `limit-rps` and `limit-rpm`"),
     refused("limit_conn", true, "use the annotation `limit-connections`"),
     refused("limit_req_zone", false, "it defines a table that only `limit_req` uses"),

@@ -9,7 +9,7 @@ use crate::snippet::lexer::SnippetWord;
 use crate::snippet::rewrite_step::{
     Condition, ReturnStep, RewriteCommand, RewriteFlag, RewriteStep, SnippetPattern,
 };
-use crate::snippet::text::{SnippetText, is_variable};
+use crate::snippet::text::{SnippetText, variable_name};
 
 const ANYWHERE: &[crate::snippet::Context] = &[Server, Location, ServerIf, LocationIf];
 
@@ -66,20 +66,12 @@ pub(in crate::snippet) const REWRITING: &[SnippetDirective] = &[
 
 fn set(target: &mut Target<'_>, call: &Call<'_>) -> Result<(), String> {
     let [name, value] = call.words()[..] else { return Err("should have a variable and a value".into()) };
-    let name = name.strip_prefix('$').ok_or_else(|| format!("{name:?} should begin with a dollar sign"))?;
     let value = SnippetText::parse(value, call.known)?;
-    if name == "args" {
+    if name == "$args" {
         target.steps.push(RewriteCommand::SetArgs(value));
         return Ok(());
     }
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if name.is_empty() || !name.bytes().all(is_name) || name.as_bytes()[0].is_ascii_digit() {
-        return Err(format!("${name} is not the name of a variable"));
-    }
-    if is_variable(name) {
-        return Err(format!("${name} cannot be changed"));
-    }
-    let name = call.known.get(name).ok_or("is not known")?;
+    let name = variable_name(name, call.known)?;
     target.steps.push(RewriteCommand::Set { name, value });
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The key `stream-snippet` of the ConfigMap: `server` blocks with a port and an endpoint of their own.
+//! `stream-snippet` of the ConfigMap and of Ingresses: `server` blocks with a port and an endpoint of their own.
 //!
 //! A block is served as a whole or not at all: what it says that is not honoured could have protected it.
 
@@ -7,36 +7,57 @@ use std::net::IpAddr;
 use cluster::{CompactString, Protocol};
 use ipnet::IpNet;
 
-use super::StreamAddressRules;
+use super::compile::MAX_DIRECTIVES;
+use super::lexer::{Position, SnippetWord};
+use super::statement::{Statement, parse};
 use crate::settings::parse_time;
-use crate::snippet::statement::{Statement, parse};
-use crate::snippet::{MAX_DIRECTIVES, Position, SnippetWord};
 
 /// A `server` block.
 #[derive(Debug, PartialEq)]
-pub(super) struct SnippetServer {
-    pub(super) at: Position,
-    pub(super) protocol: Protocol,
-    pub(super) port: u16,
+pub(crate) struct SnippetServer {
+    pub(crate) at: Position,
+    pub(crate) protocol: Protocol,
+    pub(crate) port: u16,
     /// `listen … proxy_protocol`.
-    pub(super) decodes_proxy: bool,
+    pub(crate) decodes_proxy: bool,
     /// `proxy_protocol on`.
-    pub(super) encodes_proxy: bool,
+    pub(crate) encodes_proxy: bool,
     /// `proxy_pass`: the host and its port.
-    pub(super) target: (CompactString, u16),
+    pub(crate) target: (CompactString, u16),
     /// `allow` and `deny`.
-    pub(super) rules: StreamAddressRules,
+    pub(crate) rules: StreamAddressRules,
+}
+
+/// `allow` and `deny` of nginx in their order: the first that covers a client decides, and a client that none covers is served.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamAddressRules(pub(crate) Box<[(bool, Option<IpNet>)]>);
+
+impl StreamAddressRules {
+    /// Whether a client is served.
+    pub fn admit(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        let covers = |network: &Option<IpNet>| network.is_none_or(|network| network.contains(&client));
+        self.0.iter().find(|(_, network)| covers(network)).is_none_or(|(allows, _)| *allows)
+    }
+
+    /// The directives in their order, such as `allow 10.0.0.0/8` and `deny all`.
+    pub fn directives(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(allows, network)| {
+            let verb = if *allows { "allow" } else { "deny" };
+            network.map_or_else(|| format!("{verb} all"), |network| format!("{verb} {network}"))
+        })
+    }
 }
 
 /// What is wrong, and where.
 #[derive(Debug, PartialEq)]
-pub(super) struct SnippetMistake {
-    pub(super) at: Position,
-    pub(super) what: String,
+pub(crate) struct SnippetMistake {
+    pub(crate) at: Position,
+    pub(crate) what: String,
 }
 
 /// The servers of a text, and what is not honoured.
-pub(super) fn read(text: &str) -> (Vec<SnippetServer>, Vec<SnippetMistake>) {
+pub(crate) fn read_servers(text: &str) -> (Vec<SnippetServer>, Vec<SnippetMistake>) {
     let (statements, error) = parse(text, MAX_DIRECTIVES);
     let (mut servers, mut mistakes) = (Vec::new(), Vec::new());
     for statement in &statements {
@@ -170,7 +191,7 @@ mod tests {
 
     #[test]
     fn servers_are_read() {
-        let (servers, mistakes) = read(
+        let (servers, mistakes) = read_servers(
             "# a database\nserver {\n  listen 5432 proxy_protocol;\n  proxy_pass db.example.:5433;\n  proxy_protocol on;\n  allow 10.0.0.0/8; deny all;\n}\n\
              server { listen *:53 udp reuseport; proxy_pass [2001:db8::1]:53; }",
         );
@@ -220,7 +241,7 @@ mod tests {
             ("upstream a { server b:1; }", (1, 1), "upstream is not honoured"),
             ("server { listen 1;", (1, 19), "the text ends where }"),
         ] {
-            let (servers, mistakes) = read(text);
+            let (servers, mistakes) = read_servers(text);
             assert_eq!(servers, [], "{text}");
             assert_eq!(mistakes.len(), 1, "{text}: {mistakes:?}");
             let Position { line, column } = mistakes[0].at;
@@ -231,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_snippet_has_a_limited_number_of_directives() {
-        let (servers, mistakes) = read(&"server { listen 1; proxy_pass a:1; }".repeat(1000));
+        let (servers, mistakes) = read_servers(&"server { listen 1; proxy_pass a:1; }".repeat(1000));
         assert_eq!((servers.len(), mistakes.len()), (MAX_DIRECTIVES / 3, 1));
         assert!(mistakes[0].what.contains("too many directives"), "{mistakes:?}");
     }
