@@ -39,12 +39,28 @@ pub struct Browser {
 impl Browser {
     /// Starts the browser with its profile in a folder. It accepts every certificate and finds `*.localhost` on the loopback interface.
     pub fn start(folder: &Path) -> Browser {
+        Browser::start_with(&folder.join("browser"), "--ignore-certificate-errors")
+    }
+
+    /// Starts a browser with this profile that trusts certificates with this public key, as if an authority had signed them. It does not
+    /// try https on its own.
+    ///
+    /// `key`: SHA-256 of the SubjectPublicKeyInfo in base64. `hosts`: rules such as `MAP shop.example:443 127.0.0.1:8443`.
+    pub fn start_trusting(profile: &Path, key: &str, hosts: &str) -> Browser {
+        let flags = format!(
+            "--ignore-certificate-errors-spki-list='{key}' --host-resolver-rules='{hosts}' \
+             --disable-features=HttpsUpgrades,HttpsFirstBalancedMode,HttpsFirstBalancedModeAutoEnable"
+        );
+        Browser::start_with(profile, &flags)
+    }
+
+    fn start_with(profile: &Path, flags: &str) -> Browser {
         // DevTools' pipe is file descriptors 3 and 4.
         let line = format!(
-            "exec {CHROMIUM} --headless=new --no-sandbox --disable-gpu --hide-scrollbars --no-first-run --ignore-certificate-errors \
+            "exec {CHROMIUM} --headless=new --no-sandbox --disable-gpu --hide-scrollbars --no-first-run {flags} \
              --disable-background-networking --window-size=1280,1600 --user-data-dir='{}' --remote-debugging-pipe about:blank \
              3<&0 4>&1 </dev/null >/dev/null 2>&1",
-            folder.join("browser").display()
+            profile.display()
         );
         let mut child = Command::new("sh")
             .args(["-c", &line])

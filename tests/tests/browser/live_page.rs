@@ -56,7 +56,7 @@ pub(crate) fn the_search_finds_a_route(site: &mut Site) {
     browser.open(LIVE);
     browser.wait_for("document.querySelectorAll('#routes tr').length > 2");
     browser.evaluate(
-        "document.getElementById('search').value = 'streams';
+        "document.getElementById('search').value = 'streams.localhost';
          document.getElementById('search').dispatchEvent(new Event('input'))",
     );
     browser.wait_for("document.querySelectorAll('#routes tr').length === 1");

@@ -5,6 +5,7 @@
 mod site;
 
 mod live_page;
+mod hsts;
 mod proxied;
 mod shop;
 
@@ -21,6 +22,7 @@ const CASES: &[Case<Site>] = cases![
     proxied::a_websocket_sends_messages_both_ways,
     proxied::server_sent_events_arrive_one_by_one,
     proxied::an_upload_of_ten_megabytes_arrives,
+    hsts::after_an_answer_with_hsts_the_browser_asks_over_https_only,
     live_page::figures_are_those_of_real_requests,
     live_page::a_request_is_explained,
     live_page::the_search_finds_a_route,
