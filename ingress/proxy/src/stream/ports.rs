@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use cluster::{Current, Kind, Protocol};
+use cluster::{Current, Protocol};
 use ingress_routes::problem::Effect;
 use ingress_routes::{ListenSettings, RoutingProblem, StreamService, Streams};
 use net::BindError;
