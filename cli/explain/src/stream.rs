@@ -69,12 +69,14 @@ pub fn explain(stream: &ExplainedStream, streams: &Streams) -> Tree {
             .with("answer: the port is closed, unless it is one of HTTP or HTTPS");
     };
     let target = &found.target;
+    // A server of stream-snippet names an address, and no Service.
+    let (origin, backend) = match found.is_of_snippet() {
+        true => (" (stream-snippet)", "the address of its proxy_pass".to_owned()),
+        false => ("", format!("Service {}, port {}", target.service, target.port)),
+    };
     let tree = tree
-        .with(format!("entry: {entry} of {} {}", found.source.0, found.source.1))
-        .with(
-            Tree::new(format!("backend: Service {}, port {}", target.service, target.port))
-                .with_all(members(&found.pool)),
-        )
+        .with(format!("entry: {entry} of {} {}{origin}", found.source.0, found.source.1))
+        .with(Tree::new(format!("backend: {backend}")).with_all(members(&found.pool)))
         .with_all(
             found
                 .rules
@@ -106,5 +108,27 @@ mod tests {
     fn a_port_without_an_entry_is_closed() {
         let text = explain(&"tcp://db.test:5432".parse().unwrap(), &Streams::default()).to_text();
         assert!(text.contains("no entry for tcp:5432") && text.contains("the port is closed"), "{text}");
+    }
+
+    #[test]
+    fn a_server_of_stream_snippet_has_no_service() {
+        let snippet = "server { listen 5432; proxy_pass 192.0.2.7:5432; }";
+        let key = cluster::Key::new("edge", "controller");
+        let config_map =
+            cluster::ConfigMap { key: key.clone(), data: vec![("stream-snippet".into(), snippet.into())] };
+        let mut cache = cluster::Cache::default();
+        cache.apply([cluster::Event::Apply(cluster::Object::ConfigMap(std::sync::Arc::new(config_map)))], 0);
+        cache.apply(cluster::Kind::ALL.map(cluster::Event::Synced), 0);
+        let options = ingress_routes::RouteOptions { config_map: Some(key), ..Default::default() };
+        let streams = cache.project(ingress_routes::StreamIndex::new(options)).load_full();
+        let text = explain(&"tcp://db.test:5432".parse().unwrap(), &streams).to_text();
+        for wanted in [
+            "of ConfigMap edge/controller (stream-snippet)",
+            "backend: the address of its proxy_pass",
+            "192.0.2.7:5432",
+        ] {
+            assert!(text.contains(wanted), "{wanted:?} is missing in\n{text}");
+        }
+        assert!(!text.contains("Service"), "{text}");
     }
 }

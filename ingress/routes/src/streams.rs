@@ -10,7 +10,7 @@ use cluster::{CompactString, Key, Kind, Protocol};
 
 pub use self::index::StreamIndex;
 use crate::options::PoolKey;
-use crate::pools::Pool;
+use crate::pools::{Pool, PoolMembers};
 use crate::problem::RoutingProblem;
 use crate::snippet::StreamAddressRules;
 
@@ -66,7 +66,17 @@ impl Streams {
     }
 }
 
+/// The key and the annotation with servers of their own, and the namespace of a target that is an address of `proxy_pass` and no Service, in
+/// logs and metrics.
+pub(crate) const SNIPPET: &str = "stream-snippet";
+
 impl StreamService {
+    /// Whether its target is the address of `proxy_pass` in `stream-snippet`, and no Service.
+    pub fn is_of_snippet(&self) -> bool {
+        self.target.service.namespace == SNIPPET
+            && matches!(self.pool.members(), PoolMembers::External { .. })
+    }
+
     /// Whether the port is open: as in ingress-nginx it is closed while there is no endpoint.
     pub fn is_open(&self) -> bool {
         !self.pool.is_empty()

@@ -9,7 +9,7 @@ use cluster::{
 };
 
 use super::target::{StreamTarget, WANTED};
-use super::{StreamService, Streams, rank};
+use super::{SNIPPET, StreamService, Streams, rank};
 use crate::annotations::{allows_snippets, left_out};
 use crate::class::Classes;
 use crate::globals::Globals;
@@ -29,9 +29,6 @@ pub struct StreamIndex {
     /// The full name of the annotation.
     annotation: String,
 }
-
-/// The key, and the annotation without its prefix.
-const SNIPPET: &str = "stream-snippet";
 
 impl StreamIndex {
     /// A projection with the options of the command line.
