@@ -1,12 +1,11 @@
 //! Reads pages of the admin address of a running instance.
 
-use std::fmt;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::str::FromStr;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use telemetry::AdminAddress;
 
 use crate::command_error::CommandError;
 
@@ -16,37 +15,17 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest response that is read.
 const MAX_RESPONSE: u64 = 256 << 20;
 
-/// An admin address as `http://HOST[:PORT]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminUrl(String);
+/// A client of one admin address.
+#[derive(Clone, Debug)]
+pub struct AdminClient(pub AdminAddress);
 
-impl FromStr for AdminUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = || format!("{text:?}: wanted http://HOST[:PORT]");
-        let authority = text.strip_prefix("http://").ok_or_else(wanted)?.trim_end_matches('/');
-        if authority.is_empty() || authority.contains(['/', '@', ' ', '\r', '\n']) {
-            return Err(wanted());
-        }
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        Ok(Self(if has_port { authority.to_owned() } else { format!("{authority}:80") }))
-    }
-}
-
-impl fmt::Display for AdminUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.0)
-    }
-}
-
-impl AdminUrl {
+impl AdminClient {
     /// The body of a page. `target` has the path and the query.
     ///
     /// # Errors
     /// When there is no response, or one whose status is not 200 (exit code 1).
     pub fn get(&self, target: &str) -> Result<Vec<u8>, CommandError> {
-        let failed = |reason: String| CommandError::outside(format!("{self}: {reason}"));
+        let failed = |reason: String| CommandError::outside(format!("{}: {reason}", self.0));
         self.get_with(target, "").map_err(failed)
     }
 
@@ -61,8 +40,9 @@ impl AdminUrl {
 
     /// Sends a request, and returns status and body of its response.
     fn exchange(&self, target: &str, lines: &str) -> Result<(u16, Vec<u8>), String> {
-        let authority = &self.0;
-        let mut addresses = authority.to_socket_addrs().map_err(|error| error.to_string())?;
+        let authority = self.0.authority();
+        let mut addresses =
+            (self.0.host(), self.0.port()).to_socket_addrs().map_err(|error| error.to_string())?;
         let address = addresses.next().ok_or("the host has no address")?;
         let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(|error| error.to_string())?;
         let mut exchange = || {
@@ -112,20 +92,6 @@ mod tests {
             "SSH-2.0\r\n\r\n",
         ] {
             assert_eq!(response(cut), None, "{cut:?}");
-        }
-    }
-
-    #[test]
-    fn an_admin_address_is_an_url_without_a_path() {
-        for (text, wanted) in [
-            ("http://127.0.0.1:10254", Some("http://127.0.0.1:10254")),
-            ("http://portolan.edge.svc/", Some("http://portolan.edge.svc:80")),
-            ("http://[::1]:10254/", Some("http://[::1]:10254")),
-            ("https://127.0.0.1", None),
-            ("127.0.0.1:10254", None),
-            ("http://127.0.0.1/live", None),
-        ] {
-            assert_eq!(text.parse::<AdminUrl>().ok().map(|url| url.to_string()).as_deref(), wanted, "{text}");
         }
     }
 }

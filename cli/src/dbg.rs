@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::admin_client::encoded;
+use crate::admin_client::{AdminClient, encoded};
 use crate::args::{DbgArgs, DbgSubject};
 use crate::command_error::CommandError;
 use crate::output;
@@ -12,25 +12,26 @@ use crate::output;
 /// # Errors
 /// When the instance cannot be reached, or does not have what is asked for (exit code 1).
 pub fn run(args: &DbgArgs) -> Result<(), CommandError> {
-    let admin = &args.admin;
+    let admin = &AdminClient(args.admin.clone());
     let text = match &args.subject {
         DbgSubject::Certificate(host) => {
             let body = admin.get(&format!("/configuration/certs?hostname={}", encoded(host)))?;
             String::from_utf8_lossy(&body).into_owned()
         }
         DbgSubject::Configuration => String::from_utf8_lossy(&admin.get("/configuration/conf")?).into_owned(),
-        DbgSubject::General => pretty(&page(args, "/configuration/general")?),
-        DbgSubject::BackendsAll => pretty(&page(args, "/configuration/backends")?),
+        DbgSubject::General => pretty(&page(admin, "/configuration/general")?),
+        DbgSubject::BackendsAll => pretty(&page(admin, "/configuration/backends")?),
         DbgSubject::BackendsList => {
-            let backends = page(args, "/configuration/backends")?;
+            let backends = page(admin, "/configuration/backends")?;
             names(&backends).map(|name| format!("{name}\n")).collect()
         }
         DbgSubject::Backend(wanted) => {
-            let backends = page(args, "/configuration/backends")?;
+            let backends = page(admin, "/configuration/backends")?;
             let found = backends.as_array().into_iter().flatten().find(|backend| backend["name"] == **wanted);
             pretty(found.ok_or_else(|| {
                 CommandError::outside(format!(
-                    "{admin}: there is no backend {wanted:?}; `portolan dbg backends list` shows all"
+                    "{}: there is no backend {wanted:?}; `portolan dbg backends list` shows all",
+                    admin.0
                 ))
             })?)
         }
@@ -39,10 +40,10 @@ pub fn run(args: &DbgArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn page(args: &DbgArgs, path: &str) -> Result<Value, CommandError> {
-    let body = args.admin.get(path)?;
+fn page(admin: &AdminClient, path: &str) -> Result<Value, CommandError> {
+    let body = admin.get(path)?;
     serde_json::from_slice(&body)
-        .map_err(|error| CommandError::outside(format!("{}{path}: {error}", args.admin)))
+        .map_err(|error| CommandError::outside(format!("{}{path}: {error}", admin.0)))
 }
 
 fn names(backends: &Value) -> impl Iterator<Item = &str> {

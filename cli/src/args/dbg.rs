@@ -1,15 +1,15 @@
 //! The command line of `portolan dbg`.
 
 use clap::{Arg, ArgMatches, Command};
+use telemetry::AdminAddress;
 
 use super::required;
-use crate::admin_client::AdminUrl;
 
 /// Arguments of `portolan dbg`.
 #[derive(Clone, Debug)]
 pub struct DbgArgs {
     /// `--admin`.
-    pub admin: AdminUrl,
+    pub admin: AdminAddress,
     /// What is shown.
     pub subject: DbgSubject,
 }
@@ -48,7 +48,7 @@ impl DbgArgs {
             Some(("conf", _)) => DbgSubject::Configuration,
             _ => DbgSubject::General,
         };
-        Self { admin: required::<AdminUrl>(matches, "admin").clone(), subject }
+        Self { admin: required::<AdminAddress>(matches, "admin").clone(), subject }
     }
 }
 
@@ -72,9 +72,9 @@ pub fn command() -> Command {
         .arg(
             Arg::new("admin")
                 .long("admin")
-                .value_name("URL")
-                .default_value("http://127.0.0.1:10254")
-                .value_parser(clap::value_parser!(AdminUrl))
+                .value_name("ADDR")
+                .default_value("127.0.0.1:10254")
+                .value_parser(clap::value_parser!(AdminAddress))
                 .global(true)
                 .help("The admin address of the instance"),
         )

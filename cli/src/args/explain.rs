@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::admin_client::AdminUrl;
 use crate::command_error::CommandError;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use explain::{BadExplainedRequest, ExplainedRequest, ExplainedStream};
+use telemetry::AdminAddress;
 
 /// What is explained.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub struct ExplainArgs {
     /// `--corefile`.
     pub corefile: Option<PathBuf>,
     /// `--admin`: the address of a running instance.
-    pub admin: Option<AdminUrl>,
+    pub admin: Option<AdminAddress>,
     /// `--send`.
     pub sends: bool,
     /// `--trace`: the address that the request is sent to; empty for that of the URL.
@@ -218,10 +218,10 @@ pub fn command() -> Command {
                 .help("The built-in demo cluster of `portolan up`"),
             Arg::new("admin")
                 .long("admin")
-                .value_name("URL")
-                .value_parser(clap::value_parser!(AdminUrl))
+                .value_name("ADDR")
+                .value_parser(clap::value_parser!(AdminAddress))
                 .help_heading("Cluster")
-                .help("Ask a running instance at its admin address, such as http://127.0.0.1:10254"),
+                .help("Ask a running instance at its admin address, such as 127.0.0.1:10254"),
             Arg::new("trace")
                 .long("trace")
                 .action(ArgAction::SetTrue)

@@ -1,7 +1,7 @@
 //! The command line of `portolan top`.
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use top::AdminAddress;
+use telemetry::AdminAddress;
 
 /// Arguments of `portolan top`.
 #[derive(Clone, Debug)]

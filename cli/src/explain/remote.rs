@@ -1,11 +1,12 @@
-//! `portolan explain --admin URL`: the explanation of a running instance.
+//! `portolan explain --admin ADDR`: the explanation of a running instance.
 
 use std::time::{Duration, Instant};
 
 use explain::{ExplainedRequest, Tree};
+use telemetry::AdminAddress;
 
 use super::followed_request;
-use crate::admin_client::{AdminUrl, encoded};
+use crate::admin_client::{AdminClient, encoded};
 use crate::args::{ExplainArgs, ExplainSubject, NameClient};
 use crate::command_error::CommandError;
 
@@ -19,7 +20,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// When it cannot be reached or refuses (exit code 1).
-pub(super) fn explain(admin: &AdminUrl, args: &ExplainArgs) -> Result<Tree, CommandError> {
+pub(super) fn explain(address: &AdminAddress, args: &ExplainArgs) -> Result<Tree, CommandError> {
+    let admin = &AdminClient(address.clone());
     let mut fields: Vec<(&str, String)> = Vec::new();
     match &args.subject {
         ExplainSubject::Request(request) => {
@@ -48,25 +50,26 @@ pub(super) fn explain(admin: &AdminUrl, args: &ExplainArgs) -> Result<Tree, Comm
         fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
     let tree = tree(admin, &admin.get(&format!("/live/explain?{}", query.join("&")))?)?;
     match (&args.trace, &args.subject) {
-        (Some(address), ExplainSubject::Request(request)) => Ok(tree.with(trace(admin, request, address)?)),
+        (Some(address), ExplainSubject::Request(request)) => Ok(tree.with(follow(admin, request, address)?)),
         _ => Ok(tree),
     }
 }
 
-fn tree(admin: &AdminUrl, body: &[u8]) -> Result<Tree, CommandError> {
-    serde_json::from_slice(body)
-        .map_err(|error| CommandError::outside(format!("{admin}: the response is no explanation: {error}")))
+fn tree(admin: &AdminClient, body: &[u8]) -> Result<Tree, CommandError> {
+    serde_json::from_slice(body).map_err(|error| {
+        CommandError::outside(format!("{}: the response is no explanation: {error}", admin.0))
+    })
 }
 
 /// Sends the request with a secret of the instance, and asks for what happened to it.
-fn trace(admin: &AdminUrl, request: &ExplainedRequest, address: &str) -> Result<Tree, CommandError> {
+fn follow(admin: &AdminClient, request: &ExplainedRequest, address: &str) -> Result<Tree, CommandError> {
     let failed = |reason: String| CommandError::outside(format!("--trace: {reason}"));
-    let armed = admin.get_with("/live/trace", "X-Portolan-Trace: arm\r\n").map_err(failed)?;
+    let armed = admin.get_with("/live/follow", "X-Portolan-Follow: arm\r\n").map_err(failed)?;
     let secret = String::from_utf8_lossy(&armed).trim().to_owned();
     followed_request::send(request, address, &secret).map_err(failed)?;
     let start = Instant::now();
     loop {
-        let body = admin.get(&format!("/live/trace?secret={}", encoded(&secret)))?;
+        let body = admin.get(&format!("/live/follow?secret={}", encoded(&secret)))?;
         if !body.is_empty() {
             return self::tree(admin, &body);
         }

@@ -1,7 +1,6 @@
 //! The admin address: one document, and a stream of events.
 
 use std::fmt;
-use std::str::FromStr;
 
 use bytes::BytesMut;
 use http::{Request, StatusCode, header};
@@ -9,6 +8,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
+use telemetry::AdminAddress;
 use tokio::net::TcpStream;
 
 use crate::event::LiveEvent;
@@ -16,35 +16,6 @@ use crate::state::State;
 
 /// The longest state or event that is read, in bytes.
 const MAX_DOCUMENT: usize = 64 << 20;
-
-/// Host and port of an admin address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminAddress {
-    host: String,
-    port: u16,
-}
-
-impl FromStr for AdminAddress {
-    type Err = String;
-
-    /// Reads `127.0.0.1:10254`, `[::1]:10254` or `http://127.0.0.1:10254/`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = || format!("{text:?}: wanted an address such as 127.0.0.1:10254");
-        let authority = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-        let (host, port) = authority.rsplit_once(':').ok_or_else(wanted)?;
-        let port = port.parse().map_err(|_| wanted())?;
-        if host.is_empty() || host.contains('/') {
-            return Err(wanted());
-        }
-        Ok(Self { host: host.to_owned(), port })
-    }
-}
-
-impl fmt::Display for AdminAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
 
 /// Why there are no figures.
 #[derive(Debug)]
@@ -64,12 +35,12 @@ impl fmt::Display for AdminError {
         match self {
             Self::Connection(address, reason) => write!(
                 f,
-                "http://{address}/: {reason}; is Portolan running, and is this its admin address? (--admin; for a Pod: kubectl port-forward POD 10254)"
+                "{address}/: {reason}; is Portolan running, and is this its admin address? (--admin; for a Pod: kubectl port-forward POD 10254)"
             ),
             Self::Status(address, path, status, line) => {
-                write!(f, "http://{address}{path}: status {}: {line}", status.as_u16())
+                write!(f, "{address}{path}: status {}: {line}", status.as_u16())
             }
-            Self::Document(address, path, reason) => write!(f, "http://{address}{path}: {reason}"),
+            Self::Document(address, path, reason) => write!(f, "{address}{path}: {reason}"),
             Self::Terminal(error) => {
                 write!(f, "the terminal cannot be used: {error}; --once prints one screen")
             }
@@ -109,15 +80,14 @@ impl Admin {
 
     async fn get(&self, path: &str) -> Result<Incoming, AdminError> {
         let failed = |reason: String| AdminError::Connection(self.address.clone(), reason);
-        let host = self.address.host.trim_matches(['[', ']']);
-        let stream = TcpStream::connect((host, self.address.port)).await;
+        let stream = TcpStream::connect((self.address.host(), self.address.port())).await;
         let stream = stream.map_err(|error| failed(error.to_string()))?;
         let opened = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = opened.map_err(|error| failed(error.to_string()))?;
         // The error of a connection is also that of its request.
         tokio::spawn(connection);
         let request = Request::get(path)
-            .header(header::HOST, self.address.to_string())
+            .header(header::HOST, self.address.authority())
             .body(Empty::<Bytes>::new())
             .map_err(|error| failed(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(|error| failed(error.to_string()))?;
@@ -182,21 +152,6 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn an_address_is_a_host_and_a_port() {
-        for (text, shown) in [
-            ("127.0.0.1:10254", "127.0.0.1:10254"),
-            ("http://127.0.0.1:10254/", "127.0.0.1:10254"),
-            ("[::1]:9", "[::1]:9"),
-            ("pod.example:10254", "pod.example:10254"),
-        ] {
-            assert_eq!(text.parse::<AdminAddress>().unwrap().to_string(), shown);
-        }
-        for text in ["", "127.0.0.1", ":1", "http://x/y:1", "x:port", "https://x:1"] {
-            assert!(text.parse::<AdminAddress>().is_err(), "{text}");
-        }
-    }
-
     /// Answers one request with these parts, of which each is written when the reader asks for the next event.
     async fn serve(parts: &'static [&'static str]) -> AdminAddress {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -230,7 +185,7 @@ mod tests {
     async fn an_error_names_the_address_and_the_reason() {
         let forbidden = serve(&["HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n403 only\n"]).await;
         let error = Admin::new(forbidden.clone()).state().await.unwrap_err().to_string();
-        assert_eq!(error, format!("http://{forbidden}/live/state: status 403: 403 only"));
+        assert_eq!(error, format!("{forbidden}/live/state: status 403: 403 only"));
         let text = serve(&["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno"]).await;
         let error = Admin::new(text).state().await.unwrap_err().to_string();
         assert!(error.contains("/live/state: expected"), "{error}");

@@ -15,11 +15,12 @@ mod view;
 
 mod screen;
 
-pub use admin::{AdminAddress, AdminError};
+pub use admin::AdminError;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use telemetry::AdminAddress;
 use tokio::sync::mpsc;
 
 use crate::admin::{Admin, LiveEvents};
@@ -43,7 +44,7 @@ const PRINTED_SIZE: (u16, u16) = (110, 34);
 /// When the admin address does not answer, or forbids its live page, or when the terminal cannot be used.
 pub async fn run(address: AdminAddress, once: bool) -> Result<Option<String>, AdminError> {
     let admin = Admin::new(address);
-    let mut view = View::new(admin.address().to_string(), admin.state().await?);
+    let mut view = View::new(admin.address().authority(), admin.state().await?);
     let mut events = admin.events().await?;
     let mut last = events.next().await?;
     if once || !std::io::stdout().is_terminal() {

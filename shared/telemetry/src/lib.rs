@@ -3,6 +3,7 @@
 //! Independent of DNS, HTTP proxying and Kubernetes. Incrementing a counter or writing a log line on a hot path costs a write to
 //! memory of the calling thread; see [`ThreadSlot`].
 
+mod admin_address;
 mod admin_message;
 mod causes;
 pub mod json;
@@ -27,6 +28,7 @@ mod web_config;
 
 pub use admin::access::{AccessDecision, AccessPolicy, AdminStream, BoxFuture};
 pub use admin::{AdminListener, AdminRoute, AdminServer, EventSource, PolicyGuard, listen};
+pub use admin_address::AdminAddress;
 pub use admin_message::{AdminPeer, AdminRequest, AdminResponse};
 pub use causes::causes;
 pub use log_target::{LogTarget, LogTargetControl, LogTargetOutput};
