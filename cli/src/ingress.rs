@@ -64,7 +64,7 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         cluster: cluster.clone(),
         views: views.clone(),
         options: table_options(args),
-        traces: options.traces.clone(),
+        followed: options.followed.clone(),
     };
     live::serve(args.live, Some(shown), runtime);
     let pages = AdminPages::open(args, &cluster, runtime).await?;

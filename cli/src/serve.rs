@@ -65,7 +65,7 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
         cluster: cluster.clone(),
         views: views.clone(),
         options: table_options.clone(),
-        traces: options.traces.clone(),
+        followed: options.followed.clone(),
     };
     let live_dns = live::serve(ingress_args.live, Some(shown), runtime);
     let pages = AdminPages::open(ingress_args, &cluster, runtime).await?;

@@ -66,7 +66,7 @@ async fn serve(args: &UpArgs, runtime: &Runtime, mut fatal: FatalErrors) -> Resu
         cluster: cluster.clone(),
         views: views.clone(),
         options: routes.clone(),
-        traces: options.traces.clone(),
+        followed: options.followed.clone(),
     };
     let live_dns = live::serve(args.live, Some(shown), runtime);
     let pages = admin_listener(args.admin, runtime).await?;

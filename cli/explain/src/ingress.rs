@@ -15,6 +15,7 @@ use ingress_routes::{
 
 use self::balancing::FixedRandom;
 pub(crate) use self::balancing::members;
+pub(crate) use self::settings::of_phase;
 use crate::request::ExplainedRequest;
 use crate::tree::Tree;
 

@@ -9,7 +9,7 @@ mod request;
 pub mod dns;
 pub mod ingress;
 pub mod stream;
-pub mod trace;
+pub mod followed;
 
 pub use dns::ExplainedName;
 pub use request::{BadExplainedRequest, ExplainedRequest};

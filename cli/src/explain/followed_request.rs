@@ -63,7 +63,7 @@ fn head(request: &ExplainedRequest, secret: &str) -> Result<String, String> {
     if !matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "DELETE") {
         lines.push("Content-Length: 0".to_owned());
     }
-    lines.extend([format!("X-Portolan-Trace: {secret}"), "Connection: close".to_owned()]);
+    lines.extend([format!("X-Portolan-Follow: {secret}"), "Connection: close".to_owned()]);
     match lines.iter().find(|line| line.contains(char::is_control)) {
         Some(line) => Err(format!("{line:?} has a control character")),
         None => Ok(lines.join("\r\n") + "\r\n\r\n"),
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(
             head(&request, "s").unwrap(),
             "POST /a?b HTTP/1.1\r\nHost: shop.test:8080\r\nCookie: a=b\r\nContent-Length: 0\r\n\
-             X-Portolan-Trace: s\r\nConnection: close\r\n\r\n"
+             X-Portolan-Follow: s\r\nConnection: close\r\n\r\n"
         );
         request.headers.push("X: a\r\nY: b".to_owned());
         assert!(head(&request, "s").is_err());

@@ -21,30 +21,10 @@ pub fn upstream_head(
     let given = &exchange.request;
     let mut edits = HeadEdits::default();
     route.plan.edit_request_head(exchange, &mut edits);
-    let authority = match exchange.best_authority() {
-        "" => "_",
-        authority => authority,
-    };
     let (client, port) = (exchange.client_ip().to_string(), port.to_string());
-    let identity = &settings.identity;
-    let head = UpstreamHead {
-        target: exchange.target.as_ref().map_or(given.target(), |target| target.as_bytes()),
-        host: authority.as_bytes(),
-        authority: authority.as_bytes(),
-        request_id: exchange.request_id.as_bytes(),
-        client: &client,
-        full_forwarded_for: (identity.forwarded_headers && identity.full_forwarded_for)
-            .then(|| exchange.connected_ip()),
-        forwarded_for: &identity.forwarded_for,
-        port: &port,
-        scheme: exchange.access_scheme(),
-        connection_lines: None,
-        body: body_length(given),
-        loop_id: is_external.then_some(LOOP_ID),
-        names: route.plan.heads.names,
-        upgrade: given.upgrade(),
-        is_http10: route.plan.proxy.http_version == http::Version::HTTP_10,
-    };
+    let ends = (client.as_str(), port.as_str());
+    let mut head = UpstreamHead::of(exchange, route, &settings.identity, ends, body_length(given));
+    head.loop_id = is_external.then_some(LOOP_ID);
     let mut out = BytesMut::new();
     head.write(given, &edits, &mut HeadWriter::default(), &mut out);
     out.to_vec()

@@ -1,6 +1,6 @@
 //! Requests that an operator follows: one-time secrets, and what happened to the requests that carried one.
 //!
-//! The admin side arms a secret, a request carries it in the field `X-Portolan-Trace`, and the admin side reads the report once the request
+//! The admin side arms a secret, a request carries it in the field `X-Portolan-Follow`, and the admin side reads the report once the request
 //! has ended. The field is never passed on, whatever its value.
 
 use std::fmt::Write as _;
@@ -8,49 +8,50 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ingress_routes::plan::phase::Phase;
 use rustls::crypto::aws_lc_rs;
 
 /// How many secrets there may be at a time.
-const MAX_TRACES: usize = 16;
+const MAX_FOLLOWED: usize = 16;
 
 /// How long a secret can be used, and its report be read.
-pub const TRACE_LIFETIME: Duration = Duration::from_secs(60);
+pub const SECRET_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Bytes of a secret.
 const SECRET_LENGTH: usize = 16;
 
 /// The requests that are followed. Copies share them.
 #[derive(Clone, Debug, Default)]
-pub struct Traces(Arc<TraceTable>);
+pub struct FollowedRequests(Arc<FollowedTable>);
 
 #[derive(Debug, Default)]
-struct TraceTable {
+struct FollowedTable {
     /// Secrets that no request has carried yet. Read for every request.
     armed: AtomicUsize,
-    entries: Mutex<Vec<TraceEntry>>,
+    entries: Mutex<Vec<FollowedEntry>>,
 }
 
 #[derive(Debug)]
-struct TraceEntry {
+struct FollowedEntry {
     secret: String,
     armed: Instant,
-    state: TraceState,
+    state: FollowState,
 }
 
 /// How far a followed request is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum TraceState {
+pub enum FollowState {
     /// No request has carried the secret.
     Armed,
     /// A request has, and has not ended.
     Open,
     /// It has ended.
-    Ended(Box<TracedRequest>),
+    Ended(Box<RequestReport>),
 }
 
 /// What happened to a request.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct TracedRequest {
+pub struct RequestReport {
     /// `GET / HTTP/1.1`, as the client wrote it.
     pub line: String,
     /// The address of the client.
@@ -65,8 +66,14 @@ pub struct TracedRequest {
     pub upstream: String,
     /// The canary's upstream, if it was chosen.
     pub canary: Option<String>,
+    /// The phase whose rule made the response, if one did.
+    pub answered_in: Option<Phase>,
+    /// The changes of the head that endpoints got, one a line.
+    pub request_changes: Vec<String>,
+    /// The changes of the head that the client got, one a line. Those that depend on fields of the endpoint's response are not among them.
+    pub response_changes: Vec<String>,
     /// The attempts at endpoints, in order.
-    pub attempts: Vec<TracedAttempt>,
+    pub attempts: Vec<AttemptReport>,
     /// The status that was logged.
     pub status: u16,
     /// Bytes of the response's body.
@@ -77,7 +84,7 @@ pub struct TracedRequest {
 
 /// One attempt at an endpoint. Times are since the attempt began.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct TracedAttempt {
+pub struct AttemptReport {
     /// The address.
     pub endpoint: String,
     /// When it began, after the request.
@@ -94,12 +101,12 @@ pub struct TracedAttempt {
 
 /// Held by the request that has carried a secret.
 #[derive(Debug)]
-pub(crate) struct TraceTicket {
-    traces: Traces,
+pub(crate) struct FollowTicket {
+    followed: FollowedRequests,
     secret: String,
 }
 
-impl Traces {
+impl FollowedRequests {
     /// A new secret for one request. `None` if there are too many, or no randomness.
     pub fn arm(&self) -> Option<String> {
         let mut bytes = [0; SECRET_LENGTH];
@@ -114,24 +121,24 @@ impl Traces {
 
     fn arm_with(&self, secret: String, now: Instant) -> Option<String> {
         let mut entries = self.current(now);
-        if entries.len() >= MAX_TRACES {
+        if entries.len() >= MAX_FOLLOWED {
             return None;
         }
-        entries.push(TraceEntry { secret: secret.clone(), armed: now, state: TraceState::Armed });
+        entries.push(FollowedEntry { secret: secret.clone(), armed: now, state: FollowState::Armed });
         self.count(&entries);
         Some(secret)
     }
 
     /// How far the request with a secret is. The report of one that has ended is given once. `None` for an unknown secret.
-    pub fn state(&self, secret: &str) -> Option<TraceState> {
+    pub fn state(&self, secret: &str) -> Option<FollowState> {
         self.state_at(secret, Instant::now())
     }
 
-    fn state_at(&self, secret: &str, now: Instant) -> Option<TraceState> {
+    fn state_at(&self, secret: &str, now: Instant) -> Option<FollowState> {
         let mut entries = self.current(now);
         let at = entries.iter().position(|entry| entry.is_of(secret.as_bytes()))?;
         match &entries[at].state {
-            TraceState::Ended(_) => Some(entries.swap_remove(at).state),
+            FollowState::Ended(_) => Some(entries.swap_remove(at).state),
             waiting => Some(waiting.clone()),
         }
     }
@@ -142,31 +149,31 @@ impl Traces {
     }
 
     /// Follows the request that carries this text, if it is a secret that no other request has carried.
-    pub(crate) fn follow(&self, given: &[u8]) -> Option<TraceTicket> {
+    pub(crate) fn follow(&self, given: &[u8]) -> Option<FollowTicket> {
         let mut entries = self.current(Instant::now());
         let entry =
-            entries.iter_mut().find(|entry| entry.is_of(given) && entry.state == TraceState::Armed)?;
-        entry.state = TraceState::Open;
+            entries.iter_mut().find(|entry| entry.is_of(given) && entry.state == FollowState::Armed)?;
+        entry.state = FollowState::Open;
         let secret = entry.secret.clone();
         self.count(&entries);
-        Some(TraceTicket { traces: self.clone(), secret })
+        Some(FollowTicket { followed: self.clone(), secret })
     }
 
     /// The entries, without those that have expired.
-    fn current(&self, now: Instant) -> MutexGuard<'_, Vec<TraceEntry>> {
+    fn current(&self, now: Instant) -> MutexGuard<'_, Vec<FollowedEntry>> {
         let mut entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|entry| now.saturating_duration_since(entry.armed) < TRACE_LIFETIME);
+        entries.retain(|entry| now.saturating_duration_since(entry.armed) < SECRET_LIFETIME);
         self.count(&entries);
         entries
     }
 
-    fn count(&self, entries: &[TraceEntry]) {
-        let armed = entries.iter().filter(|entry| entry.state == TraceState::Armed).count();
+    fn count(&self, entries: &[FollowedEntry]) {
+        let armed = entries.iter().filter(|entry| entry.state == FollowState::Armed).count();
         self.0.armed.store(armed, Relaxed);
     }
 }
 
-impl TraceEntry {
+impl FollowedEntry {
     /// Whether a text is the secret. Takes the same time for every text of its length.
     fn is_of(&self, given: &[u8]) -> bool {
         let secret = self.secret.as_bytes();
@@ -175,12 +182,12 @@ impl TraceEntry {
     }
 }
 
-impl TraceTicket {
+impl FollowTicket {
     /// Stores what happened.
-    pub(crate) fn end(self, request: TracedRequest) {
-        let mut entries = self.traces.current(Instant::now());
+    pub(crate) fn end(self, request: RequestReport) {
+        let mut entries = self.followed.current(Instant::now());
         if let Some(entry) = entries.iter_mut().find(|entry| entry.secret == self.secret) {
-            entry.state = TraceState::Ended(Box::new(request));
+            entry.state = FollowState::Ended(Box::new(request));
         }
     }
 }
@@ -191,29 +198,29 @@ mod tests {
 
     #[test]
     fn a_secret_is_for_one_request_and_one_reader() {
-        let traces = Traces::default();
-        assert!(!traces.is_armed() && traces.follow(b"").is_none());
-        let secret = traces.arm().unwrap();
-        assert!(secret.len() == 32 && traces.arm() != Some(secret.clone()));
-        assert_eq!(traces.state(&secret), Some(TraceState::Armed));
-        assert!(traces.follow(b"00000000000000000000000000000000").is_none());
-        let ticket = traces.follow(secret.as_bytes()).unwrap();
-        assert!(traces.follow(secret.as_bytes()).is_none(), "only the first request is followed");
-        assert_eq!(traces.state(&secret), Some(TraceState::Open));
-        ticket.end(TracedRequest { status: 204, ..TracedRequest::default() });
-        let Some(TraceState::Ended(report)) = traces.state(&secret) else { panic!("it has ended") };
-        assert_eq!((report.status, traces.state(&secret)), (204, None));
+        let followed = FollowedRequests::default();
+        assert!(!followed.is_armed() && followed.follow(b"").is_none());
+        let secret = followed.arm().unwrap();
+        assert!(secret.len() == 32 && followed.arm() != Some(secret.clone()));
+        assert_eq!(followed.state(&secret), Some(FollowState::Armed));
+        assert!(followed.follow(b"00000000000000000000000000000000").is_none());
+        let ticket = followed.follow(secret.as_bytes()).unwrap();
+        assert!(followed.follow(secret.as_bytes()).is_none(), "only the first request is followed");
+        assert_eq!(followed.state(&secret), Some(FollowState::Open));
+        ticket.end(RequestReport { status: 204, ..RequestReport::default() });
+        let Some(FollowState::Ended(report)) = followed.state(&secret) else { panic!("it has ended") };
+        assert_eq!((report.status, followed.state(&secret)), (204, None));
     }
 
     #[test]
     fn the_number_and_the_life_of_secrets_are_bounded() {
-        let (traces, start) = (Traces::default(), Instant::now());
-        let arm = |at: usize, now| traces.arm_with(format!("{at:032}"), now);
-        assert!((0..MAX_TRACES).all(|at| arm(at, start).is_some()) && arm(99, start).is_none());
-        assert!(traces.is_armed());
-        let later = start + TRACE_LIFETIME;
-        assert_eq!(traces.state_at(&format!("{:032}", 0), later), None);
-        assert!(!traces.is_armed(), "those that have expired cost nothing");
+        let (followed, start) = (FollowedRequests::default(), Instant::now());
+        let arm = |at: usize, now| followed.arm_with(format!("{at:032}"), now);
+        assert!((0..MAX_FOLLOWED).all(|at| arm(at, start).is_some()) && arm(99, start).is_none());
+        assert!(followed.is_armed());
+        let later = start + SECRET_LIFETIME;
+        assert_eq!(followed.state_at(&format!("{:032}", 0), later), None);
+        assert!(!followed.is_armed(), "those that have expired cost nothing");
         assert!(arm(99, later).is_some());
     }
 }

@@ -7,7 +7,7 @@ mod brotli;
 mod io;
 mod wire;
 
-pub mod traces;
+pub mod followed_requests;
 pub mod options;
 mod views;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use net::DescriptorShares;
 
-use crate::traces::Traces;
+use crate::followed_requests::FollowedRequests;
 
 /// Options of the proxy that last as long as it runs, named as ingress-nginx's flags.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct ProxyOptions {
     /// The request metrics.
     pub metrics: MetricsOptions,
     /// The requests that an operator follows.
-    pub traces: Traces,
+    pub followed: FollowedRequests,
 }
 
 /// Options of the request metrics.
@@ -97,7 +97,7 @@ impl Default for ProxyOptions {
             allow_local_external_names: false,
             controller: Controller::default(),
             metrics: MetricsOptions::default(),
-            traces: Traces::default(),
+            followed: FollowedRequests::default(),
         }
     }
 }

@@ -140,7 +140,7 @@ known_headers! {
     XOriginalMethod "x-original-method",
     XOriginalUrl "x-original-url",
     XPad "x-pad",
-    XPortolanTrace "x-portolan-trace",
+    XPortolanFollow "x-portolan-follow",
     XPoweredBy "x-powered-by",
     XRealIp "x-real-ip",
     XRequestId "x-request-id",

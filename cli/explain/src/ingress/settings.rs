@@ -5,6 +5,7 @@ use http::StatusCode;
 use ingress_routes::annotations::FAMILIES;
 use ingress_routes::plan::filter::ResponseView;
 use ingress_routes::plan::head_edits::HeadEdits;
+use ingress_routes::plan::phase::Phase;
 use ingress_routes::{Exchange, Route};
 
 use crate::tree::Tree;
@@ -24,6 +25,17 @@ pub(super) fn of_ingress(ingress: &Ingress, prefix: &str) -> Option<Tree> {
     });
     let tree = Tree::new(format!("annotations of Ingress {}", ingress.key)).with_all(lines);
     (!tree.parts.is_empty()).then_some(tree)
+}
+
+/// The annotations that are honoured and have an effect in a phase.
+pub(crate) fn of_phase(ingress: &Ingress, prefix: &str, phase: Phase) -> Vec<Tree> {
+    let families = FAMILIES.iter().filter(|family| family.phases.contains(&phase));
+    let annotations = families.flat_map(|family| family.annotations);
+    let set = annotations.filter_map(|annotation| {
+        let value = ingress.annotation(&format!("{prefix}/{}", annotation.name))?;
+        Some(Tree::new(format!("{}: {value:?}: {}", annotation.name, annotation.doc)))
+    });
+    set.collect()
 }
 
 /// The changes of a response with the status 200.

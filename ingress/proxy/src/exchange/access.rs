@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use ingress_routes::plan::access::{AccessCheck, AccessStep, Services};
+use ingress_routes::plan::phase::Phase;
 use ingress_routes::plan::subrequest::{Subrequest, SubrequestResponse};
 use ingress_routes::{DirectResponse, Exchange, FilterOutcome, RequestId, Route};
 
@@ -36,7 +37,7 @@ impl Services for WorkerServices {
     }
 }
 
-/// Runs both phases. `Some` answers the request. `logged` gets the requests to authentication servers if they are logged
+/// Runs both phases. `Some` answers the request, with the phase that made the response. `logged` gets the requests to authentication servers if they are logged
 /// (`enable-auth-access-log`).
 pub(crate) async fn check(
     client: &Rc<ClientConnection>,
@@ -44,11 +45,11 @@ pub(crate) async fn check(
     exchange: &mut Exchange,
     request_id: RequestId,
     logged: &mut Vec<Attempt>,
-) -> Option<DirectResponse> {
+) -> Option<(Phase, DirectResponse)> {
     let services = WorkerServices { request_id };
     for limit in &route.plan.limits {
         if let FilterOutcome::Respond(response) = limit.enter(exchange, &services) {
-            return Some(response);
+            return Some((Phase::Limits, response));
         }
     }
     let access = &route.plan.access;
@@ -57,7 +58,7 @@ pub(crate) async fn check(
     loop {
         step = match step {
             AccessStep::Pass => return None,
-            AccessStep::Respond(response) => return Some(response),
+            AccessStep::Respond(response) => return Some((Phase::Access, response)),
             AccessStep::Fetch(request) => {
                 let started = client.worker.clock.instant();
                 let response = fetch(client, route, &request, &services).await;
@@ -68,7 +69,7 @@ pub(crate) async fn check(
             }
             AccessStep::Verify(password) => {
                 let Some(is_valid) = client.worker.shared.passwords.verify(*password).await else {
-                    return Some(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE));
+                    return Some((Phase::Access, DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE)));
                 };
                 check.verified(access, exchange, &services, is_valid)
             }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use cluster::PathType;
 use http::StatusCode;
+use ingress_routes::plan::phase::Phase;
 use ingress_routes::{DirectResponse, Exchange, FilterOutcome, ProxySettings, RequestId, RequestScheme};
 use ingress_wire::known_header::KnownHeader;
 
@@ -65,11 +66,11 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     };
     let record = &mut *guard;
     let exchange = record.exchange.as_mut().expect("set above");
-    let traces = &worker.options.traces;
-    if traces.is_armed()
-        && let Some(secret) = exchange.request.head().get(KnownHeader::XPortolanTrace)
+    let followed = &worker.options.followed;
+    if followed.is_armed()
+        && let Some(secret) = exchange.request.head().get(KnownHeader::XPortolanFollow)
     {
-        record.followed = traces.follow(secret);
+        record.followed = followed.follow(secret);
     }
     let (route, outcome) = {
         let table = worker.table();
@@ -114,6 +115,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     let body = request_body(body, length, &route.plan.proxy, &client.entry.buffers);
     let mut request = ProxyRequest::new(client, &route, guard, body, length);
     if let FilterOutcome::Respond(response) = outcome {
+        request.guard.answered_in = Some(Phase::Rewrite);
         return request.respond(&response).await;
     }
     if !route.plan.is_open() {
@@ -134,7 +136,8 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         if !logged.is_empty() {
             worker.log_subrequests(&mut request.guard, client.logged(), logged);
         }
-        if let Some(response) = response {
+        if let Some((phase, response)) = response {
+            request.guard.answered_in = Some(phase);
             return request.respond(&response).await;
         }
     }

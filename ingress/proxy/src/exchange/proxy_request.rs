@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{StatusCode, Version};
+use http::StatusCode;
 use ingress_routes::access_log::ResponseSide;
 use ingress_routes::plan::compression::CodingRule;
 use ingress_routes::plan::fastcgi::FastCgiOptions;
@@ -130,12 +130,24 @@ impl<'a> ProxyRequest<'a> {
         let Self { client, route, guard, length, .. } = self;
         let exchange = guard.exchange.as_ref().expect("set before the first attempt");
         let given = &exchange.request;
-        let mut target = exchange.target.as_ref().map_or(given.target(), |target| target.as_bytes());
         let mut edits = HeadEdits::default();
+        let settings = client.worker.settings();
+        let port = client.worker.forwarded_port(exchange);
+        let mut digits = itoa::Buffer::new();
+        let is_of_connection = port.is_none()
+            && Rc::ptr_eq(&guard.client, &client.peer_ip)
+            && exchange.access_scheme() == client.scheme.as_str();
+        let ends = (&*guard.client, port.unwrap_or_else(|| digits.format(client.port)));
+        let mut forward = UpstreamHead::of(exchange, route, &settings.identity, ends, *length);
+        forward.request_id = guard.request_id.as_bytes();
+        forward.connection_lines = is_of_connection.then(|| client.forwarded_lines());
+        forward.loop_id = is_external.then_some(LOOP_ID);
+        forward.upgrade = self.upgrade(exchange);
+        forward.is_http10 &= self.protocol() == AttemptProtocol::Http1;
         let root;
         if let RequestPurpose::ErrorPage { status, .. } = &self.purpose {
-            root = root_with_query(target);
-            target = &root;
+            root = root_with_query(forward.target);
+            forward.target = &root;
             self.remove_fields_of_route(exchange, &mut edits);
             route.describe_error(exchange, *status, &mut edits);
             edits.set("X-Original-URI", given.target());
@@ -145,36 +157,6 @@ impl<'a> ProxyRequest<'a> {
                 route.describe_error(exchange, StatusCode::SERVICE_UNAVAILABLE, &mut edits);
             }
         }
-        let authority = match exchange.best_authority() {
-            "" => "_",
-            authority => authority,
-        };
-        let settings = client.worker.settings();
-        let identity = &settings.identity;
-        let port = client.worker.forwarded_port(exchange);
-        let scheme = exchange.access_scheme();
-        let is_of_connection =
-            port.is_none() && Rc::ptr_eq(&guard.client, &client.peer_ip) && scheme == client.scheme.as_str();
-        let mut digits = itoa::Buffer::new();
-        let forward = UpstreamHead {
-            target,
-            host: authority.as_bytes(),
-            authority: authority.as_bytes(),
-            request_id: guard.request_id.as_bytes(),
-            client: &guard.client,
-            full_forwarded_for: (identity.forwarded_headers && identity.full_forwarded_for)
-                .then(|| exchange.connected_ip()),
-            forwarded_for: &identity.forwarded_for,
-            port: port.unwrap_or_else(|| digits.format(client.port)),
-            scheme,
-            connection_lines: is_of_connection.then(|| client.forwarded_lines()),
-            body: *length,
-            loop_id: is_external.then_some(LOOP_ID),
-            names: route.plan.heads.names,
-            upgrade: self.upgrade(exchange),
-            is_http10: route.plan.proxy.http_version == Version::HTTP_10
-                && self.protocol() == AttemptProtocol::Http1,
-        };
         forward.write(given, &edits, &mut client.worker.head_writer.borrow_mut(), buffer);
         let head = request_head::take(buffer);
         match self.upstream_options().and_then(|options| options.fastcgi.as_ref()) {

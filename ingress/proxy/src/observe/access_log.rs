@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cluster::CompactString;
 use http::{HeaderName, StatusCode};
 use ingress_routes::access_log::{ResponseField, ResponseSide};
+use ingress_routes::plan::phase::Phase;
 use ingress_routes::{
     AccessLogSettings, BasicCredentials, DEFAULT_UPSTREAM, Exchange, LineFormat, RequestId, SkippedUrls,
     UpstreamTarget,
@@ -14,9 +15,9 @@ use ingress_routes::{
 use ingress_wire::known_header::KnownHeader;
 use smallvec::SmallVec;
 
+use crate::followed_requests::FollowTicket;
 use crate::observe::format;
 use crate::observe::metrics::{RequestLabels, RequestSample};
-use crate::traces::TraceTicket;
 use crate::views::held_routes::HeldRoute;
 
 /// One attempt at an endpoint.
@@ -62,8 +63,10 @@ pub(crate) struct AccessRecord {
     pub(crate) sent: u64,
     /// The health check of the catch-all host: neither logged nor counted.
     pub(crate) silent: bool,
+    /// The phase whose rule made the response, if no endpoint was asked for it.
+    pub(crate) answered_in: Option<Phase>,
     /// Of a request that is followed.
-    pub(crate) followed: Option<TraceTicket>,
+    pub(crate) followed: Option<FollowTicket>,
 }
 
 impl AccessRecord {
@@ -86,6 +89,7 @@ impl AccessRecord {
             sent_head: 0,
             sent: 0,
             silent: false,
+            answered_in: None,
             followed: None,
         }
     }
@@ -94,7 +98,7 @@ impl AccessRecord {
     pub(crate) fn restart(&mut self, started: Instant, client: Rc<str>) {
         (self.started, self.client) = (started, client);
         (self.head_bytes, self.body_bytes, self.sent_head, self.sent) = (0, 0, 0, 0);
-        (self.status, self.silent, self.canary) = (0, false, None);
+        (self.status, self.silent, self.canary, self.answered_in) = (0, false, None, None);
         self.request_id = RequestId::None;
     }
 

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderName;
+use http::{HeaderName, Version};
 use ingress_routes::plan::head_edits::{HeadEdit, HeadEdits};
+use ingress_routes::{Exchange, IdentitySettings, Route};
 use ingress_wire::head::{Head, NameClass};
 use ingress_wire::head_writer::HeadWriter;
 use ingress_wire::known_header::{KnownHeader, KnownSet};
@@ -75,7 +76,7 @@ const NOT_FORWARDED: KnownSet = KnownSet::of(&[
     KnownHeader::XOriginalForwardedFor,
     KnownHeader::XOriginalForwardedHost,
     // A secret of the admin side.
-    KnownHeader::XPortolanTrace,
+    KnownHeader::XPortolanFollow,
     KnownHeader::XRealIp,
     KnownHeader::XRequestId,
     KnownHeader::XScheme,
@@ -122,7 +123,41 @@ fn scheme_fields<'a>(port: &'a [u8], scheme: &'a [u8]) -> [(&'static [u8], &'a [
     ]
 }
 
-impl UpstreamHead<'_> {
+impl<'a> UpstreamHead<'a> {
+    /// The head of a request for the endpoints of a route. `client` is its address as text, `port` that of the client's connection.
+    #[inline]
+    pub(crate) fn of(
+        exchange: &'a Exchange,
+        route: &Route,
+        identity: &'a IdentitySettings,
+        (client, port): (&'a str, &'a str),
+        body: BodyLength,
+    ) -> Self {
+        let given = &exchange.request;
+        let authority = match exchange.best_authority() {
+            "" => "_",
+            authority => authority,
+        };
+        Self {
+            target: exchange.target.as_ref().map_or(given.target(), |target| target.as_bytes()),
+            host: authority.as_bytes(),
+            authority: authority.as_bytes(),
+            request_id: exchange.request_id.as_bytes(),
+            client,
+            full_forwarded_for: (identity.forwarded_headers && identity.full_forwarded_for)
+                .then(|| exchange.connected_ip()),
+            forwarded_for: &identity.forwarded_for,
+            port,
+            scheme: exchange.access_scheme(),
+            connection_lines: None,
+            body,
+            loop_id: None,
+            names: route.plan.heads.names,
+            upgrade: given.upgrade(),
+            is_http10: route.plan.proxy.http_version == Version::HTTP_10,
+        }
+    }
+
     /// Writes the head. Hot: no allocation once the buffers have grown.
     ///
     /// Headers whose value would be empty are left out, as nginx does. The client's other fields keep order, letter case and

@@ -33,7 +33,7 @@ mod snippets;
 mod stopping;
 mod streams;
 mod listeners;
-mod traces;
+mod followed_requests;
 mod udp_sessions;
 mod upgrades;
 mod views;
