@@ -7,8 +7,8 @@
 mod dump;
 mod events;
 mod explanation;
+mod followed;
 mod state;
-mod trace;
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -22,7 +22,7 @@ use http::StatusCode;
 use http::header::HOST;
 use http::uri::Authority;
 use ingress_proxy::ProxyViews;
-use ingress_proxy::traces::Traces;
+use ingress_proxy::followed_requests::FollowedRequests;
 use ingress_routes::{Certs, Pools, RouteOptions, RouteTable, Streams};
 use sources::Cluster;
 use telemetry::{AdminPeer, AdminRequest, AdminResponse};
@@ -76,7 +76,7 @@ pub struct LiveIngress {
     /// Its options.
     pub options: RouteOptions,
     /// The requests that are followed.
-    pub traces: Traces,
+    pub followed: FollowedRequests,
 }
 
 impl LiveIngress {
@@ -141,10 +141,10 @@ pub fn serve(access: LiveAccess, ingress: Option<LiveIngress>, runtime: &Runtime
     runtime.admin.add_common_page("/live/explain", move |request| {
         page(request, &|| explained.respond(request.uri.query().unwrap_or_default(), is_local(request)))
     });
-    let traces = dump.as_ref().map(|ingress| ingress.traces.clone());
-    runtime.admin.add_common_page("/live/trace", move |request| {
+    let followed = dump.clone();
+    runtime.admin.add_common_page("/live/follow", move |request| {
         // Others could use up the secrets.
-        if is_local(request) { trace::respond(traces.as_ref(), request) } else { forbidden() }
+        if is_local(request) { followed::respond(followed.as_ref(), request) } else { forbidden() }
     });
     for (path, make) in dump::PAGES {
         let dump = dump.clone();
@@ -152,13 +152,13 @@ pub fn serve(access: LiveAccess, ingress: Option<LiveIngress>, runtime: &Runtime
             page(request, &|| dump::respond(dump.as_ref(), *make, request.uri.query().unwrap_or_default()))
         });
     }
-    let metrics = runtime.metrics.clone();
+    let (metrics, served) = (runtime.metrics.clone(), dns.clone());
     runtime.admin.add_common_events("/live/events", PERIOD, move |request| {
         if !allows(access, request) {
             return Err(forbidden());
         }
-        let metrics = metrics.clone();
-        Ok(Box::new(move || events::json(&metrics)))
+        let (metrics, served) = (metrics.clone(), served.clone());
+        Ok(Box::new(move || events::json(&metrics, served.get().map(ServedRoutes::names))))
     });
     dns
 }

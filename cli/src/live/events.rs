@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dns_chain::explain::type_name;
+use dns_server::NameSamples;
 use serde_json::{Value, json};
 use telemetry::metrics::{MetricSample, Registry};
 
 /// Hosts and canaries in an event: those with the most requests.
 const MAX_ROWS: usize = 30;
 
-/// The counters as one line of JSON.
-pub fn json(metrics: &Registry) -> String {
+/// Names in an event.
+const MAX_NAMES: usize = 20;
+
+/// The counters as one line of JSON. `names` is `None` without a DNS server.
+pub fn json(metrics: &Registry, names: Option<&NameSamples>) -> String {
     let requests = metrics.read("nginx_ingress_controller_requests");
     let durations = metrics.read("nginx_ingress_controller_request_duration_seconds");
     let leader = metrics.read("nginx_ingress_controller_leader_election_status");
@@ -32,6 +37,7 @@ pub fn json(metrics: &Registry) -> String {
             "plugin": by(&metrics.read("coredns_dns_responses_total"), |sample| sample.label("plugin").to_owned()),
             "duration": histogram(metrics.read("coredns_dns_request_duration_seconds").iter()),
             "upstreams": upstreams(metrics),
+            "names": names.map(shares).unwrap_or_default(),
             "cacheHits": total(&metrics.read("coredns_cache_hits_total")),
             "cacheMisses": total(&metrics.read("coredns_cache_misses_total")),
             "cacheEntries": total(&metrics.read("coredns_cache_entries")),
@@ -42,6 +48,12 @@ pub fn json(metrics: &Registry) -> String {
         },
     });
     document.to_string()
+}
+
+/// The names that clients ask for most: name, type and share.
+fn shares(names: &NameSamples) -> Vec<Value> {
+    let names = names.top(MAX_NAMES).into_iter();
+    names.map(|found| json!([found.name.to_string(), type_name(found.qtype), found.share])).collect()
 }
 
 fn ingress(sample: &MetricSample) -> String {
@@ -162,7 +174,7 @@ mod tests {
             .counters("coredns_proxy_healthcheck_failures_total", "x", ["to"])
             .with(["10.0.0.2:53"])
             .add(3);
-        let event: Value = serde_json::from_str(&json(&metrics)).unwrap();
+        let event: Value = serde_json::from_str(&json(&metrics, None)).unwrap();
         assert_eq!(event["http"]["total"], 10.0);
         assert_eq!(event["http"]["status"], json!({ "2": 8.0, "5": 2.0 }));
         assert_eq!(
@@ -181,6 +193,6 @@ mod tests {
             ])
         );
         assert_eq!(event["leader"], Value::Null);
-        assert!(!json(&metrics).contains('\n'), "an event is one line");
+        assert!(!json(&metrics, Some(&NameSamples::default())).contains('\n'), "an event is one line");
     }
 }

@@ -95,6 +95,11 @@ function upstreams(before, now, time) {
   }));
 }
 
+function names(found) {
+  id('names-section').hidden = found.length === 0;
+  rows('names', found.map(([name, type, share]) => [name, type, [percent(share), 'number']]));
+}
+
 function sums(before, now, time, body) {
   const all = Object.keys(now).map((key) => [key || '(none)', (now[key] - (before[key] || 0)) / time]);
   all.sort((one, other) => other[1] - one[1]);
@@ -135,6 +140,7 @@ function show(now) {
   const ratio = hits + misses > 0 ? `, ${percent(hits / (hits + misses))} of lookups found` : '';
   id('cache').textContent = `Cache: ${now.dns.cacheEntries.toLocaleString('en')} entries${ratio}`;
   upstreams(before.dns.upstreams, now.dns.upstreams, time);
+  names(now.dns.names);
   const hosts = rates(before.http.hosts, now.http.hosts, time);
   hosts.sort((one, other) => other.rate - one.rate || other.total - one.total);
   rows('hosts', hosts.slice(0, 15).map(({ labels: [host, ingress], rate, failed, times }) => [
@@ -144,7 +150,7 @@ function show(now) {
   canaries(now);
 }
 
-// The share of requests that each canary has had since the start, beside what its weight asks for.
+// The share of requests that each canary has had since the start, beside its weight.
 function canaries(now) {
   const routes = state && state.ingress ? state.ingress.routes.shown.filter((route) => route.canary) : [];
   id('canaries-section').hidden = routes.length === 0;

@@ -44,6 +44,8 @@ pub(crate) struct DnsCounters {
     pub(crate) cache_entries: f64,
     /// Address; replies, failed health checks, and how long the replies took.
     pub(crate) upstreams: Vec<(String, f64, f64, BucketCounts)>,
+    /// Name, type, and the estimated share of the queries of the last minutes.
+    pub(crate) names: Vec<(String, String, f64)>,
 }
 
 /// The process: CPU time in seconds, resident memory in bytes.

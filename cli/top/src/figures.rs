@@ -25,6 +25,8 @@ pub(crate) struct Figures {
     pub(crate) upstreams: Vec<Rate>,
     pub(crate) rcodes: Vec<(String, f64)>,
     pub(crate) plugins: Vec<(String, f64)>,
+    /// Name and type, with the estimated share of queries.
+    pub(crate) names: Vec<(String, f64)>,
     /// The share of cache lookups that found a record.
     pub(crate) cache_hits: f64,
     pub(crate) cache_entries: f64,
@@ -87,6 +89,12 @@ impl Figures {
             ),
             rcodes: sums(&before.dns.rcode, &now.dns.rcode, time),
             plugins: sums(&before.dns.plugin, &now.dns.plugin, time),
+            names: now
+                .dns
+                .names
+                .iter()
+                .map(|(name, kind, share)| (format!("{name} {kind}"), *share))
+                .collect(),
             cache_hits: hits / lookups,
             cache_entries: now.dns.cache_entries,
             cpu: (now.process.cpu - before.process.cpu) / time,

@@ -4,6 +4,7 @@
 //! produces the reply, and the reply is sent back over the same transport.
 
 mod arrivals;
+mod name_samples;
 mod supervise;
 
 mod tcp_connections;
@@ -19,5 +20,6 @@ mod reload_problems;
 mod service;
 
 pub use listeners::{DnsStartError, ServerOptions};
+pub use name_samples::{NameSamples, SampledName};
 pub use service::{CorefileLoader, DnsService, ReloadHandle, ServedRoutes};
 pub use tcp_connections::TcpLimits;

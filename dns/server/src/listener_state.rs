@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::arrivals::Arrivals;
+use crate::name_samples::NameSamples;
 use crate::tcp_connections::TcpConnectionTable;
 
 /// State that the UDP threads and the TCP connections of one address share.
@@ -21,6 +22,8 @@ pub(crate) struct ListenerState {
     pub panics: Counter,
     /// UDP queries that arrive while the server stops.
     pub arrivals: Arrivals,
+    /// The names of some of the UDP queries.
+    pub names: NameSamples,
     /// UDP queries that wait for an upstream or another plugin.
     pub tasks: TaskTracker,
     /// The runtime that waiting queries move to.
@@ -35,11 +38,13 @@ impl ListenerState {
         panics: Counter,
         runtime: Handle,
         connections: Arc<TcpConnectionTable>,
+        names: NameSamples,
     ) -> Self {
         Self {
             routes: ArcSwap::new(routes),
             panics,
             arrivals: Arrivals::default(),
+            names,
             tasks: TaskTracker::new(),
             runtime,
             connections,

@@ -14,6 +14,7 @@ use telemetry::metrics::Registry;
 
 use crate::arrivals;
 use crate::listener_state::{ANY, ListenerState};
+use crate::name_samples::NameSamples;
 use crate::tcp::TcpListeners;
 use crate::tcp_connections::{TcpConnectionTable, TcpLimits};
 use crate::udp::{DropCounts, UdpSockets, UdpThreads};
@@ -53,6 +54,8 @@ pub(crate) struct Listeners {
     context: PluginContext,
     connections: Arc<TcpConnectionTable>,
     drops: DropCounts,
+    /// The names of some of the queries.
+    pub names: NameSamples,
 }
 
 struct Listener {
@@ -86,6 +89,7 @@ impl Listeners {
             lameduck: Duration::ZERO,
             connections: Arc::new(TcpConnectionTable::new(options.tcp, &context.metrics)),
             drops: DropCounts::new(&context.metrics),
+            names: NameSamples::default(),
             options,
             context,
         }
@@ -115,7 +119,8 @@ impl Listeners {
             let PluginContext { metrics, runtime, .. } = &self.context;
             let panics = dns_chain::limits::panics(metrics);
             let connections = self.connections.clone();
-            let shared = Arc::new(ListenerState::new(routes.clone(), panics, runtime.clone(), connections));
+            let (routes, runtime, names) = (routes.clone(), runtime.clone(), self.names.clone());
+            let shared = Arc::new(ListenerState::new(routes, panics, runtime, connections, names));
             let Bound { key, udp, tcp } = bound;
             let listener = Listener::serve(udp, tcp, shared);
             let start_error =
@@ -300,7 +305,13 @@ mod tests {
             ChainLimits::new(&Registry::new()),
         ));
         let connections = Arc::new(TcpConnectionTable::new(TcpLimits::default(), &Registry::new()));
-        let shared = Arc::new(ListenerState::new(routes, Counter::default(), runtime, connections));
+        let shared = Arc::new(ListenerState::new(
+            routes,
+            Counter::default(),
+            runtime,
+            connections,
+            NameSamples::default(),
+        ));
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let (udp, tcp) =
             (UdpSockets::bind(loopback, 1, false).unwrap(), TcpListeners::bind(loopback, false).unwrap());

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 
 use crate::listeners::{DnsStartError, GRACE, Listeners, ServerOptions};
+use crate::name_samples::NameSamples;
 use crate::reload_problems::{SCOPE, problems};
 use crate::supervise::restart_on_panic;
 
@@ -39,6 +40,11 @@ impl ServedRoutes {
         self.0.state.lock().await.server.first_routes()
     }
 
+    /// The names that clients ask for.
+    pub fn names(&self) -> &NameSamples {
+        &self.0.names
+    }
+
     /// Reads the Corefile as it is now.
     ///
     /// # Errors
@@ -55,6 +61,7 @@ pub struct ReloadHandle(Arc<Notify>);
 struct Inner {
     load: CorefileLoader,
     context: PluginContext,
+    names: NameSamples,
     state: Mutex<State>,
     wake: Arc<Notify>,
 }
@@ -88,9 +95,10 @@ impl DnsService {
         let mut server = Listeners::new(options, context.clone());
         server.serve(servers).await?;
         publish_fingerprint(&context, &fingerprint);
+        let names = server.names.clone();
         let state = State { server, current: fingerprint, failed: None, reload };
         let wake = Arc::new(Notify::new());
-        let service = Arc::new(Inner { load, context, state: Mutex::new(state), wake });
+        let service = Arc::new(Inner { load, context, names, state: Mutex::new(state), wake });
         let watched = service.clone();
         let panics = dns_chain::limits::panics(&watched.context.metrics);
         let watching = async move {

@@ -26,6 +26,7 @@ use socket2::Socket;
 use telemetry::ThreadSlot;
 
 use crate::listener_state::{ListenerState, encode_message};
+use crate::name_samples::NameSampler;
 use crate::supervise::restart_thread_on_panic;
 use batch::{Batch, ReplyPath};
 
@@ -119,6 +120,7 @@ struct UdpWorker {
     batch: Batch,
     request: Request,
     answer: Answer,
+    sampler: NameSampler,
     wildcard: bool,
 }
 
@@ -131,6 +133,7 @@ impl UdpWorker {
         address: SocketAddr,
     ) -> Self {
         Self {
+            sampler: NameSampler::new(shared.names.clone(), Instant::now()),
             socket,
             shared,
             stop,
@@ -198,6 +201,17 @@ impl UdpWorker {
                 at += 1;
             }
         }
+        if let Some(at) = self.sampler.choose(count) {
+            self.sample(at, count);
+        }
+    }
+
+    /// Counts the name of one query of a batch that has been answered.
+    #[cold]
+    fn sample(&mut self, at: usize, count: usize) {
+        let Self { batch, request, sampler, .. } = self;
+        let query = request.query.parse(batch.packet(at)).is_ok().then_some(&request.query);
+        sampler.take(query, count - at - 1, request.received, rand::random());
     }
 
     // Hot: 0 allocations, unless the query has to wait.

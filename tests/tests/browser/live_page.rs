@@ -1,6 +1,8 @@
 //! The live page.
 
+use hickory_proto::rr::RecordType;
 use serde_json::{Value, json};
+use tests::dns::{DnsClient, Transport};
 use tests::http;
 
 use crate::site::{LIVE, Site};
@@ -76,6 +78,24 @@ pub(crate) fn text_of_clients_and_objects_is_text(site: &mut Site) {
     browser.wait_for("document.getElementById('explained').textContent.length > 0");
     assert_eq!(browser.evaluate("document.querySelectorAll('main img, main script').length"), 0);
     assert_eq!(browser.evaluate("document.title"), "Portolan");
+}
+
+pub(crate) fn names_of_queries_have_their_shares_and_are_text(site: &mut Site) {
+    let server = DnsClient(([127, 0, 0, 1], 1053).into());
+    for name in ["db.shop.svc.cluster.local.", "<img>.shop.svc.cluster.local.", "db.shop.svc.cluster.local."]
+    {
+        // A name that does not exist has an answer, too.
+        let _ = server.query(Transport::Udp, name, RecordType::AAAA).expect("the server answers");
+    }
+    let browser = &mut site.browser;
+    browser.open(LIVE);
+    browser.wait_for("document.getElementById('names').textContent.includes('<img>.shop')");
+    let rows = browser.text("names");
+    assert!(
+        rows.contains("db.shop.svc.cluster.local.") && rows.contains("AAAA") && rows.contains('%'),
+        "{rows}"
+    );
+    assert_eq!(browser.evaluate("document.querySelectorAll('main img, main script').length"), 0);
 }
 
 pub(crate) fn it_is_small_and_loads_nothing_from_elsewhere(site: &mut Site) {

@@ -27,6 +27,7 @@ const CASES: &[Case<Site>] = cases![
     live_page::a_request_is_explained,
     live_page::the_search_finds_a_route,
     live_page::text_of_clients_and_objects_is_text,
+    live_page::names_of_queries_have_their_shares_and_are_text,
     live_page::it_is_small_and_loads_nothing_from_elsewhere,
     live_page::every_control_has_a_name_and_is_reached_by_the_keyboard,
     live_page::it_is_legible_in_light_and_in_dark,

@@ -162,10 +162,10 @@ fn canaries(state: &State, figures: &Figures) -> TableText {
             }
         }
         let place = format!("{}{}", route.host, route.path);
-        let asked = percent(canary.weight as f64 / canary.total.max(1) as f64);
+        let configured = percent(canary.weight as f64 / canary.total.max(1) as f64);
         Some((
             RowMark::Plain,
-            vec![place, canary.ingress.clone(), canary.service.clone(), asked, percent(chosen / all)],
+            vec![place, canary.ingress.clone(), canary.service.clone(), configured, percent(chosen / all)],
         ))
     });
     TableText {
@@ -173,7 +173,7 @@ fn canaries(state: &State, figures: &Figures) -> TableText {
             text("Host and path", 3),
             text("Canary", 2),
             text("Service", 2),
-            figure("Asked"),
+            figure("Configured"),
             figure("Measured"),
         ],
         rows: rows.collect(),
@@ -207,10 +207,14 @@ fn dns(figures: &Figures) -> TableText {
         let times = format!("{}, {}", seconds(p50), seconds(p99));
         (RowMark::Plain, vec!["latency".to_owned(), "p50, p99".to_owned(), times])
     });
+    let names = figures
+        .names
+        .iter()
+        .map(|(name, share)| (RowMark::Plain, vec!["asked for".to_owned(), name.clone(), percent(*share)]));
     let value = Column { title: "A second", width: Constraint::Length(20), is_number: true };
     TableText {
         columns: vec![text("Kind", 1), text("Name", 2), value],
-        rows: codes.chain(plugins).chain(upstreams).chain(cache).chain(latency).collect(),
+        rows: codes.chain(plugins).chain(upstreams).chain(cache).chain(latency).chain(names).collect(),
         empty: "No query has come yet.",
     }
 }

@@ -9,6 +9,7 @@ use dns_wire::{Name, Query};
 use telemetry::metrics::{Counter, Registry};
 
 use super::*;
+use crate::name_samples::NameSamples;
 use crate::tcp_connections::{TcpConnectionTable, TcpLimits};
 
 /// Panics on names that begin with `p` (at once) or `w` (after waiting).
@@ -42,7 +43,9 @@ async fn a_panic_affects_only_one_query_and_is_counted() {
     let route = ZoneRoute { chain, key: 0, filter: None };
     let routes = ZoneRoutes::new(vec![(Name::ROOT, route)], dropped, runtime.clone(), limits);
     let connections = Arc::new(TcpConnectionTable::new(TcpLimits::default(), &Registry::new()));
-    let shared = Arc::new(ListenerState::new(Arc::new(routes), Counter::default(), runtime, connections));
+    let names = NameSamples::default();
+    let shared = ListenerState::new(Arc::new(routes), Counter::default(), runtime, connections, names);
+    let shared = Arc::new(shared);
     let udp = UdpSockets::bind("127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -61,5 +64,6 @@ async fn a_panic_affects_only_one_query_and_is_counted() {
     }
     assert_eq!(codes, [0, 2, 0, 2, 2, 0, 2, 0].map(Some));
     assert_eq!(shared.panics.value(), 4);
+    assert_eq!(shared.names.top(9).len(), 1, "one query of the batch is sampled");
     tokio::task::block_in_place(|| threads.stop());
 }
