@@ -15,6 +15,9 @@ const RATE: f64 = 16.0;
 /// The longest mean gap between samples, in queries: at a higher rate there are more samples.
 const MAX_GAP: f64 = 1024.0;
 
+/// The longest time between samples while there are queries.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
 /// Names and types that are counted at a time.
 const MAX_NAMES: usize = 256;
 
@@ -111,14 +114,20 @@ impl NameSampler {
         Self { samples, left: 0, gap: 1, last: now }
     }
 
-    /// Which query of a batch is sampled, if one is. Hot: once a batch, a comparison.
+    /// Which query of a batch is sampled, if one is. Hot: once a batch, two comparisons.
     #[inline]
-    pub(crate) fn choose(&mut self, batch: usize) -> Option<usize> {
+    pub(crate) fn choose(&mut self, batch: usize, now: Instant) -> Option<usize> {
         if self.left < batch {
             return Some(self.left);
         }
-        self.left -= batch;
-        None
+        if now.saturating_duration_since(self.last) < MAX_PAUSE {
+            self.left -= batch;
+            return None;
+        }
+        // The rate has fallen since the gap was drawn.
+        let place = batch.checked_sub(1)?;
+        self.gap -= self.left - place;
+        Some(place)
     }
 
     /// Takes the query that was chosen, and draws the gap to the next one. `after` queries of the batch follow it, which are not sampled;
@@ -186,7 +195,7 @@ mod tests {
         let (mut taken, mut random) = (0, 0.37);
         for at in 0..rate * seconds / batch {
             let now = start + Duration::from_secs_f64((at * batch + batch) as f64 / rate as f64);
-            if let Some(place) = sampler.choose(batch) {
+            if let Some(place) = sampler.choose(batch, now) {
                 random = (random * 997.0 + 0.1) % 1.0;
                 sampler.take(Some(&query), batch - place - 1, now, random);
                 taken += 1;
@@ -208,5 +217,19 @@ mod tests {
             );
         }
         assert_eq!(run(10, 1, 10), (100, 100.0), "at a low rate, each query is taken");
+    }
+
+    #[test]
+    fn after_a_burst_the_next_sample_comes_within_a_second() {
+        let (samples, start) = (NameSamples::default(), Instant::now());
+        let mut sampler = NameSampler::new(samples.clone(), start);
+        let query = Query::new(1, &name("a.example."), 1);
+        assert_eq!(sampler.choose(32, start), Some(0));
+        sampler.take(Some(&query), 31, start, 1.0);
+        assert_eq!(sampler.choose(1, start + MAX_PAUSE / 2), None);
+        assert_eq!(sampler.choose(1, start + MAX_PAUSE), Some(0));
+        sampler.take(Some(&query), 0, start + MAX_PAUSE, 0.0);
+        let counted: f64 = samples.0.lock().unwrap().counts.values().sum();
+        assert_eq!(counted, 34.0, "one, then the 31 after it and two more");
     }
 }

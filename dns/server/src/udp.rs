@@ -201,7 +201,7 @@ impl UdpWorker {
                 at += 1;
             }
         }
-        if let Some(at) = self.sampler.choose(count) {
+        if let Some(at) = self.sampler.choose(count, self.request.received) {
             self.sample(at, count);
         }
     }
