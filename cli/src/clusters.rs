@@ -1,10 +1,13 @@
 //! Opens clusters (manifests or an API server). Users of the same cluster share one watch cache.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cluster::{Current, Kind, Kinds};
+use cluster::{
+    ConfigMap, Current, EndpointSlice, Event, Ingress, IngressClass, Kind, Kinds, Namespace, Object, Resource, Secret,
+    Service, Snapshot,
+};
 use dns_chain::ApiConnection;
 use dns_zone::{NodeIndex, NodeNames, PodIndex, PodNamespaces, Zone, ZoneIndex};
 use sources::kube::{Access, ClientTls, KubeSource, RequestLimiter, RequestLimits, Selection};
@@ -98,6 +101,22 @@ pub async fn listed(cluster: &Cluster, required: Kinds) {
         // A status changes when the source has sent a list; the writer applies the list a moment later.
         let _ = tokio::time::timeout(Duration::from_millis(20), statuses.changed()).await;
     }
+}
+
+/// The objects of a snapshot that the ingress reads, as events that say that all kinds are listed: a view of what could be read.
+pub fn ingress_events(snapshot: &Snapshot) -> Vec<Event> {
+    fn all<T: Resource>(snapshot: &Snapshot, object: fn(Arc<T>) -> Object) -> Vec<Event> {
+        snapshot.iter::<T>().map(|found| Event::Apply(object(found.clone()))).collect()
+    }
+    let mut events = all::<Ingress>(snapshot, Object::Ingress);
+    events.extend(all::<IngressClass>(snapshot, Object::IngressClass));
+    events.extend(all::<ConfigMap>(snapshot, Object::ConfigMap));
+    events.extend(all::<Secret>(snapshot, Object::Secret));
+    events.extend(all::<Namespace>(snapshot, Object::Namespace));
+    events.extend(all::<Service>(snapshot, Object::Service));
+    events.extend(all::<EndpointSlice>(snapshot, Object::EndpointSlice));
+    events.extend(Kind::ALL.map(Event::Synced));
+    events
 }
 
 /// The kinds that [`listed`] waits for: a line for each, with its status.

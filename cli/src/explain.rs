@@ -6,7 +6,7 @@ mod remote;
 
 use std::time::Duration;
 
-use cluster::{Kind, Kinds};
+use cluster::{Cache, Kind, Kinds};
 use explain::{ExplainedRequest, ExplainedStream, Tree};
 use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions, StreamIndex};
 use sources::kube::{Access, RequestLimiter, Selection};
@@ -17,7 +17,7 @@ use crate::clusters::{self, ClusterOrigin};
 use crate::command_error::CommandError;
 use crate::ingress::table_options;
 use crate::runtime::Runtime;
-use crate::{edge, live, output};
+use crate::{live, output};
 
 /// How long the lists of an API server may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -74,9 +74,18 @@ async fn explain(
     let certs = cluster.project(CertIndex::new(options.clone()));
     let pools = cluster.project(PoolIndex::new(options.clone()));
     let table = cluster.project(RouteIndex::new(options.clone()));
-    listed(&cluster, edge::REQUIRED).await?;
-    let tree = live::explain(request, &cluster, (&table, &pools, &certs), &options);
-    Ok(tree.with_all(unread(&cluster)))
+    listed(&cluster, Kinds::default()).await?;
+    let unread = unread(&cluster);
+    if unread.is_empty() {
+        return Ok(live::explain(request, &cluster, (&table, &pools, &certs), &options));
+    }
+    // The views of a cluster wait for every kind.
+    let mut cache = Cache::default();
+    cache.apply(cluster.read(clusters::ingress_events), 0);
+    let certs = cache.project(CertIndex::new(options.clone()));
+    let pools = cache.project(PoolIndex::new(options.clone()));
+    let table = cache.project(RouteIndex::new(options.clone()));
+    Ok(live::explain(request, &cluster, (&table, &pools, &certs), &options).with_all(unread))
 }
 
 /// Explains a TCP or UDP service.
@@ -87,9 +96,16 @@ async fn explain_stream(
     runtime: &Runtime,
 ) -> Result<Tree, CommandError> {
     let (cluster, options) = open(args, controller, runtime).await?;
-    let streams = cluster.project(StreamIndex::new(options));
-    listed(&cluster, edge::REQUIRED).await?;
-    Ok(live::explain_stream(stream, &streams).with_all(unread(&cluster)))
+    let streams = cluster.project(StreamIndex::new(options.clone()));
+    listed(&cluster, Kinds::default()).await?;
+    let unread = unread(&cluster);
+    if unread.is_empty() {
+        return Ok(live::explain_stream(stream, &streams));
+    }
+    let mut cache = Cache::default();
+    cache.apply(cluster.read(clusters::ingress_events), 0);
+    let streams = cache.project(StreamIndex::new(options));
+    Ok(live::explain_stream(stream, &streams).with_all(unread))
 }
 
 /// Opens the cluster for the projections of the proxy.

@@ -167,8 +167,10 @@ pub fn command() -> Command {
              # A request with a cookie, to the cluster of a kubeconfig\n  \
              portolan explain https://shop.example/cart -H Cookie:canary=always --kubeconfig ~/.kube/config\n\n  \
              # Manifests, with the flags of their controller\n  \
-             portolan explain https://shop.example/ --cluster manifests/ -- --configmap=edge/controller\n\n\
-             Without --send nothing is sent to an endpoint or a DNS server, and nothing is written.",
+             portolan explain https://shop.example/ --cluster manifests/ -- --configmap=edge/controller\n\n  \
+             # What a running instance does with a request that is really sent\n  \
+             portolan explain http://shop.localhost:8080/ --admin 127.0.0.1:10254 --trace\n\n\
+             Without --send and --trace nothing is sent to an endpoint or a DNS server, and nothing is written.",
         )
         .args([
             Arg::new("target")

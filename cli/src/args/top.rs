@@ -45,6 +45,6 @@ pub fn command() -> Command {
             Arg::new("once")
                 .long("once")
                 .action(ArgAction::SetTrue)
-                .help("Print one screen after two seconds and exit; so it is also if the output is not a terminal"),
+                .help("Print one screen after two seconds and exit; the default if the output is not a terminal"),
         ])
 }

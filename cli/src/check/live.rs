@@ -1,7 +1,7 @@
 //! Reads what is checked from an API server.
 
 use check::{CheckInput, CheckedObject, CheckedSetting, CheckedWorkload, Container, Outcome};
-use cluster::{ConfigMap, Event, Ingress, IngressClass, Kind, Namespace, Object, Resource, Secret, Snapshot};
+use cluster::Kind;
 use ingress_routes::{RouteIndex, RouteOptions};
 use serde_json::Value;
 use sources::WatchStatus;
@@ -44,7 +44,7 @@ pub async fn read(access: &Access, runtime: &Runtime) -> Result<CheckInput, Comm
         )));
     }
     let mut input = CheckInput { is_whole: true, ..CheckInput::default() };
-    input.cache.apply(cluster.read(events), 0);
+    input.cache.apply(cluster.read(clusters::ingress_events), 0);
     drop(view);
     let statuses = cluster.statuses().borrow().clone();
     for kind in Kind::ALL {
@@ -65,20 +65,6 @@ pub async fn read(access: &Access, runtime: &Runtime) -> Result<CheckInput, Comm
 fn unread(kind: &str, reason: String) -> CheckedObject {
     let finding = CheckedSetting { setting: String::new(), place: None, outcome: Outcome::Unknown, reason };
     CheckedObject::new("File", format!("objects of the kind {kind}"), None, vec![finding])
-}
-
-/// The objects of a snapshot as events.
-fn events(snapshot: &Snapshot) -> Vec<Event> {
-    fn all<T: Resource>(snapshot: &Snapshot, object: fn(std::sync::Arc<T>) -> Object) -> Vec<Event> {
-        snapshot.iter::<T>().map(|found| Event::Apply(object(found.clone()))).collect()
-    }
-    let mut events = all::<Ingress>(snapshot, Object::Ingress);
-    events.extend(all::<IngressClass>(snapshot, Object::IngressClass));
-    events.extend(all::<ConfigMap>(snapshot, Object::ConfigMap));
-    events.extend(all::<Secret>(snapshot, Object::Secret));
-    events.extend(all::<Namespace>(snapshot, Object::Namespace));
-    events.extend(Kind::ALL.map(Event::Synced));
-    events
 }
 
 /// The workloads of all namespaces.
