@@ -23,17 +23,20 @@ const PROGRESS: Duration = Duration::from_millis(100);
 /// When a path does not exist (exit code 2), or the API server cannot be reached (exit code 1).
 pub fn run(args: &CheckArgs) -> Result<(), CommandError> {
     let (runtime, executor, _fatal) = Runtime::start()?;
+    let bar = ProgressBar::new();
     let input = if args.paths.is_empty() {
         executor.block_on(live::read(&args.access, &runtime))?
     } else {
-        read_files(args)?
+        read_files(args, &bar).inspect_err(|_| bar.end())?
     };
     let is_whole = input.is_whole;
     let defaults = controller_flags(&args.flags, is_whole).map_err(CommandError::usage)?;
     let reader = |flags: &[String]| controller_flags(flags, is_whole);
     // Setting up a Corefile needs a runtime for its tasks.
     let _entered = executor.enter();
-    let report = check::check(input, defaults.options, &reader, executor.handle());
+    let progress = |done: usize, all: usize| bar.show(done, all, "Ingresses checked");
+    let report = check::check(input, defaults.options, &reader, executor.handle(), &progress);
+    bar.end();
     let text = match args.format {
         ReportFormat::Text => check::output::text(&report, args.all),
         ReportFormat::Json => check::output::json(&report),
@@ -47,28 +50,39 @@ pub fn run(args: &CheckArgs) -> Result<(), CommandError> {
     if code == 0 { Ok(()) } else { Err(CommandError { message: String::new(), code }) }
 }
 
-fn read_files(args: &CheckArgs) -> Result<CheckInput, CommandError> {
-    let is_shown = std::io::stderr().is_terminal();
-    let shown = Mutex::new(Instant::now());
-    let progress = |done: usize, all: usize| {
-        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_shown && shown.elapsed() >= PROGRESS {
-            *shown = Instant::now();
-            eprint_progress(done, all);
-        }
-    };
-    let input =
-        check::read_files(&args.paths, &progress).map_err(|error| CommandError::usage(error.to_string()));
-    if is_shown {
-        output::print_error_part("\r\u{1b}[K");
-    }
-    input
+fn read_files(args: &CheckArgs, bar: &ProgressBar) -> Result<CheckInput, CommandError> {
+    let progress = |done: usize, all: usize| bar.show(done, all, "files read");
+    check::read_files(&args.paths, &progress).map_err(|error| CommandError::usage(error.to_string()))
 }
 
-/// A bar of thirty characters with the number of files, on the same line as the one before.
-fn eprint_progress(done: usize, all: usize) {
-    let filled = 30 * done / all.max(1);
-    output::print_error_part(format!("\r[{:<30}] {done} of {all} files", "#".repeat(filled)));
+/// A bar of thirty characters on standard error, if that is a terminal.
+struct ProgressBar {
+    is_shown: bool,
+    last: Mutex<Instant>,
+}
+
+impl ProgressBar {
+    fn new() -> Self {
+        Self { is_shown: std::io::stderr().is_terminal(), last: Mutex::new(Instant::now()) }
+    }
+
+    /// Shows how many of all are done, on the same line as before, and not too often.
+    fn show(&self, done: usize, all: usize, what: &str) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_shown && last.elapsed() >= PROGRESS {
+            *last = Instant::now();
+            let filled = 30 * done / all.max(1);
+            let bar = "#".repeat(filled);
+            output::print_error_part(format!("\r\u{1b}[K[{bar:<30}] {done} of {all} {what}"));
+        }
+    }
+
+    /// Removes the bar.
+    fn end(&self) {
+        if self.is_shown {
+            output::print_error_part("\r\u{1b}[K");
+        }
+    }
 }
 
 /// The flags of a controller, read as `portolan ingress` reads them.

@@ -17,12 +17,14 @@ use crate::workload::{self, CheckedController, FlagReader};
 const COREDNS_FOLDER: &str = "/etc/coredns/";
 const CUSTOM_FOLDER: &str = "/etc/coredns/custom/";
 
-/// Checks what was read. `flags` reads the arguments of a controller; `defaults` are the options where none is found.
+/// Checks what was read. `flags` reads the arguments of a controller; `defaults` are the options where none is found. `progress` gets how
+/// many Ingresses have been checked, and how many there are.
 pub fn check(
     mut input: CheckInput,
     defaults: RouteOptions,
     flags: FlagReader<'_>,
     runtime: &Handle,
+    progress: &dyn Fn(usize, usize),
 ) -> Report {
     let mut report = Report { notes: std::mem::take(&mut input.notes), objects: Vec::new() };
     let (mut controllers, workloads) = workload::controllers(&input.workloads, flags);
@@ -33,7 +35,7 @@ pub fn check(
     let mut judged = HashSet::new();
     let mut foreign = Vec::new();
     for controller in &controllers {
-        let (objects, others) = ingresses(&mut input, controller, &mut judged);
+        let (objects, others) = ingresses(&mut input, controller, &mut judged, progress);
         if !controller.name.is_empty() || input.cache.snapshot().count(Kind::Ingress) > 0 {
             report.notes.push(note(controller));
         }
@@ -53,6 +55,7 @@ fn ingresses(
     input: &mut CheckInput,
     controller: &CheckedController,
     judged: &mut HashSet<String>,
+    progress: &dyn Fn(usize, usize),
 ) -> (Vec<CheckedObject>, Vec<CheckedObject>) {
     add_class(input, &controller.options);
     let table = table(&mut input.cache, &controller.options);
@@ -70,7 +73,9 @@ fn ingresses(
     };
     let snapshot = input.cache.snapshot();
     let (mut objects, mut foreign) = (Vec::new(), Vec::new());
-    for ingress in snapshot.iter::<Ingress>() {
+    let all = snapshot.count(Kind::Ingress);
+    for (at, ingress) in snapshot.iter::<Ingress>().enumerate() {
+        progress(at, all);
         if judge.table.has(&ingress.key) {
             judged.insert(ingress.key.to_string());
             objects.push(judge.ingress(ingress));
@@ -113,8 +118,14 @@ fn corefiles(input: &CheckInput, runtime: &Handle) -> Vec<CheckedObject> {
         let mut object = corefile::check(&name, &file, text, &CorefileFiles::ConfigMaps(&mounted), runtime);
         object.place = input.lines.field(Kind::ConfigMap, &config_map.key, "Corefile");
         for place in object.settings.iter_mut().filter_map(|finding| finding.place.as_mut()) {
-            let Some(name) = place.file.strip_prefix(COREDNS_FOLDER) else { continue };
-            if let Some(found) = input.lines.data_line(&config_map.key, name, place.line) {
+            let (key, name) = match place.file.strip_prefix(CUSTOM_FOLDER) {
+                Some(name) => (custom_key(config_map), name),
+                None => {
+                    let Some(name) = place.file.strip_prefix(COREDNS_FOLDER) else { continue };
+                    (config_map.key.clone(), name)
+                }
+            };
+            if let Some(found) = input.lines.data_line(&key, name, place.line) {
                 *place = found;
             }
         }
@@ -129,9 +140,14 @@ fn mounted(snapshot: &Snapshot, config_map: &ConfigMap) -> BTreeMap<String, Stri
         let files = config_map.data.iter();
         files.map(|(name, text)| (format!("{folder}{name}"), text.clone())).collect::<Vec<_>>()
     };
-    let custom = Key::new(&*config_map.key.namespace, "coredns-custom");
+    let custom = custom_key(config_map);
     let custom = snapshot.get::<ConfigMap>(&custom).map(|found| in_folder(CUSTOM_FOLDER, found));
     in_folder(COREDNS_FOLDER, config_map).into_iter().chain(custom.into_iter().flatten()).collect()
+}
+
+/// The ConfigMap with the files of [`CUSTOM_FOLDER`].
+fn custom_key(config_map: &ConfigMap) -> Key {
+    Key::new(&*config_map.key.namespace, "coredns-custom")
 }
 
 /// As what the Ingresses were checked.

@@ -61,7 +61,7 @@ async fn checked(text: &str) -> Report {
             .map(|(namespace, name)| Key::new(namespace, name));
         Ok(ControllerFlags { options: RouteOptions { config_map: key, ..options() }, findings: Vec::new() })
     };
-    let mut report = check(input, options(), &flags, &Handle::current());
+    let mut report = check(input, options(), &flags, &Handle::current(), &|_, _| {});
     // Paths without the temporary folder.
     let prefix = format!("{}/", folder.path().display());
     report.objects.iter_mut().for_each(|object| object.name = object.name.replace(&prefix, ""));
@@ -166,4 +166,33 @@ async fn sarif_has_a_result_with_its_line_for_each_change() {
     let place = &results[0]["locations"][0]["physicalLocation"];
     assert_eq!(place["artifactLocation"]["uri"], "all.yaml");
     assert_eq!(place["region"]["startLine"], 8);
+}
+
+#[tokio::test]
+async fn a_line_of_coredns_custom_has_its_place_in_the_manifest() {
+    let report = checked(
+        "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: coredns, namespace: kube-system}
+data:
+  Corefile: |
+    .:53 {
+      errors
+      import /etc/coredns/custom/*.override
+    }
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: coredns-custom, namespace: kube-system}
+data:
+  own.override: |
+    log
+    route53 example.org.:Z1
+",
+    )
+    .await;
+    let refused = report.objects[0].settings.iter().find(|finding| finding.outcome == Outcome::Refused);
+    let place = refused.and_then(|finding| finding.place.clone()).expect("a place");
+    assert_eq!(place.to_string(), "all.yaml:18");
 }
