@@ -3,7 +3,7 @@
 //! ```text
 //! cargo build --profile dist
 //! cargo run --profile dist -p tests --bin bench -- [dns] [dns-silent] [http] [https] [h2] [grpc] [bodies] [websocket]
-//!     [workers] [idle] [scale] [memory] [ingresses] [changes] [--rounds N] [--seconds S]
+//!     [workers] [idle] [scale] [memory] [ingresses] [changes] [check] [--rounds N] [--seconds S]
 //! cargo run --profile dist -p tests --bin bench -- pods
 //! ```
 //!
@@ -34,6 +34,7 @@ mod http;
 mod objects;
 
 mod changes;
+mod check;
 mod ingresses;
 mod memory;
 mod scale;
@@ -45,7 +46,7 @@ use std::time::Duration;
 use testbed::Testbed;
 
 const USAGE: &str = "usage: bench [dns] [dns-silent] [http] [https] [h2] [grpc] [bodies] [websocket] [workers] [idle] [scale] [memory] \
-    [ingresses] [changes] [--rounds N] [--seconds S]\n       bench pods";
+    [ingresses] [changes] [check] [--rounds N] [--seconds S]\n       bench pods";
 
 /// The parsed command-line arguments. An empty list of benchmarks means all.
 struct Options {
@@ -126,6 +127,9 @@ fn run(options: &Options) -> Result<(), String> {
     if selected("ingresses") {
         println!("{}", ingresses::measure(&testbed, options.rounds, options.duration)?);
     }
+    if selected("check") {
+        println!("{}", check::measure(&testbed, options.rounds)?);
+    }
     if selected("changes") {
         println!("{}", changes::measure(&testbed, options.rounds, options.duration)?);
     }
@@ -144,7 +148,7 @@ fn parse_options(args: &[String]) -> Result<Options, String> {
             "--rounds" => options.rounds = number()?.max(1.0) as usize,
             "--seconds" => options.duration = Duration::from_secs_f64(number()?.max(0.1)),
             "dns" | "dns-silent" | "http" | "https" | "h2" | "grpc" | "bodies" | "websocket" | "workers"
-            | "idle" | "scale" | "memory" | "ingresses" | "changes" => options.benchmarks.push(arg.clone()),
+            | "idle" | "scale" | "memory" | "ingresses" | "changes" | "check" => options.benchmarks.push(arg.clone()),
             _ => return Err(format!("unknown argument {arg}\n{USAGE}")),
         }
     }
