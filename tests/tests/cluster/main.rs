@@ -8,6 +8,7 @@ mod manifests;
 
 mod chart;
 
+mod controller;
 mod logs;
 mod ingress;
 mod metrics;
@@ -57,6 +58,7 @@ const CASES: &[Case<ClusterNode>] = cases![
     logs::logs_have_version_and_addresses_and_no_warning,
     rollouts::without_the_api_server_dns_and_ingress_serve,
     chart::helm_upgrades_to_a_daemon_set_with_host_ports_and_rolls_back,
+    controller::replicas_refuse_bad_ingresses_write_addresses_and_replace_their_leader,
     host_network::a_daemon_set_binds_the_ports_of_its_node_without_root,
     node_cache::pods_resolve_through_the_cache_of_their_node,
     security::an_eviction_leaves_a_pod_of_each_service,
