@@ -93,7 +93,8 @@ impl Classes {
             if cluster.get::<IngressClass>(&key).is_some() {
                 return None;
             }
-            let hint = nearest(class).map(|known| format!(" (did you mean {known}?)")).unwrap_or_default();
+            let known = nearest(class).filter(|known| *known != class);
+            let hint = known.map(|known| format!(" (did you mean {known}?)")).unwrap_or_default();
             return problem("spec.ingressClassName", format!("IngressClass {class:?} does not exist{hint}"));
         }
         // Controllers that read the annotation need no IngressClass, so a name that is not similar to ours may be another

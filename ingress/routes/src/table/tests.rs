@@ -200,6 +200,20 @@ spec: {ingressClassName: missing, rules: [{host: g.example, paths: [[/, Prefix, 
 }
 
 #[test]
+fn a_class_that_does_not_exist_is_not_proposed() {
+    let mut world = TestCluster::with(
+        RouteOptions::default(),
+        "
+metadata: {name: a}
+spec: {ingressClassName: nginx, rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
+",
+    );
+    world.sync();
+    let wanted = "Ingress default/a: spec.ingressClassName: IngressClass \"nginx\" does not exist; it is left out";
+    assert_eq!(world.problems(), [wanted]);
+}
+
+#[test]
 fn ingresses_whose_class_cannot_be_read_are_listed() {
     let mut world = TestCluster::with(
         RouteOptions::default(),
