@@ -1,6 +1,6 @@
 //! What changes rarely: version, sources, routes, endpoints, certificates, problems.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use cluster::Kind;
 use ingress_routes::pools::PoolMembers;
@@ -32,20 +32,22 @@ impl StateSource {
         Self { ingress, reports: runtime.reports.clone(), started }
     }
 
-    /// The state as JSON.
+    /// The state as JSON. `took` is how many seconds it took to make: who asks again waits a multiple of it.
     pub fn json(&self) -> String {
+        let start = Instant::now();
         let problems = self.reports.current();
         let shown = problems.iter().take(MAX_PROBLEMS).map(|(_, problem)| {
             json!({ "severity": problem.severity.map(|severity| format!("{severity:?}").to_lowercase()), "text": problem.to_string() })
         });
-        json!({
+        let text = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pod": std::env::var("POD_NAME").unwrap_or_default(),
             "started": self.started,
             "problems": { "total": problems.len(), "shown": shown.collect::<Vec<_>>() },
             "ingress": self.ingress.as_ref().map(ingress),
         })
-        .to_string()
+        .to_string();
+        format!("{{\"took\":{},{}", start.elapsed().as_secs_f64(), &text[1..])
     }
 }
 

@@ -31,8 +31,12 @@ use crate::screen::Screen;
 use crate::state::State;
 use crate::view::View;
 
-/// How often `/live/state` is read.
+/// How often `/live/state` is read: a state of many routes takes long to make, and is read less often.
 const STATE_PERIOD: Duration = Duration::from_secs(5);
+const MAX_STATE_PERIOD: Duration = Duration::from_secs(60);
+
+/// The pause after a state, as a multiple of the time that it took to make.
+const STATE_COST: f64 = 250.0;
 
 /// Width and height of what is printed once, if standard output is not a terminal.
 const PRINTED_SIZE: (u16, u16) = (110, 34);
@@ -75,12 +79,14 @@ pub async fn run(address: AdminAddress, once: bool) -> Result<Option<String>, Ad
 fn follow_state(admin: Admin) -> mpsc::Receiver<State> {
     let (sender, states) = mpsc::channel(1);
     tokio::spawn(async move {
+        let mut pause = STATE_PERIOD;
         loop {
-            tokio::time::sleep(STATE_PERIOD).await;
+            tokio::time::sleep(pause).await;
             // The foot of the screen says when there are no events either.
-            if let Ok(state) = admin.state().await
-                && sender.send(state).await.is_err()
-            {
+            let Ok(state) = admin.state().await else { continue };
+            let cost = state.took.clamp(0.0, 1.0) * STATE_COST;
+            pause = Duration::from_secs_f64(cost).clamp(STATE_PERIOD, MAX_STATE_PERIOD);
+            if sender.send(state).await.is_err() {
                 return;
             }
         }

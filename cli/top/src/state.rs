@@ -6,6 +6,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct State {
+    /// How many seconds it took to make.
+    pub(crate) took: f64,
     pub(crate) version: String,
     pub(crate) pod: String,
     /// When the process started, in seconds since 1970.
