@@ -97,7 +97,7 @@ impl View {
     }
 
     fn title(&self) -> Line<'_> {
-        let State { version, pod, started, problems, ingress } = &self.state;
+        let State { version, pod, started, problems, ingress, took: _ } = &self.state;
         let mut parts = vec![Span::styled(format!("Portolan {version}"), Modifier::BOLD)];
         let mut add = |text: String, style: Style| parts.extend([Span::raw("  "), Span::styled(text, style)]);
         add(

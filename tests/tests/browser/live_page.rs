@@ -186,6 +186,10 @@ pub(crate) fn it_is_legible_in_light_and_in_dark(site: &mut Site) {
         );
         assert_eq!(low, json!([]), "{scheme}");
         backgrounds.push(browser.evaluate("getComputedStyle(document.body).backgroundColor"));
+        (0..20).for_each(|_| request("shop.localhost", "/"));
+        look_up(&["web", "shop", "svc", "cluster", "local"]);
+        browser.wait_for("document.getElementById('http-note').textContent.includes('since the start')");
+        browser.wait_for("document.getElementById('names').textContent.includes('web.shop')");
         browser.screenshot(&format!("live-{scheme}"));
     }
     assert_ne!(backgrounds[0], backgrounds[1]);
