@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cluster::{
-    ConfigMap, Current, EndpointSlice, Event, Ingress, IngressClass, Kind, Kinds, Namespace, Object, Resource, Secret,
-    Service, Snapshot,
+    ConfigMap, Current, EndpointSlice, Event, Ingress, IngressClass, Kind, Kinds, Namespace, Object,
+    Resource, Secret, Service, Snapshot,
 };
 use dns_chain::ApiConnection;
 use dns_zone::{NodeIndex, NodeNames, PodIndex, PodNamespaces, Zone, ZoneIndex};

@@ -27,7 +27,8 @@ pub(crate) fn measure(testbed: &Testbed, rounds: usize) -> Result<Table, String>
         let _ = writeln!(all, "---{manifest}");
     }
     write(&one.join("all.yaml"), &all)?;
-    let mut table = Table::new(format!("portolan check of {INGRESSES} Ingresses"), &["in", "median", "longest"]);
+    let mut table =
+        Table::new(format!("portolan check of {INGRESSES} Ingresses"), &["in", "median", "longest"]);
     for (title, folder) in [("one file", &one), ("a file each", &many)] {
         let times: Result<Vec<f64>, String> = (0..rounds).map(|_| check(&program, folder, testbed)).collect();
         let mut times = times?;

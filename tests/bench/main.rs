@@ -148,7 +148,9 @@ fn parse_options(args: &[String]) -> Result<Options, String> {
             "--rounds" => options.rounds = number()?.max(1.0) as usize,
             "--seconds" => options.duration = Duration::from_secs_f64(number()?.max(0.1)),
             "dns" | "dns-silent" | "http" | "https" | "h2" | "grpc" | "bodies" | "websocket" | "workers"
-            | "idle" | "scale" | "memory" | "ingresses" | "changes" | "check" => options.benchmarks.push(arg.clone()),
+            | "idle" | "scale" | "memory" | "ingresses" | "changes" | "check" => {
+                options.benchmarks.push(arg.clone())
+            }
             _ => return Err(format!("unknown argument {arg}\n{USAGE}")),
         }
     }

@@ -58,7 +58,8 @@ fn install(node: &ClusterNode) {
     ensure_web(node);
     let folder = chart::folder();
     let folder = folder.to_string_lossy();
-    let mut words = vec!["install", NAME, &folder, "-n", NAME, "--create-namespace", "--wait", "--timeout", "80s"];
+    let mut words =
+        vec!["install", NAME, &folder, "-n", NAME, "--create-namespace", "--wait", "--timeout", "80s"];
     VALUES.iter().for_each(|value| words.extend(["--set", value]));
     node.helm(&words);
     node.wait_for_rollout(NAME, DEPLOYMENT);
@@ -79,15 +80,22 @@ pub(crate) fn replicas_refuse_bad_ingresses_write_addresses_and_replace_their_le
     // Until kube-proxy has followed the endpoints of the Service, the API server cannot ask and refuses everything.
     wait::until("the webhook to admit an Ingress", POD_TIMEOUT, || {
         let output = try_apply(node, &ingress("hook", ""));
-        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
     });
     let other_path = "host \"hook.example\" and path \"/\" are already defined in Ingress shop/hook";
     let bad_alias = "nginx.ingress.kubernetes.io/server-alias: \"a b;\"";
-    for (manifest, wanted) in [(ingress("twice", ""), other_path), (ingress("bad", bad_alias), "server-alias")] {
+    for (manifest, wanted) in
+        [(ingress("twice", ""), other_path), (ingress("bad", bad_alias), "server-alias")]
+    {
         let output = try_apply(node, &manifest);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{manifest} is admitted");
-        for word in ["admission webhook \"validate.nginx.ingress.kubernetes.io\" denied the request", wanted] {
+        for word in ["admission webhook \"validate.nginx.ingress.kubernetes.io\" denied the request", wanted]
+        {
             assert!(told.contains(word), "{word:?} is missing in {told}");
         }
     }

@@ -83,10 +83,15 @@ pub(crate) fn what_may_not_be_read_is_unknown(stage: &mut Stage) {
         let name = format!("objects of the kind {kind}");
         assert_eq!(outcome(&report, "File", &name), "\"unknown\"", "{kind}");
     }
-    let readable = [("", "services"), ("discovery.k8s.io", "endpointslices"), ("networking.k8s.io", "ingresses, ingressclasses")];
+    let readable = [
+        ("", "services"),
+        ("discovery.k8s.io", "endpointslices"),
+        ("networking.k8s.io", "ingresses, ingressclasses"),
+    ];
     permit_guest(stage, &readable);
     let kubeconfig = stage.plane.kubeconfig("guest", stage.plane.server.address().port());
-    let output = stage.output(&["explain", "--kubeconfig", &kubeconfig.to_string_lossy(), "https://same.test/"]);
+    let output =
+        stage.output(&["explain", "--kubeconfig", &kubeconfig.to_string_lossy(), "https://same.test/"]);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for kind in ["Secret", "ConfigMap"] {

@@ -209,7 +209,8 @@ spec: {ingressClassName: nginx, rules: [{host: a.example, paths: [[/, Prefix, we
 ",
     );
     world.sync();
-    let wanted = "Ingress default/a: spec.ingressClassName: IngressClass \"nginx\" does not exist; it is left out";
+    let wanted =
+        "Ingress default/a: spec.ingressClassName: IngressClass \"nginx\" does not exist; it is left out";
     assert_eq!(world.problems(), [wanted]);
 }
 
