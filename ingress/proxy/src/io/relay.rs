@@ -69,7 +69,9 @@ struct Direction {
 
 impl Direction {
     fn new(early: Bytes) -> Self {
-        Self { left: early, ended: false, done: false, passed: 0 }
+        // An empty `Bytes` keeps the buffer that it is a part of in memory.
+        let left = if early.is_empty() { Bytes::new() } else { early };
+        Self { left, ended: false, done: false, passed: 0 }
     }
 
     fn poll<R, W>(&mut self, cx: &mut Context<'_>, reader: &mut R, writer: &mut W) -> Poll<io::Result<()>>
@@ -81,12 +83,13 @@ impl Direction {
             if self.done {
                 return Poll::Ready(Ok(()));
             }
-            let (taken, written) = write(cx, writer, &self.left);
-            self.passed += taken as u64;
-            self.left.advance(taken);
-            ready!(written)?;
-            // An empty `Bytes` keeps the buffer that it is a part of in memory.
-            self.left = Bytes::new();
+            if !self.left.is_empty() {
+                let (taken, written) = write(cx, writer, &self.left);
+                self.passed += taken as u64;
+                self.left.advance(taken);
+                ready!(written)?;
+                self.left = Bytes::new();
+            }
             if self.ended {
                 ready!(Pin::new(&mut *writer).poll_shutdown(cx))?;
                 self.done = true;
@@ -96,7 +99,9 @@ impl Direction {
                 self.ended = bytes.is_empty();
                 let (taken, written) = write(cx, writer, bytes);
                 self.passed += taken as u64;
-                self.left = Bytes::copy_from_slice(&bytes[taken..]);
+                if taken < bytes.len() {
+                    self.left = Bytes::copy_from_slice(&bytes[taken..]);
+                }
                 written
             });
             match passed {
