@@ -3,6 +3,7 @@
 //! Missing fields get the defaults of the API server, so that a manifest has the same meaning as there. All other
 //! fields, such as `managedFields`, are skipped while the text is parsed, and never stored.
 
+mod scan;
 mod fields;
 
 mod endpoints;
@@ -21,6 +22,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use telemetry::Problem;
 
 use fields::{Metadata, check_label, check_subdomain};
+use scan::Scanner;
 
 /// A decoded object.
 #[derive(Debug, PartialEq)]
@@ -122,6 +124,15 @@ pub fn decode<'de, D: Deserializer<'de>>(
     }
 }
 
+/// Decodes an object of a kind from JSON as the API server writes it; `None` for other text and for other kinds, which [`decode`] reads.
+pub(crate) fn scan(kind: Kind, text: &[u8]) -> Option<Result<DecodedObject, InvalidField>> {
+    match kind {
+        Kind::Service => scan_slim::<services::SlimService>(text),
+        Kind::EndpointSlice => scan_slim::<endpoints::SlimSlice>(text),
+        _ => None,
+    }
+}
+
 /// Decodes only the key of an object and its `metadata.resourceVersion`, for deleted objects.
 pub fn decode_name<'de, D: Deserializer<'de>>(kind: Kind, text: D) -> Result<(Key, CompactString), D::Error> {
     #[derive(serde::Deserialize)]
@@ -138,6 +149,10 @@ trait Slim: DeserializeOwned {
     const KIND: Kind;
     /// Its key and `metadata.resourceVersion`.
     fn key_and_version(&self) -> (Key, CompactString);
+    /// Reads it with a scanner; `None` if that is not possible.
+    fn scan(_: &mut Scanner<'_>) -> Option<Self> {
+        None
+    }
     /// See [`DecodedObject::triggered`].
     fn triggered(&self) -> Option<Timestamp> {
         None
@@ -149,14 +164,22 @@ trait Slim: DeserializeOwned {
 fn read<'de, S: Slim, D: Deserializer<'de>>(
     text: D,
 ) -> Result<Result<DecodedObject, InvalidField>, D::Error> {
-    let slim = S::deserialize(text)?;
+    S::deserialize(text).map(check)
+}
+
+fn scan_slim<S: Slim>(text: &[u8]) -> Option<Result<DecodedObject, InvalidField>> {
+    let mut text = Scanner::new(text);
+    let slim = S::scan(&mut text)?;
+    text.is_at_end().then(|| check(slim))
+}
+
+fn check<S: Slim>(slim: S) -> Result<DecodedObject, InvalidField> {
     let (key, version) = slim.key_and_version();
-    Ok(check_name(S::KIND, &key).and_then(|()| {
-        let triggered = slim.triggered();
-        let mut defects = Vec::new();
-        let object = slim.object(key.clone(), &mut defects)?;
-        Ok(DecodedObject { key, version, triggered, object, defects })
-    }))
+    check_name(S::KIND, &key)?;
+    let triggered = slim.triggered();
+    let mut defects = Vec::new();
+    let object = slim.object(key.clone(), &mut defects)?;
+    Ok(DecodedObject { key, version, triggered, object, defects })
 }
 
 /// Checks the names of an object, which later become DNS labels and parts of paths.

@@ -13,7 +13,9 @@ use smallvec::SmallVec;
 
 use super::fields::{
     Metadata, PortNumber, ProtocolName, check_label, check_port_names, check_subdomain, nullable, pick,
+    scan_pick,
 };
+use super::scan::{Scanner, SeenFields};
 use super::{InvalidField, Slim};
 
 #[derive(Deserialize)]
@@ -36,7 +38,7 @@ enum AddressType {
     Fqdn,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct SlimEndpoint {
     #[serde(default, deserialize_with = "nullable")]
@@ -85,15 +87,23 @@ pub(super) struct OwnerLabels {
 
 impl<'de> Deserialize<'de> for OwnerLabels {
     fn deserialize<D: Deserializer<'de>>(labels: D) -> Result<Self, D::Error> {
-        let [service, import, cluster] = pick(
-            labels,
-            [
-                "kubernetes.io/service-name",
-                "multicluster.kubernetes.io/service-name",
-                "multicluster.kubernetes.io/source-cluster",
-            ],
-        )?;
-        Ok(Self { service, import, cluster })
+        pick(labels, Self::NAMES).map(Self::of)
+    }
+}
+
+impl OwnerLabels {
+    const NAMES: [&str; 3] = [
+        "kubernetes.io/service-name",
+        "multicluster.kubernetes.io/service-name",
+        "multicluster.kubernetes.io/source-cluster",
+    ];
+
+    fn of([service, import, cluster]: [CompactString; 3]) -> Self {
+        Self { service, import, cluster }
+    }
+
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        scan_pick(text, Self::NAMES).map(Self::of)
     }
 }
 
@@ -103,8 +113,15 @@ pub(super) struct TriggerTime(CompactString);
 
 impl<'de> Deserialize<'de> for TriggerTime {
     fn deserialize<D: Deserializer<'de>>(annotations: D) -> Result<Self, D::Error> {
-        let [trigger] = pick(annotations, ["endpoints.kubernetes.io/last-change-trigger-time"])?;
-        Ok(Self(trigger))
+        pick(annotations, Self::NAMES).map(|[trigger]| Self(trigger))
+    }
+}
+
+impl TriggerTime {
+    const NAMES: [&str; 1] = ["endpoints.kubernetes.io/last-change-trigger-time"];
+
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        scan_pick(text, Self::NAMES).map(|[trigger]| Self(trigger))
     }
 }
 
@@ -113,6 +130,25 @@ impl Slim for SlimSlice {
 
     fn key_and_version(&self) -> (Key, CompactString) {
         self.metadata.key_and_version(Self::KIND)
+    }
+
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        let (mut metadata, mut address_type) = (Metadata::default(), None);
+        let (mut endpoints, mut ports, mut seen) = (Vec::new(), Vec::new(), SeenFields::default());
+        text.object(|text, field| {
+            match field {
+                b"metadata" => {
+                    let found = Metadata::scan(text, OwnerLabels::scan, TriggerTime::scan)?;
+                    (metadata, _) = (found, seen.add(0)?);
+                }
+                b"addressType" => (address_type, _) = (Some(AddressType::scan(text)?), seen.add(1)?),
+                b"endpoints" => (endpoints, _) = (text.array(SlimEndpoint::scan)?, seen.add(2)?),
+                b"ports" => (ports, _) = (text.array(SlimPort::scan)?, seen.add(3)?),
+                _ => text.skip()?,
+            }
+            Some(())
+        })?;
+        Some(Self { metadata, address_type: address_type?, endpoints, ports })
     }
 
     fn triggered(&self) -> Option<Timestamp> {
@@ -146,12 +182,51 @@ impl Slim for SlimSlice {
     }
 }
 
+impl Conditions {
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        let mut ready = None;
+        text.object(|text, field| match field {
+            b"ready" if ready.is_none() => {
+                ready = Some(text.boolean()?);
+                Some(())
+            }
+            b"ready" => None,
+            _ => text.skip(),
+        })?;
+        Some(Self { ready })
+    }
+}
+
+impl Target {
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        let (mut target, mut seen) = (Self::default(), SeenFields::default());
+        text.object(|text, field| {
+            match field {
+                b"kind" => (target.kind, _) = (text.text()?, seen.add(0)?),
+                b"name" => (target.name, _) = (text.text()?, seen.add(1)?),
+                _ => text.skip()?,
+            }
+            Some(())
+        })?;
+        Some(target)
+    }
+}
+
 /// A valid part of an object. An invalid part is left out and added to the defects.
 fn valid<T>(part: Result<T, InvalidField>, defects: &mut Vec<InvalidField>) -> Option<T> {
     part.map_err(|invalid| defects.push(invalid)).ok()
 }
 
 impl AddressType {
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        Some(match text.string_bytes()? {
+            b"IPv4" => Self::IPv4,
+            b"IPv6" => Self::IPv6,
+            b"FQDN" => Self::Fqdn,
+            _ => return None,
+        })
+    }
+
     fn check(&self, address: IpAddr) -> Result<IpAddr, &'static str> {
         match self {
             Self::IPv4 if address.is_ipv6() => Err("an IPv4 address, because of addressType"),
@@ -162,9 +237,24 @@ impl AddressType {
 }
 
 impl SlimPort {
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        let (mut name, mut protocol, mut port) = (CompactString::default(), ProtocolName::default(), None);
+        let mut seen = SeenFields::default();
+        text.object(|text, field| {
+            match field {
+                b"name" => (name, _) = (text.text()?, seen.add(0)?),
+                b"protocol" => (protocol, _) = (ProtocolName::scan(text)?, seen.add(1)?),
+                b"port" => (port, _) = (Some(PortNumber(text.port()?)), seen.add(2)?),
+                _ => text.skip()?,
+            }
+            Some(())
+        })?;
+        Some(Self { name, protocol, port })
+    }
+
     fn port(self, at: usize) -> Result<EndpointPort, InvalidField> {
         if !self.name.is_empty() {
-            check_label(format!("ports[{at}].name"), &self.name)?;
+            check_label(|| format!("ports[{at}].name"), &self.name)?;
         }
         let port = self.port.map_or(0, |PortNumber(port)| port);
         Ok(EndpointPort { name: self.name, protocol: self.protocol.into(), port })
@@ -172,12 +262,29 @@ impl SlimPort {
 }
 
 impl SlimEndpoint {
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        let (mut endpoint, mut seen) = (Self::default(), SeenFields::default());
+        let Self { addresses, conditions, hostname, target_ref, zone } = &mut endpoint;
+        text.object(|text, field| {
+            match field {
+                b"addresses" => (*addresses, _) = (text.array(Scanner::text)?, seen.add(0)?),
+                b"conditions" => (*conditions, _) = (Conditions::scan(text)?, seen.add(1)?),
+                b"hostname" => (*hostname, _) = (text.text()?, seen.add(2)?),
+                b"targetRef" => (*target_ref, _) = (Target::scan(text)?, seen.add(3)?),
+                b"zone" => (*zone, _) = (text.text()?, seen.add(4)?),
+                _ => text.skip()?,
+            }
+            Some(())
+        })?;
+        Some(endpoint)
+    }
+
     /// The hostname. An invalid one is left out and the addresses are kept.
     fn hostname(&self, at: usize, defects: &mut Vec<InvalidField>) -> Option<Box<str>> {
         if self.hostname.is_empty() {
             return None;
         }
-        let checked = check_label(format!("endpoints[{at}].hostname"), &self.hostname);
+        let checked = check_label(|| format!("endpoints[{at}].hostname"), &self.hostname);
         valid(checked, defects).map(|()| self.hostname.as_str().into())
     }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
 
 use super::InvalidField;
+use super::scan::{Scanner, SeenFields};
 
 /// `metadata`, with labels and annotations only where a kind reads them.
 #[derive(Deserialize, Default)]
@@ -39,6 +40,45 @@ impl<L, A> Metadata<L, A> {
         };
         (Key { namespace, name: self.name.clone() }, self.resource_version.clone())
     }
+}
+
+impl<L: Default, A: Default> Metadata<L, A> {
+    /// Reads the names and the version; the labels and annotations by these functions.
+    pub(super) fn scan<'a>(
+        text: &mut Scanner<'a>,
+        labels: fn(&mut Scanner<'a>) -> Option<L>,
+        annotations: fn(&mut Scanner<'a>) -> Option<A>,
+    ) -> Option<Self> {
+        let (mut metadata, mut seen) = (Self::default(), SeenFields::default());
+        text.object(|text, field| {
+            match field {
+                b"name" => (metadata.name, _) = (text.text()?, seen.add(0)?),
+                b"namespace" => (metadata.namespace, _) = (text.text()?, seen.add(1)?),
+                b"resourceVersion" => (metadata.resource_version, _) = (text.text()?, seen.add(2)?),
+                b"labels" => (metadata.labels, _) = (labels(text)?, seen.add(3)?),
+                b"annotations" => (metadata.annotations, _) = (annotations(text)?, seen.add(4)?),
+                _ => text.skip()?,
+            }
+            Some(())
+        })?;
+        Some(metadata)
+    }
+}
+
+/// As [`pick`], with a scanner.
+pub(super) fn scan_pick<const N: usize>(
+    text: &mut Scanner<'_>,
+    names: [&'static str; N],
+) -> Option<[CompactString; N]> {
+    let mut values = [const { CompactString::const_new("") }; N];
+    text.object(|text, name| {
+        match names.iter().position(|known| known.as_bytes() == name) {
+            Some(at) => values[at] = text.text()?,
+            None => text.skip()?,
+        }
+        Some(())
+    })?;
+    Some(values)
 }
 
 /// Decodes an absent value and `null` alike, as Go does: both are the zero value.
@@ -124,6 +164,17 @@ pub(super) enum ProtocolName {
     Sctp,
 }
 
+impl ProtocolName {
+    pub(super) fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        Some(match text.string_bytes()? {
+            b"TCP" => Self::Tcp,
+            b"UDP" => Self::Udp,
+            b"SCTP" => Self::Sctp,
+            _ => return None,
+        })
+    }
+}
+
 impl From<ProtocolName> for Protocol {
     fn from(transport: ProtocolName) -> Self {
         match transport {
@@ -169,6 +220,16 @@ impl<'de> Deserialize<'de> for PortNumber {
 /// A number or a name (Kubernetes' IntOrString), as text.
 pub(super) struct NumberOrName(pub(super) CompactString);
 
+impl NumberOrName {
+    /// Reads a port number or a text.
+    pub(super) fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        if text.is_at_string() {
+            return text.text().map(Self);
+        }
+        text.port().map(|number| Self(number.to_string().into()))
+    }
+}
+
 impl<'de> Deserialize<'de> for NumberOrName {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
         struct Reader;
@@ -196,11 +257,28 @@ impl<'de> Deserialize<'de> for NumberOrName {
 }
 
 /// Checks a DNS label (RFC 1123): names of Services, namespaces, ports and hosts.
-pub(super) fn check_label(path: impl Into<String>, label: &str) -> Result<(), InvalidField> {
+pub(super) fn check_label(path: impl FieldPath, label: &str) -> Result<(), InvalidField> {
     if label.len() <= 63 && is_label(label) {
         return Ok(());
     }
-    Err(InvalidField::new(path, label, "1 to 63 lower-case letters, digits and inner hyphens"))
+    Err(InvalidField::new(path.text(), label, "1 to 63 lower-case letters, digits and inner hyphens"))
+}
+
+/// The path of a field, as a text or as the function that makes one, which is called for an invalid value only.
+pub(super) trait FieldPath {
+    fn text(self) -> String;
+}
+
+impl FieldPath for &str {
+    fn text(self) -> String {
+        self.to_owned()
+    }
+}
+
+impl<F: FnOnce() -> String> FieldPath for F {
+    fn text(self) -> String {
+        self()
+    }
 }
 
 /// Adds a defect for each port that has the same name as another port, or no name although there are other ports: the API
@@ -210,11 +288,14 @@ pub(super) fn check_port_names<'a>(
     names: impl Iterator<Item = &'a str> + Clone,
     defects: &mut Vec<InvalidField>,
 ) {
-    let mut seen = HashSet::new();
     let several = names.clone().nth(1).is_some();
+    if !several {
+        return;
+    }
+    let mut seen = HashSet::new();
     for (at, name) in names.enumerate() {
         let wanted = match seen.insert(name) {
-            _ if name.is_empty() && several => "a name, because there are several ports",
+            _ if name.is_empty() => "a name, because there are several ports",
             false => "a name that no other port has",
             true => continue,
         };

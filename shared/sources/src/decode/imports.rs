@@ -71,7 +71,7 @@ impl Slim for SlimImport {
 impl SlimPort {
     fn port(self, at: usize) -> Result<ServicePort, InvalidField> {
         if !self.name.is_empty() {
-            check_label(format!("spec.ports[{at}].name"), &self.name)?;
+            check_label(|| format!("spec.ports[{at}].name"), &self.name)?;
         }
         // The schema of the resource allows any text, and some controllers write it in lower case.
         let protocol = match self.protocol.to_ascii_uppercase().as_str() {

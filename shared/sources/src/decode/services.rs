@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use cluster::{CompactString, Key, Kind, Namespace, Object, Service, ServiceKind, ServicePort};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::fields::{
     Metadata, NumberOrName, PortNumber, ProtocolName, StringMap, check_label, check_port_names, nullable,
 };
+use super::scan::{Scanner, SeenFields};
 use super::{InvalidField, Slim};
 
 #[derive(Deserialize)]
@@ -111,6 +113,22 @@ impl Slim for SlimService {
         self.metadata.key_and_version(Self::KIND)
     }
 
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        let (mut metadata, mut spec) = (Metadata::default(), Spec::default());
+        let mut seen = SeenFields::default();
+        let ignored = |text: &mut Scanner<'_>| text.skip().map(|()| IgnoredAny);
+        text.object(|text, field| {
+            match field {
+                b"metadata" => (metadata, _) = (Metadata::scan(text, ignored, ignored)?, seen.add(0)?),
+                b"spec" => (spec, _) = (Spec::scan(text)?, seen.add(1)?),
+                b"status" => _ = (Status::scan_empty(text)?, seen.add(2)?),
+                _ => text.skip()?,
+            }
+            Some(())
+        })?;
+        Some(Self { metadata, spec, status: Status::default() })
+    }
+
     fn object(self, key: Key, defects: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
         let kind = self.spec.kind()?;
         check_port_names("spec.ports", self.spec.ports.iter().map(|port| &*port.name), defects);
@@ -123,7 +141,34 @@ impl Slim for SlimService {
     }
 }
 
+impl Status {
+    /// Reads a status without a load balancer.
+    fn scan_empty(text: &mut Scanner<'_>) -> Option<()> {
+        text.object(|text, field| match field {
+            b"loadBalancer" => text.object(|_, _| None),
+            _ => text.skip(),
+        })
+    }
+}
+
 impl Spec {
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        let (mut spec, mut seen) = (Self::default(), SeenFields::default());
+        text.object(|text, field| {
+            match field {
+                b"type" => (spec.kind, _) = (Type::scan(text)?, seen.add(0)?),
+                b"clusterIP" => (spec.cluster_ip, _) = (text.text()?, seen.add(1)?),
+                b"clusterIPs" => (spec.cluster_ips, _) = (text.array(Scanner::text)?, seen.add(2)?),
+                b"externalName" => (spec.external_name, _) = (text.text()?, seen.add(3)?),
+                b"externalIPs" => (spec.external_ips, _) = (text.array(Scanner::text)?, seen.add(4)?),
+                b"ports" => (spec.ports, _) = (text.array(SlimPort::scan)?, seen.add(5)?),
+                _ => text.skip()?,
+            }
+            Some(())
+        })?;
+        Some(spec)
+    }
+
     fn kind(&self) -> Result<ServiceKind, InvalidField> {
         if self.kind == Type::ExternalName {
             // A final dot marks a fully qualified name and is removed, but not from `10.1.2.3.`, which would become an address.
@@ -156,10 +201,38 @@ impl Spec {
     }
 }
 
+impl Type {
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        Some(match text.string_bytes()? {
+            b"ClusterIP" => Self::ClusterIP,
+            b"NodePort" => Self::NodePort,
+            b"LoadBalancer" => Self::LoadBalancer,
+            b"ExternalName" => Self::ExternalName,
+            _ => return None,
+        })
+    }
+}
+
 impl SlimPort {
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        let (mut name, mut protocol) = (CompactString::default(), ProtocolName::default());
+        let (mut port, mut target_port, mut seen) = (None, None, SeenFields::default());
+        text.object(|text, field| {
+            match field {
+                b"name" => (name, _) = (text.text()?, seen.add(0)?),
+                b"protocol" => (protocol, _) = (ProtocolName::scan(text)?, seen.add(1)?),
+                b"port" => (port, _) = (Some(PortNumber(text.port()?)), seen.add(2)?),
+                b"targetPort" => (target_port, _) = (Some(NumberOrName::scan(text)?), seen.add(3)?),
+                _ => text.skip()?,
+            }
+            Some(())
+        })?;
+        Some(Self { name, protocol, port: port?, target_port })
+    }
+
     fn port(self, at: usize) -> Result<ServicePort, InvalidField> {
         if !self.name.is_empty() {
-            check_label(format!("spec.ports[{at}].name"), &self.name)?;
+            check_label(|| format!("spec.ports[{at}].name"), &self.name)?;
         }
         let PortNumber(port) = self.port;
         let target = match self.target_port {

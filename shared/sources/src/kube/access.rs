@@ -1,5 +1,7 @@
 //! The address of the API server and the credentials for it.
 
+mod buffered;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -124,6 +126,7 @@ pub(super) async fn connection(access: &Access) -> Result<Connection, AccessErro
     connector.set_keepalive(Some(KEEPALIVE));
     connector.set_keepalive_interval(Some(PROBE));
     connector.set_keepalive_retries(Some(4));
+    let connector = ServiceBuilder::new().map_response(buffered::buffered).service(connector);
     let unusable = |error: kube::Error| AccessError::Credentials(causes(&error));
     // The library would log `Server cert bypassed` each time. The caller logs it once, by `unverified`.
     let connector = with_default(NoSubscriber::default(), || {

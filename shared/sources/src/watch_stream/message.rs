@@ -153,6 +153,9 @@ fn change_of(line: &[u8]) -> Option<&[u8]> {
 /// The event of a valid object, which is read only once; `None` for anything else. Most lines are such objects, and a list of a large
 /// cluster has hundreds of megabytes of them.
 fn applied_at_once(kind: Kind, object: &[u8]) -> Option<ObjectEvent> {
+    if let Some(scanned) = decode::scan(kind, object) {
+        return scanned.ok().map(|decoded| event_of(kind, decoded));
+    }
     let mut text = serde_json::Deserializer::from_slice(object);
     let decoded = decode::decode(kind, &mut text).ok()?.ok()?;
     text.end().ok()?;
