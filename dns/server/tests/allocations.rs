@@ -30,6 +30,8 @@ async fn an_answer_from_memory_allocates_nothing() {
                 block net 203.0.113.0/24
             }}
             rewrite name exact a.none.test b.none.test
+            rewrite name exact alias.test web.default.svc.cluster.local
+            rewrite name exact gone.test none.default.svc.cluster.local
             rewrite name suffix .none.test .test
             rewrite name regex ^x(.*)[.]none[.]test[.]$ {{1}}.test
             rewrite ttl exact c.none.test 5
@@ -95,6 +97,9 @@ async fn an_answer_from_memory_allocates_nothing() {
         ("none.example.net.", rtype::A),
         ("A1.fixed.test.", rtype::A),
         ("www.blocked.test.", rtype::AAAA),
+        ("Alias.test.", rtype::A),
+        ("alias.test.", rtype::AAAA),
+        ("gone.test.", rtype::A),
     ];
     let queries = cases.map(|(name, qtype)| {
         let mut packet = [0; 512];

@@ -30,22 +30,36 @@ impl Name {
     /// The root.
     pub const ROOT: Self = Self { len: 1, bytes: [0; MAX_NAME] };
 
+    /// No bytes: the start of a name that is being built.
+    const EMPTY: Self = Self { len: 0, bytes: [0; MAX_NAME] };
+
     /// The name at the start of `wire`. `None` unless it is complete: without a pointer, and ended by the root.
     pub fn from_wire(wire: &[u8]) -> Option<Self> {
-        let mut name = Self::ROOT;
-        name.len = 0;
-        let mut at = 0;
+        let mut end = 0;
         loop {
-            let len = usize::from(*wire.get(at)?);
-            if len == 0 {
-                return name.extend(&[0]);
+            match usize::from(*wire.get(end)?) {
+                0 => return Self::EMPTY.extended(&wire[..=end]),
+                len if len > MAX_LABEL => return None,
+                len => end += 1 + len,
             }
-            if len > MAX_LABEL {
+        }
+    }
+
+    /// These labels in wire form, above this name. `None` when they are not complete labels, or the name becomes too long.
+    // Hot: 0 allocations.
+    pub fn below(&self, labels: &[u8]) -> Option<Self> {
+        let mut at = 0;
+        while at < labels.len() {
+            let len = usize::from(labels[at]);
+            if !(1..=MAX_LABEL).contains(&len) {
                 return None;
             }
-            name = name.extend(wire.get(at..=at + len)?)?;
             at += 1 + len;
         }
+        if at != labels.len() {
+            return None;
+        }
+        Self::EMPTY.extended(labels)?.extended(self.wire())
     }
 
     /// The wire form, root included.
@@ -62,7 +76,7 @@ impl Name {
     #[must_use]
     pub fn lower(mut self) -> Self {
         // Lengths are below 64 and so never letters.
-        self.bytes.make_ascii_lowercase();
+        self.bytes[..usize::from(self.len)].make_ascii_lowercase();
         self
     }
 
@@ -82,10 +96,15 @@ impl Name {
     }
 
     /// Appends raw wire bytes. `None` when the name becomes too long.
-    fn extend(mut self, bytes: &[u8]) -> Option<Self> {
+    fn extend(&mut self, bytes: &[u8]) -> Option<()> {
         let len = usize::from(self.len);
         self.bytes.get_mut(len..len + bytes.len())?.copy_from_slice(bytes);
         self.len = u8::try_from(len + bytes.len()).ok()?;
+        Some(())
+    }
+
+    fn extended(mut self, bytes: &[u8]) -> Option<Self> {
+        self.extend(bytes)?;
         Some(self)
     }
 }
@@ -108,16 +127,15 @@ const MAX_POINTERS: usize = MAX_LABELS - 1;
 /// Reads the name at `at` of a packet, following pointers (RFC 1035 §4.1.4). Returns it and where the next field
 /// begins. A pointer must point before the name that contains it, so that there are no loops.
 pub(crate) fn read(packet: &[u8], at: usize) -> Option<(Name, usize)> {
-    let mut name = Name::ROOT;
-    name.len = 0;
+    let mut name = Name::EMPTY;
     let (mut at, mut before, mut next) = (at, at, None);
     let mut pointers = 0;
     loop {
         let len = *packet.get(at)?;
         match len {
-            0 => return Some((name.extend(&[0])?, next.unwrap_or(at + 1))),
+            0 => return Some((name.extended(&[0])?, next.unwrap_or(at + 1))),
             1..=63 => {
-                name = name.extend(packet.get(at..=at + usize::from(len))?)?;
+                name.extend(packet.get(at..=at + usize::from(len))?)?;
                 at += 1 + usize::from(len);
             }
             0xc0.. => {
@@ -141,8 +159,7 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let bad = |wanted| InvalidName { name: text.to_owned(), wanted };
-        let mut name = Self::ROOT;
-        name.len = 0;
+        let mut name = Self::EMPTY;
         if text == "." {
             return Ok(Self::ROOT);
         }
@@ -155,7 +172,7 @@ impl FromStr for Name {
                 Some(b'.') | None if len == 0 => return Err(bad("labels of 1 to 63 bytes")),
                 end @ (Some(b'.') | None) => {
                     label[0] = len as u8;
-                    name = name.extend(&label[..=len]).ok_or_else(|| bad("at most 255 bytes"))?;
+                    name.extend(&label[..=len]).ok_or_else(|| bad("at most 255 bytes"))?;
                     len = 0;
                     done = end.is_none() || bytes.len() == 0;
                     continue;
@@ -168,7 +185,7 @@ impl FromStr for Name {
             len += 1;
             *label.get_mut(len).ok_or_else(|| bad("labels of 1 to 63 bytes"))? = byte;
         }
-        name.extend(&[0]).ok_or_else(|| bad("at most 255 bytes"))
+        name.extended(&[0]).ok_or_else(|| bad("at most 255 bytes"))
     }
 }
 

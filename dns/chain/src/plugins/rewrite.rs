@@ -20,7 +20,7 @@ use futures_util::future::BoxFuture;
 use crate::plugin::{After, Answer, Flow, Hooks, Plugin, QueryFailure, Runner};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
-use outcome::{AppliedRules, NameText, RuleOutcome, RuleQuestion};
+use outcome::{AppliedRules, NameText, RuleOutcome, RuleQuestion, Scratch};
 use rule::RewriteRule;
 
 /// See the module.
@@ -41,8 +41,7 @@ struct Rewrite {
 }
 
 thread_local! {
-    /// The queried name as text, in a buffer that is used for all queries.
-    static NAME_TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 impl Plugin for Rewrite {
@@ -50,37 +49,10 @@ impl Plugin for Rewrite {
         Hooks::QUERY.and(Hooks::REPLY)
     }
 
-    // Hot: 0 allocations if no rule matches.
+    // Hot: 0 allocations if no rule matches but `name exact`.
     fn query(&self, request: &mut Request, _: &mut Answer) -> Flow {
         request.extensions.remove::<AppliedRules>();
-        let mut question = RuleQuestion::of(&request.query);
-        let mut applied = Vec::new();
-        let failed = NAME_TEXT.with_borrow_mut(|text| {
-            let mut text = NameText::new(text);
-            for (index, rule) in self.rules.iter().enumerate() {
-                match rule.apply(index, request, &mut question, &mut text, &mut applied) {
-                    RuleOutcome::Ignored => continue,
-                    RuleOutcome::Renamed => text.clear(),
-                    RuleOutcome::Applied => {}
-                    RuleOutcome::InvalidName(name) => return Some(name),
-                }
-                if rule.stop {
-                    break;
-                }
-            }
-            None
-        });
-        if let Some(name) = failed {
-            let why = format!("plugin/rewrite: invalid name after rewrite: {name}");
-            return Flow::Fail(QueryFailure::new(rcode::SERVFAIL, why));
-        }
-        if question.is_changed(&request.query) {
-            request.change_question(&question.name, question.qtype, question.qclass);
-        }
-        if !applied.is_empty() {
-            request.extensions.insert(Arc::new(AppliedRules(applied)));
-        }
-        Flow::Next
+        SCRATCH.with_borrow_mut(|scratch| self.rewrite(request, scratch))
     }
 
     // Hot: 0 allocations if no rule has matched.
@@ -123,6 +95,36 @@ impl Plugin for Rewrite {
             }
             reply::apply(&self.rules, applied, &request.query, answer);
         })
+    }
+}
+
+impl Rewrite {
+    fn rewrite(&self, request: &mut Request, scratch: &mut Scratch) -> Flow {
+        let mut question = RuleQuestion::of(&request.query);
+        let Scratch { text, applied, .. } = scratch;
+        let mut text = NameText::new(text);
+        applied.clear();
+        for (index, rule) in self.rules.iter().enumerate() {
+            match rule.apply(index, request, &mut question, &mut text, applied) {
+                RuleOutcome::Ignored => continue,
+                RuleOutcome::Renamed => text.clear(),
+                RuleOutcome::Applied => {}
+                RuleOutcome::InvalidName(name) => {
+                    let why = format!("plugin/rewrite: invalid name after rewrite: {name}");
+                    return Flow::Fail(QueryFailure::new(rcode::SERVFAIL, why));
+                }
+            }
+            if rule.stop {
+                break;
+            }
+        }
+        if question.is_changed(&request.query) {
+            request.change_question(&question.name, question.qtype, question.qclass);
+        }
+        if !applied.is_empty() {
+            request.extensions.insert(scratch.attach());
+        }
+        Flow::Next
     }
 }
 

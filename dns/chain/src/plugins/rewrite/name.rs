@@ -9,13 +9,21 @@ use crate::request::Request;
 /// A rule for the queried name.
 pub(super) struct NameRule {
     /// For `exact`, compared without a text.
-    exact: Option<Name>,
+    exact: Option<ExactName>,
     rewrite: TextRewrite,
     /// Whether `{plugin/label}` in the replacement is metadata.
     has_metadata: bool,
     /// Whether the names of the answers are turned back into the queried one by themselves.
     auto: bool,
     pub answers: Vec<AnswerRule>,
+}
+
+/// The name of an `exact` rule in lower case.
+struct ExactName {
+    name: Name,
+    hash: u64,
+    /// The name that replaces it, unless that depends on the query or is none.
+    to: Option<Name>,
 }
 
 /// `answer name` and `answer value`: names of the answers, or in their data.
@@ -33,7 +41,11 @@ impl NameRule {
     ) -> Result<Self, String> {
         let rewrite = TextRewrite::new(kind, from, to)?;
         let exact = match &rewrite {
-            TextRewrite::Exact { from, .. } => from.parse().ok().map(Name::lower),
+            TextRewrite::Exact { from, to } => {
+                let to = if has_metadata { None } else { to.parse().ok() };
+                let exact = from.parse().ok().map(Name::lower);
+                exact.map(|name| ExactName { name, hash: dns_wire::hash(name.wire()), to })
+            }
             _ => None,
         };
         let reversed = || rewrite.reversed().filter(|_| auto);
@@ -47,7 +59,7 @@ impl NameRule {
         Ok(Self { exact, rewrite, has_metadata, auto, answers })
     }
 
-    // Hot: 0 allocations if the name does not match.
+    // Hot: 0 allocations if the name does not match, or the rule is `exact` without metadata.
     pub(super) fn apply(
         &self,
         index: usize,
@@ -57,11 +69,16 @@ impl NameRule {
         applied: &mut Vec<Applied>,
     ) -> RuleOutcome {
         let matches = match &self.exact {
-            Some(name) => question.name.wire().eq_ignore_ascii_case(name.wire()),
+            Some(exact) => {
+                exact.hash == question.hash && question.name.wire().eq_ignore_ascii_case(exact.name.wire())
+            }
             None => self.rewrite.matches(text.of(&question.name)),
         };
         if !matches {
             return RuleOutcome::Ignored;
+        }
+        if let Some(ExactName { to: Some(name), .. }) = &self.exact {
+            return self.rename(index, question, *name, applied);
         }
         let Some(mut renamed) = self.rewrite.apply(text.of(&question.name)) else {
             return RuleOutcome::Ignored;
@@ -73,13 +90,23 @@ impl NameRule {
             }
         }
         let Ok(name) = renamed.parse::<Name>() else { return RuleOutcome::InvalidName(renamed) };
+        self.rename(index, question, name, applied)
+    }
+
+    fn rename(
+        &self,
+        index: usize,
+        question: &mut RuleQuestion,
+        name: Name,
+        applied: &mut Vec<Applied>,
+    ) -> RuleOutcome {
         if self.auto {
-            applied.push(Applied::Remap(Box::new([name.lower(), question.name])));
+            applied.push(Applied::Remap([name.lower(), question.name]));
         }
         if !self.answers.is_empty() {
             applied.push(Applied::RewriteRule(index));
         }
-        question.name = name;
+        question.rename(name);
         RuleOutcome::Renamed
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn apply(rules: &[RewriteRule], applied: &[Applied], query: &Query, a
         let reply = &mut answer.reply;
         match applied {
             Applied::Remap(names) => {
-                let [from, to] = &**names;
+                let [from, to] = names;
                 let remap = |name: &Name| remapped(name, from, to);
                 rename_owners(reply, query, remap);
                 rename_targets(reply, query, remap);
@@ -63,7 +63,7 @@ fn remapped(name: &Name, from: &Name, to: &Name) -> Option<Name> {
     if labels > 0 && *from == Name::ROOT {
         return None;
     }
-    Name::from_wire(&[&wire[..labels], to.wire()].concat())
+    to.below(&wire[..labels])
 }
 
 fn rename_owners(reply: &mut Reply, query: &Query, renamed: impl Fn(&Name) -> Option<Name>) {
