@@ -333,9 +333,8 @@ impl Query {
         }
         let end = at + 1;
         self.name.get_mut(..end)?.copy_from_slice(wire.get(..end)?);
-        self.lower[..end].copy_from_slice(&wire[..end]);
         // Lengths are below 64 and so never letters.
-        self.lower[..end].make_ascii_lowercase();
+        copy_lower(&wire[..end], &mut self.lower[..end]);
         self.len = end as u8;
         self.labels = labels as u8;
         Some(end)
@@ -368,6 +367,35 @@ impl Query {
         }
         Some(())
     }
+}
+
+/// Copies bytes of equal number in lower case, eight at a time: names are too short for the vector instructions of
+/// `make_ascii_lowercase`, which takes ten instructions a byte.
+// Hot: 0 allocations.
+fn copy_lower(from: &[u8], to: &mut [u8]) {
+    let Some(last) = from.last_chunk::<8>() else {
+        to.copy_from_slice(from);
+        return to.make_ascii_lowercase();
+    };
+    for (from, to) in from.as_chunks::<8>().0.iter().zip(to.as_chunks_mut::<8>().0) {
+        *to = lower_word(*from);
+    }
+    // Overlaps the chunk before.
+    if let Some(to) = to.last_chunk_mut::<8>() {
+        *to = lower_word(*last);
+    }
+}
+
+fn lower_word(bytes: [u8; 8]) -> [u8; 8] {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let word = u64::from_ne_bytes(bytes);
+    let low = word & !HIGH;
+    // The high bit of each byte from `A` on, and of each byte after `Z`.
+    let from_a = low + ONES * (0x80 - b'A' as u64);
+    let after_z = low + ONES * (0x7f - b'Z' as u64);
+    let upper = (from_a ^ after_z) & !word & HIGH;
+    (word | upper >> 2).to_ne_bytes()
 }
 
 pub(crate) fn write_header(id: u16, flags: u16, counts: [u16; 4], out: &mut [u8]) -> Option<()> {

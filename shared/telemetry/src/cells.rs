@@ -6,6 +6,8 @@
 //! Measured on two cores: an addition takes 1.6 ns; an observation of a histogram 2.5 ns, or 50 ns if 140,000 histograms are
 //! used in turn. A plain atomic addition takes 7.6 ns, or 14 ns while the other core adds to the same number. 20,000 Ingresses
 //! with 86 rows each take 9 MiB, and 17 MiB for each thread that has counted for all of them.
+//!
+//! What counts is always inlined: the `dist` profile compiles this crate for size, and an addition would take a hundred instructions.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -40,7 +42,7 @@ static COLUMNS: LazyLock<Box<[Column]>> = LazyLock::new(|| {
 });
 
 impl Column {
-    #[inline]
+    #[inline(always)]
     fn segment(&self, segment: usize) -> &Segment {
         self.0[segment].get_or_init(|| {
             let blocks = 0..(FIRST_SEGMENT << segment) / ROWS_OF_A_BLOCK;
@@ -49,7 +51,7 @@ impl Column {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn cell(block: &Block, row: usize) -> &AtomicU64 {
     &block[row % ROWS_OF_A_BLOCK / ROWS_OF_A_LINE].0[row % ROWS_OF_A_LINE]
 }
@@ -70,7 +72,7 @@ impl Rows {
 
     /// These rows in the column of the calling thread.
     // Hot: no allocation except for the first use of a segment.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of_thread(&self) -> ThreadRows {
         let column = thread_slot::column();
         let segment = COLUMNS[column].segment(self.segment);
@@ -110,7 +112,7 @@ pub(crate) struct ThreadRows {
 
 impl ThreadRows {
     // Hot: no locked instruction on a thread with a slot, no allocation except for the first use of a block.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn add(&self, row: usize, amount: u64) {
         let cell = self.cell(row);
         if self.shared {
@@ -121,7 +123,7 @@ impl ThreadRows {
     }
 
     // Hot: as `add`. The row holds the bits of an f64.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn add_float(&self, row: usize, amount: f64) {
         let cell = self.cell(row);
         let sum = |bits| (f64::from_bits(bits) + amount).to_bits();
@@ -132,7 +134,7 @@ impl ThreadRows {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn cell(&self, row: usize) -> &'static AtomicU64 {
         let row = self.first + row;
         cell(self.segment[row / ROWS_OF_A_BLOCK].get_or_init(Box::default), row)

@@ -51,7 +51,7 @@ impl Drop for ThreadSlot {
 }
 
 /// The column of the calling thread.
-#[inline]
+#[inline(always)]
 pub(crate) fn column() -> usize {
     COLUMN.get()
 }

@@ -297,3 +297,15 @@ proptest! {
         prop_assert!(query.encode_error(rcode::FORMERR, &mut out) <= cut);
     }
 }
+
+#[test]
+fn letters_of_any_place_are_lowered_and_other_bytes_are_not() {
+    for length in 0..40 {
+        for byte in 0..=u8::MAX {
+            let from: Vec<u8> = (0..length).map(|at| byte.wrapping_add(at)).collect();
+            let mut to = vec![0; from.len()];
+            copy_lower(&from, &mut to);
+            assert_eq!(to, from.to_ascii_lowercase());
+        }
+    }
+}

@@ -27,13 +27,13 @@ pub struct Counter(Arc<Rows>);
 
 impl Counter {
     /// Adds 1. Hot: no allocation.
-    #[inline]
+    #[inline(always)]
     pub fn inc(&self) {
         self.0.of_thread().add(0, 1);
     }
 
     /// Adds `amount`. Hot: no allocation.
-    #[inline]
+    #[inline(always)]
     pub fn add(&self, amount: u64) {
         self.0.of_thread().add(0, amount);
     }
@@ -112,13 +112,13 @@ pub struct UpDownCounter(Arc<Rows>);
 
 impl UpDownCounter {
     /// Adds 1. Hot: no allocation.
-    #[inline]
+    #[inline(always)]
     pub fn inc(&self) {
         self.0.of_thread().add(0, 1);
     }
 
     /// Subtracts 1. Hot: no allocation.
-    #[inline]
+    #[inline(always)]
     pub fn dec(&self) {
         self.0.of_thread().add(0, u64::MAX);
     }
@@ -146,7 +146,7 @@ pub struct Histogram {
 
 impl Histogram {
     /// Adds a value. Hot: no allocation.
-    #[inline]
+    #[inline(always)]
     pub fn observe(&self, value: f64) {
         // There are few bounds and most values are small: a linear search is as fast as a binary one.
         let bucket = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
