@@ -2,7 +2,8 @@
 
 use cluster::{Event, Kind};
 
-use crate::watch_stream::{LineSplitter, ListSplitter, Part, read_item, read_message, read_page};
+use crate::decode;
+use crate::watch_stream::{LineSplitter, ListSplitter, Part, change_of, read_item, read_message, read_page};
 
 /// Longer than any message about an object: a field path, two quotations of 200 characters, and words.
 const LONGEST_MESSAGE: usize = 4096;
@@ -11,7 +12,7 @@ const LONGEST_MESSAGE: usize = 4096;
 /// and in pieces of that size.
 ///
 /// # Panics
-/// When the pieces decode differently from the whole, when objects are lost or added, when a message is too long, or when
+/// When the pieces decode differently from the whole, when the scanner reads another object than serde, when objects are lost or added, when a message is too long, or when
 /// decoding panics.
 pub fn watch_stream(data: &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
@@ -69,7 +70,8 @@ fn watch(kind: Kind, body: &[u8], size: usize) -> Vec<String> {
     let (mut splitter, mut found) = (LineSplitter::default(), Vec::new());
     for piece in body.chunks(size) {
         splitter.push(piece, |line| {
-            assert!(matches!(line, Part::Whole(_)), "no input of a fuzz target is too long");
+            let Part::Whole(text) = line else { panic!("no input of a fuzz target is too long") };
+            check_scanner(kind, text);
             found.push(match read_message(kind, line) {
                 Ok(message) => format!("{message:?}"),
                 Err(error) => bounded(&error.to_string()),
@@ -79,6 +81,15 @@ fn watch(kind: Kind, body: &[u8], size: usize) -> Vec<String> {
     let lines = body.split(|byte| *byte == b'\n').rev().skip(1);
     assert_eq!(found.len(), lines.filter(|line| !line.trim_ascii().is_empty()).count(), "complete lines");
     found
+}
+
+/// What the scanner reads is what serde reads.
+fn check_scanner(kind: Kind, line: &[u8]) {
+    let Some(object) = change_of(line) else { return };
+    let decoded = decode::decode(kind, &mut serde_json::Deserializer::from_slice(object));
+    if let (Some(scanned), Ok(decoded)) = (decode::scan(kind, object), decoded) {
+        assert_eq!(scanned, decoded);
+    }
 }
 
 fn bounded(message: &str) -> String {

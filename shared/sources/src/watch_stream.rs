@@ -9,5 +9,7 @@ mod splitter;
 mod message;
 
 pub(crate) use error::{ApiError, ConnectionProblem};
-pub(crate) use message::{ObjectEvent, Undecodable, WatchMessage, read_item, read_message, read_page};
+pub(crate) use message::{
+    ObjectEvent, Undecodable, WatchMessage, change_of, read_item, read_message, read_page,
+};
 pub(crate) use splitter::{LineSplitter, ListSplitter, Part};

@@ -52,10 +52,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads an object. `field` gets the name of each field, and reads or skips its value.
-    pub(super) fn object(
-        &mut self,
-        mut field: impl FnMut(&mut Self, &'a [u8]) -> Option<()>,
-    ) -> Option<()> {
+    pub(super) fn object(&mut self, mut field: impl FnMut(&mut Self, &'a [u8]) -> Option<()>) -> Option<()> {
         self.expect(b'{')?;
         if self.peek()? == b'}' {
             return self.expect(b'}');

@@ -144,7 +144,7 @@ pub(crate) fn read_page(envelope: Option<&[u8]>) -> Result<Page, ApiError> {
 }
 
 /// The object in an event that adds or changes it, if the line is written as the API server writes it.
-fn change_of(line: &[u8]) -> Option<&[u8]> {
+pub(crate) fn change_of(line: &[u8]) -> Option<&[u8]> {
     let rest = line.trim_ascii().strip_prefix(br#"{"type":""#)?;
     let rest = rest.strip_prefix(b"ADDED").or_else(|| rest.strip_prefix(b"MODIFIED"))?;
     rest.strip_prefix(br#"","object":"#)?.strip_suffix(b"}")

@@ -10,7 +10,10 @@ use dns_wire::{Name, Query};
 pub(super) struct AppliedRules(pub Vec<Applied>);
 
 /// A rule that was applied.
-#[allow(clippy::large_enum_variant, reason = "the list is used again for each query, so that its entries need no memory of their own")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the list is used again for each query, so that its entries need no memory of their own"
+)]
 pub(super) enum Applied {
     /// The rule with this index changes answers.
     RewriteRule(usize),

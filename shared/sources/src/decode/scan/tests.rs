@@ -22,7 +22,10 @@ fn a_scanned_object_is_the_decoded_one() {
         (Kind::Service, SERVICE.replace("10.96.0.1", "None")),
         (Kind::Service, SERVICE.replace("10.96.0.1", "10.96")),
         (Kind::Service, SERVICE.replace("NodePort", "ExternalName").replace("\"a\":", "\"externalName\":")),
-        (Kind::Service, r#"{"metadata":{"name":"web"},"spec":{"type":"ExternalName","externalName":"a.b."}}"#.into()),
+        (
+            Kind::Service,
+            r#"{"metadata":{"name":"web"},"spec":{"type":"ExternalName","externalName":"a.b."}}"#.into(),
+        ),
     ] {
         let scanned = decode::scan(kind, text.as_bytes());
         assert!(scanned.is_some(), "not scanned: {text}");
