@@ -152,6 +152,10 @@ struct Store {
 
 impl Store {
     fn take(&mut self, count: usize) -> (usize, usize) {
+        // Rows that fill a line begin with one, so that they are in as few lines as possible.
+        if count >= ROWS_OF_A_LINE {
+            self.used = self.used.next_multiple_of(ROWS_OF_A_LINE);
+        }
         if let Some(rows) = self.released.get_mut(&count).and_then(Vec::pop) {
             return rows;
         }

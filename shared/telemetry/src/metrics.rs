@@ -9,6 +9,7 @@ mod process;
 mod value;
 
 mod family;
+mod event_family;
 mod callback;
 mod renamed;
 
@@ -16,6 +17,7 @@ mod registry;
 
 pub use callback::SampleSink;
 pub use description::MetricDescription;
+pub use event_family::{EventFamily, EventSeries};
 pub use family::{Family, Labels};
 pub use process::Process;
 pub use registry::{MetricSample, Registry};

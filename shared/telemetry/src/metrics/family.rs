@@ -57,17 +57,30 @@ impl<M: Metric, const N: usize> Family<M, N> {
     /// Returns the metric with these label values and stores them without copying. If the family has `MAX_SERIES` metrics, a
     /// new metric is not exported.
     pub fn of(&self, values: &Labels<N>) -> M {
+        if let Some(known) = self.children().get(values) {
+            return known.clone();
+        }
+        self.insert(values, M::new(&self.0.shape))
+    }
+
+    /// Stores a metric and returns it, or the one that has these label values already. If the family has `MAX_SERIES` metrics, it
+    /// is not exported.
+    pub(super) fn insert(&self, values: &Labels<N>, metric: M) -> M {
         let mut children = self.children();
         if let Some(known) = children.get(values) {
             return known.clone();
         }
-        let new = M::new(&self.0.shape);
         if children.len() < MAX_SERIES {
-            children.insert(values.clone(), new.clone());
+            children.insert(values.clone(), metric.clone());
         } else {
             DROPPED_SERIES.fetch_add(1, Relaxed);
         }
-        new
+        metric
+    }
+
+    /// The parameters of its metrics.
+    pub(super) fn shape(&self) -> &M::Shape {
+        &self.0.shape
     }
 
     /// Removes the metric with these labels, such as that of a deleted Ingress. Remaining clones still count, but are not

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use prometheus::proto;
 
-use crate::cells::Rows;
+use crate::cells::{Rows, ThreadRows};
 
 /// A type of metric that a registry can hold.
 pub trait Metric: Clone + Send + Sync + 'static {
@@ -23,31 +23,39 @@ pub trait Metric: Clone + Send + Sync + 'static {
 
 /// A monotonically increasing number. Clones share the number.
 #[derive(Clone)]
-pub struct Counter(Arc<Rows>);
+pub struct Counter {
+    rows: Arc<Rows>,
+    row: usize,
+}
 
 impl Counter {
     /// Adds 1. Hot: no allocation.
     #[inline(always)]
     pub fn inc(&self) {
-        self.0.of_thread().add(0, 1);
+        self.add(1);
     }
 
     /// Adds `amount`. Hot: no allocation.
     #[inline(always)]
     pub fn add(&self, amount: u64) {
-        self.0.of_thread().add(0, amount);
+        self.rows.of_thread().add(self.row, amount);
     }
 
     /// The sum over all threads.
     pub fn value(&self) -> u64 {
-        self.0.total(0)
+        self.rows.total(self.row)
+    }
+
+    /// The counter of a row among others.
+    pub(super) fn in_rows(rows: &Arc<Rows>, row: usize) -> Self {
+        Self { rows: rows.clone(), row }
     }
 }
 
 impl Default for Counter {
     /// A counter that belongs to no registry.
     fn default() -> Self {
-        Self(Arc::new(Rows::new(1)))
+        Self { rows: Arc::new(Rows::new(1)), row: 0 }
     }
 }
 
@@ -139,25 +147,50 @@ impl Default for UpDownCounter {
 /// A distribution of values over buckets. Clones share the counts.
 #[derive(Clone)]
 pub struct Histogram {
-    /// A row for each bucket, one for values above all bounds, and one for the sum.
     rows: Arc<Rows>,
-    bounds: Arc<[f64]>,
+    layout: Arc<HistogramLayout>,
+}
+
+/// Where a histogram is among its rows.
+pub(super) struct HistogramLayout {
+    /// The upper bounds of its buckets.
+    pub(super) bounds: Arc<[f64]>,
+    /// The row of the first bucket. The others follow, the last of them for values above all bounds.
+    pub(super) buckets: usize,
+    /// The row of the sum.
+    pub(super) sum: usize,
+}
+
+impl HistogramLayout {
+    /// Adds a value.
+    #[inline]
+    pub(super) fn observe(&self, rows: &ThreadRows, value: f64) {
+        // There are few bounds and most values are small: a linear search is as fast as a binary one.
+        let bucket = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
+        rows.add(self.buckets + bucket, 1);
+        rows.add_float(self.sum, value);
+    }
 }
 
 impl Histogram {
     /// Adds a value. Hot: no allocation.
     #[inline(always)]
     pub fn observe(&self, value: f64) {
-        // There are few bounds and most values are small: a linear search is as fast as a binary one.
-        let bucket = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
-        let rows = self.rows.of_thread();
-        rows.add(bucket, 1);
-        rows.add_float(self.bounds.len() + 1, value);
+        self.layout.observe(&self.rows.of_thread(), value);
     }
 
     /// The number of values.
     pub fn count(&self) -> u64 {
-        (0..=self.bounds.len()).map(|row| self.rows.total(row)).sum()
+        (0..=self.layout.bounds.len()).map(|bucket| self.in_bucket(bucket)).sum()
+    }
+
+    fn in_bucket(&self, bucket: usize) -> u64 {
+        self.rows.total(self.layout.buckets + bucket)
+    }
+
+    /// The histogram of some rows among others.
+    pub(super) fn in_rows(rows: &Arc<Rows>, layout: &Arc<HistogramLayout>) -> Self {
+        Self { rows: rows.clone(), layout: layout.clone() }
     }
 }
 
@@ -167,22 +200,24 @@ impl Metric for Histogram {
     const TYPE: proto::MetricType = proto::MetricType::HISTOGRAM;
 
     fn new(bounds: &Arc<[f64]>) -> Self {
-        Self { rows: Arc::new(Rows::new(bounds.len() + 2)), bounds: bounds.clone() }
+        let layout = HistogramLayout { bounds: bounds.clone(), buckets: 0, sum: bounds.len() + 1 };
+        Self { rows: Arc::new(Rows::new(bounds.len() + 2)), layout: Arc::new(layout) }
     }
 
     fn sample(&self) -> proto::Metric {
         let mut count = 0;
-        let mut buckets = Vec::with_capacity(self.bounds.len());
-        for (row, bound) in self.bounds.iter().enumerate() {
-            count += self.rows.total(row);
+        let bounds = &self.layout.bounds;
+        let mut buckets = Vec::with_capacity(bounds.len());
+        for (number, bound) in bounds.iter().enumerate() {
+            count += self.in_bucket(number);
             let mut bucket = proto::Bucket::default();
             bucket.set_cumulative_count(count);
             bucket.set_upper_bound(*bound);
             buckets.push(bucket);
         }
         let mut histogram = proto::Histogram::default();
-        histogram.set_sample_count(count + self.rows.total(self.bounds.len()));
-        histogram.set_sample_sum(self.rows.total_float(self.bounds.len() + 1));
+        histogram.set_sample_count(count + self.in_bucket(bounds.len()));
+        histogram.set_sample_sum(self.rows.total_float(self.layout.sum));
         histogram.set_bucket(buckets);
         let mut metric = proto::Metric::default();
         metric.set_histogram(histogram);

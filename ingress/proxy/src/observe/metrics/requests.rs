@@ -1,15 +1,13 @@
 //! The counter and the histograms of requests, and the labels that they share.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::Key;
-use foldhash::fast::RandomState;
 use http::StatusCode;
 use ingress_routes::{Route, UpstreamTarget};
 use ingress_wire::request::Method;
-use telemetry::metrics::{Counter, Family, Histogram, Labels, Registry};
+use telemetry::metrics::{EventFamily, EventSeries, Labels, Registry};
 
 use super::names::{name, own};
 use crate::options::{Controller, MetricsOptions};
@@ -105,14 +103,12 @@ pub(crate) struct RequestLabels<'a> {
     pub(crate) host: &'a str,
 }
 
-/// The families, each of which may have been left out (`--exclude-socket-metrics`).
+/// The metrics of requests, each of which may have been left out (`--exclude-socket-metrics`).
 #[derive(Clone)]
 pub(super) struct RequestMetrics {
     controller: Controller,
     options: MetricsOptions,
-    requests: Option<Family<Counter, 11>>,
-    histograms: [Option<Family<Histogram, 11>>; HISTOGRAMS.len()],
-    shared: Arc<Mutex<HashMap<Labels<11>, Arc<SeriesCells>, RandomState>>>,
+    events: EventFamily<11, { HISTOGRAMS.len() }>,
 }
 
 impl RequestMetrics {
@@ -134,7 +130,7 @@ impl RequestMetrics {
             shown(suffix).map(|name| registry.histograms(&name, help, labels, bounds))
         });
         let (controller, options) = (controller.clone(), options.clone());
-        Self { controller, options, requests, histograms, shared: Arc::default() }
+        Self { controller, options, events: EventFamily::new(requests, histograms) }
     }
 
     pub(super) fn options(&self) -> &MetricsOptions {
@@ -142,31 +138,19 @@ impl RequestMetrics {
     }
 
     /// The series of a request. All workers share them, to save memory.
-    pub(super) fn cells(&self, of: &RequestLabels<'_>, host: &str) -> Arc<SeriesCells> {
+    pub(super) fn series(&self, of: &RequestLabels<'_>, host: &str) -> LabelledSeries {
         let labels = self.labels(of, host);
-        let of_family =
-            |family: &Option<Family<Histogram, 11>>| family.as_ref().map(|family| family.of(&labels));
-        let new = || {
-            Arc::new(SeriesCells {
-                requests: self.requests.as_ref().map(|family| family.of(&labels)),
-                histograms: self.histograms.each_ref().map(of_family),
-                ingress: of.route.ingress.clone(),
-                labels: labels.clone(),
-            })
-        };
-        self.shared().entry(labels.clone()).or_insert_with(new).clone()
+        LabelledSeries { numbers: self.events.of(&labels), labels }
     }
 
-    /// Removes series.
-    pub(super) fn remove(&self, cells: &SeriesCells) {
-        let mut shared = self.shared();
-        shared.remove(&cells.labels);
-        self.requests.iter().for_each(|family| family.remove(&cells.labels));
-        self.histograms.iter().flatten().for_each(|family| family.remove(&cells.labels));
+    /// Removes a series.
+    pub(super) fn remove(&self, series: &LabelledSeries) {
+        self.events.remove(&series.labels);
     }
 
-    fn shared(&self) -> MutexGuard<'_, HashMap<Labels<11>, Arc<SeriesCells>, RandomState>> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts a request. Hot: no lock and no allocation.
+    pub(super) fn count(&self, series: &LabelledSeries, sample: &RequestSample) {
+        self.events.count(&series.numbers, |number| HISTOGRAMS[number].3(sample));
     }
 
     /// The labels.
@@ -198,26 +182,16 @@ impl RequestMetrics {
 }
 
 /// The series of one kind of request.
-pub(super) struct SeriesCells {
-    requests: Option<Counter>,
-    histograms: [Option<Histogram>; HISTOGRAMS.len()],
-    pub(super) ingress: Option<Key>,
+pub(super) struct LabelledSeries {
+    numbers: EventSeries,
     labels: Labels<11>,
 }
 
-impl SeriesCells {
-    /// Hot: no lock and no allocation.
-    pub(super) fn count(&self, sample: &RequestSample) {
-        if let Some(requests) = &self.requests {
-            requests.inc();
-        }
-        for (histogram, (.., value)) in self.histograms.iter().zip(&HISTOGRAMS) {
-            if let Some(histogram) = histogram
-                && let Some(value) = value(sample)
-            {
-                histogram.observe(value);
-            }
-        }
+impl LabelledSeries {
+    /// The Ingress of the requests; `None` for hosts without one.
+    pub(super) fn ingress(&self) -> Option<Key> {
+        let [.., namespace, ingress, _, _, _] = &*self.labels;
+        (!ingress.is_empty()).then(|| Key::new(namespace, ingress))
     }
 }
 

@@ -9,7 +9,7 @@ use ingress_routes::{Route, RouteTable};
 
 use super::ProxyMetrics;
 use super::requests::{
-    RequestLabels, RequestMetrics, RequestSample, SeriesCells, method_label, status_label,
+    LabelledSeries, RequestLabels, RequestMetrics, RequestSample, method_label, status_label,
 };
 
 /// How many hosts without an Ingress have their own label value in a worker (`--metrics-per-undefined-host`); clients choose
@@ -35,11 +35,11 @@ pub(crate) struct RequestSeries {
 type Identity = (usize, usize, u16, u8);
 
 /// The series of a host without an Ingress, by status and method.
-type OfHost = HashMap<(u16, u8), Arc<SeriesCells>, RandomState>;
+type OfHost = HashMap<(u16, u8), LabelledSeries, RandomState>;
 
 struct KnownSeries {
     route: Weak<Route>,
-    cells: Arc<SeriesCells>,
+    series: LabelledSeries,
 }
 
 impl RequestSeries {
@@ -66,11 +66,11 @@ impl RequestSeries {
         }
         let identity = self.identity(of);
         if let Some(known) = self.known.borrow().get(&identity) {
-            return known.cells.count(sample);
+            return self.requests.count(&known.series, sample);
         }
-        let cells = self.requests.cells(of, &of.route.host);
-        cells.count(sample);
-        self.known.borrow_mut().insert(identity, KnownSeries { route: Arc::downgrade(of.route), cells });
+        let series = self.requests.series(of, &of.route.host);
+        self.requests.count(&series, sample);
+        self.known.borrow_mut().insert(identity, KnownSeries { route: Arc::downgrade(of.route), series });
     }
 
     fn identity(&self, of: &RequestLabels<'_>) -> Identity {
@@ -90,8 +90,8 @@ impl RequestSeries {
             hosts.insert(host.into(), HashMap::default());
         }
         let Some(known) = hosts.get_mut(host) else { return };
-        let cells = known.entry((status, method)).or_insert_with(|| self.requests.cells(of, host));
-        cells.count(sample);
+        let series = known.entry((status, method)).or_insert_with(|| self.requests.series(of, host));
+        self.requests.count(series, sample);
     }
 
     /// Drops routes that no table has any more, and removes the series of deleted Ingresses, as ingress-nginx does.
@@ -105,9 +105,9 @@ impl RequestSeries {
         }
         self.swept.set((at, 0));
         self.known.borrow_mut().retain(|_, known| {
-            let gone = known.cells.ingress.as_ref().is_some_and(|ingress| !table.has(ingress));
+            let gone = known.series.ingress().is_some_and(|ingress| !table.has(&ingress));
             if gone {
-                self.requests.remove(&known.cells);
+                self.requests.remove(&known.series);
             }
             !gone && known.route.strong_count() > 0
         });
