@@ -15,6 +15,7 @@ pub mod mirror;
 pub mod password_check;
 pub mod phase;
 pub mod redirect_origin;
+pub(crate) mod shared_plans;
 pub mod subrequest;
 pub mod subrequest_cache;
 pub mod tracing;
@@ -89,6 +90,35 @@ impl Plan {
     /// Whether every request may pass the limit and access phases, and has no copy.
     pub fn is_open(&self) -> bool {
         self.limits.is_empty() && self.access.rules.is_empty() && self.mirror.is_none()
+    }
+
+    /// A text that differs between plans that handle requests differently. Settings that routes share are in it by their addresses.
+    /// Secrets and counters of filters are not in it.
+    fn description(&self) -> String {
+        let Self {
+            server_rewrite,
+            rewrite,
+            limits,
+            access,
+            mirror,
+            request_head,
+            response_head,
+            proxy,
+            upstream,
+            heads,
+            compression,
+            response_rate,
+            error_pages,
+            redirect_origin,
+            is_not_logged,
+            tracing,
+            closed,
+            closed_by_key,
+        } = self;
+        let filters = (server_rewrite, rewrite, limits, access, mirror, request_head, response_head);
+        let options = (heads, response_rate, error_pages, redirect_origin, is_not_logged, tracing);
+        let shared = (Arc::as_ptr(proxy), compression.as_ref().map(Arc::as_ptr));
+        format!("{filters:?} {options:?} {shared:?} {upstream:?} {closed:?} {closed_by_key:?}")
     }
 
     /// Applies the filters of the rewrite phase until one answers.

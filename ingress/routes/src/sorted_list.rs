@@ -42,6 +42,11 @@ impl<T> SortedList<T> {
         self.chunks.is_empty()
     }
 
+    /// How many items there are.
+    pub(crate) fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.len()).sum()
+    }
+
     /// Every item, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.chunks.iter().flat_map(|chunk| chunk.iter())

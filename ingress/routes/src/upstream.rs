@@ -36,7 +36,7 @@ pub struct Upstream {
     /// The backend of the rule.
     pub primary: UpstreamTarget,
     /// The first canary of the rule by precedence; as in ingress-nginx, others get no requests.
-    pub canary: Option<Canary>,
+    pub canary: Option<Box<Canary>>,
     /// All backends of the rule, if several share its requests; `primary` is the first of them and names the upstream in logs.
     pub split: Option<Box<WeightedTargets>>,
 }
@@ -163,7 +163,7 @@ impl Upstream {
         pools: &Pools,
         balancer: &mut impl BalancerState,
     ) -> Option<&Canary> {
-        let canary = self.canary.as_ref()?;
+        let canary = self.canary.as_deref()?;
         if self.primary.is_bound(exchange) {
             return None;
         }
@@ -318,7 +318,11 @@ impl SelectedTarget<'_> {
                 Some(size) => pool.of_subset(hash, size, tried, |bound| balancer.random_below(bound)),
             },
             (Balancing::Ewma, _) => balancer.ewma_endpoint(self.target, pool, tried),
-            _ => round_robin(pool.endpoints(), tried, balancer.round_robin_position(self.target)),
+            _ => match pool.endpoints() {
+                // It needs no position, whose look-up would cost more than the choice.
+                [only] => Some(*only),
+                endpoints => round_robin(endpoints, tried, balancer.round_robin_position(self.target)),
+            },
         }
     }
 }

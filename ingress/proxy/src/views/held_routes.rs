@@ -2,6 +2,10 @@
 //!
 //! Requests of all workers use the same few routes. If each changed a route's shared count, four times a request, the count would move
 //! between the caches of their cores.
+//!
+//! A route keeps its slot until a sweep finds it unused. With requests spread over many more routes than slots, a request of another
+//! route then only counts that route itself; to take the slot over, it would drop the last reference of this thread to a route that no
+//! cache holds any more.
 
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -35,17 +39,16 @@ impl Default for HeldRoutes {
 }
 
 impl HeldRoutes {
-    /// A reference to a route. Hot: no locked instruction and no allocation for a route that is remembered.
+    /// A reference to a route. Hot: no locked instruction and no allocation for a route that is remembered, one allocation for others.
     pub(crate) fn hold(&self, route: &Arc<Route>) -> Rc<HeldRoute> {
         // The lowest bits are the same for all routes.
         let slot = (Arc::as_ptr(route) as usize / align_of::<Route>()).wrapping_mul(0x9e37_79b9) >> 8;
         let held = &mut self.0.borrow_mut()[slot % SLOTS];
-        if let Some(known) = held
-            && Arc::ptr_eq(known, route)
-        {
-            return known.clone();
+        match held {
+            Some(known) if Arc::ptr_eq(known, route) => known.clone(),
+            Some(_) => Rc::new(HeldRoute(route.clone())),
+            None => held.insert(Rc::new(HeldRoute(route.clone()))).clone(),
         }
-        held.insert(Rc::new(HeldRoute(route.clone()))).clone()
     }
 
     /// Forgets the routes that no request has, whether they are still served or not: the slots of several workers must not keep a route

@@ -1,5 +1,7 @@
 //! The redirect to a host from its counterpart, with or without `www.`.
 
+use std::sync::Arc;
+
 use cluster::{CompactString, PathType};
 
 use super::location::BuildContext;
@@ -33,7 +35,7 @@ pub(super) fn counterpart_route(host: &CompactString, context: &BuildContext<'_>
         ingress: None,
         service: None,
         denied: globals.closes(&Settings::default()),
-        plan,
+        plan: Arc::new(plan),
         upstream: None,
         step_limit: StepLimitMark::default(),
     }

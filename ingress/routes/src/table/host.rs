@@ -45,6 +45,8 @@ pub struct Host {
     /// The route of `/` (Prefix), which every host has.
     pub(super) root: Arc<Route>,
     locations: SortedList<Location>,
+    /// Every path has the route `root`: it is the only one.
+    is_root_only: bool,
     /// Set if some location makes all paths of the host regular expressions.
     regex_locations: Option<RegexLocations>,
 }
@@ -107,6 +109,9 @@ impl Host {
         let from_to_www = members.first(|traits| traits.from_to_www).filter(|_| counterpart(key).is_some());
         let known = last.and_then(|last| last.counterpart.clone());
         let server_tls = HostTls::of(&members, context);
+        let is_single = |location: &Location| location.conditional.is_empty();
+        let is_root_only =
+            regex_locations.is_none() && locations.len() == 1 && locations.iter().all(is_single);
         Some(Self {
             server_tls,
             has_rules: members.first(|traits| traits.makes_hosts).is_some(),
@@ -118,6 +123,7 @@ impl Host {
                 .and_then(|root| root.route.clone())
                 .expect("the root of a host always has a route"),
             locations,
+            is_root_only,
             regex_locations,
             members,
         })
@@ -131,6 +137,7 @@ impl Host {
         budget: &mut StepBudget,
     ) -> PathMatch<'_> {
         let path_match = match &self.regex_locations {
+            None if self.is_root_only => None,
             None => path_match::find(&self.locations, path, request),
             Some(regex_locations) => regex_locations.find(path, budget),
         };
@@ -200,6 +207,7 @@ impl Host {
             app_root: self.app_root.clone(),
             root: self.root.clone(),
             locations: self.locations.with(vec![known.clone()], vec![location]),
+            is_root_only: false,
             regex_locations: self.regex_locations.clone(),
         }
     }

@@ -21,6 +21,7 @@ use crate::globals::Globals;
 use crate::limits::LimitZones;
 use crate::options::{PoolKey, RouteOptions};
 use crate::pattern::PatternCache;
+use crate::plan::shared_plans::SharedPlans;
 use crate::precedence::CATCH_ALL;
 use crate::sharded_map::ShardedMap;
 
@@ -30,6 +31,7 @@ pub struct RouteIndex {
     options: RouteOptions,
     patterns: PatternCache,
     zones: LimitZones,
+    plans: SharedPlans,
     step_limit_hits: StepLimitHits,
 }
 
@@ -54,6 +56,7 @@ impl RouteIndex {
             options,
             patterns: PatternCache::default(),
             zones: LimitZones::default(),
+            plans: SharedPlans::default(),
             step_limit_hits: StepLimitHits::default(),
         }
     }
@@ -92,6 +95,7 @@ impl RouteIndex {
             globals,
             patterns: &self.patterns,
             zones: &self.zones,
+            plans: &self.plans,
             shared_affinity: &shared_affinity,
             balance: &balance,
         };

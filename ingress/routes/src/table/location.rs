@@ -19,6 +19,7 @@ use crate::limits::LimitZones;
 use crate::options::{PoolKey, RouteOptions};
 use crate::path::by_segment;
 use crate::pattern::{PathPattern, PatternCache};
+use crate::plan::shared_plans::SharedPlans;
 use crate::problem::{Effect, RoutingProblem};
 use crate::sorted_list::Ordered;
 use crate::upstream::{Canary, DEFAULT_UPSTREAM, Upstream, UpstreamTarget};
@@ -49,6 +50,7 @@ pub(super) struct BuildContext<'c> {
     pub(super) globals: &'c Globals,
     pub(super) patterns: &'c PatternCache,
     pub(super) zones: &'c LimitZones,
+    pub(super) plans: &'c SharedPlans,
     /// The affinity of an upstream for rules that have none of their own.
     pub(super) shared_affinity: &'c dyn Fn(&PoolKey) -> Option<Arc<Affinity>>,
     /// How the endpoints of an upstream share requests, if an Ingress says it.
@@ -241,6 +243,8 @@ impl<'h> LocationBuilder<'h> {
         if let (Some(owner), Some((field, what)), false) = (owner, &error, implicit) {
             problems.push(problem(owner, field.clone(), what.clone(), Effect::Closed));
         }
+        let closed_by_key = plan.closed_by_key.take();
+        let is_plain = rule.host_snippet.is_none() && **settings == Settings::default();
         Route {
             host: host.clone(),
             path: self.path.clone(),
@@ -251,9 +255,9 @@ impl<'h> LocationBuilder<'h> {
                 .denied
                 .clone()
                 .or(error.map(|(_, what)| what))
-                .or_else(|| plan.closed_by_key.take())
+                .or(closed_by_key)
                 .or_else(|| context.globals.closes(settings)),
-            plan,
+            plan: if is_plain { context.plans.shared(plan) } else { Arc::new(plan) },
             step_limit: StepLimitMark::default(),
             upstream: self.upstream(location_owner, &rule, problems, context),
         }
@@ -298,7 +302,7 @@ impl<'h> LocationBuilder<'h> {
         let shared_affinity =
             || Some(RuleAffinity { affinity: (context.shared_affinity)(&pool)?, sets_cookie: false });
         let affinity_rule = own.or_else(shared_affinity);
-        let mut canary: Option<Canary> = None;
+        let mut canary: Option<Box<Canary>> = None;
         for rule_path in canaries {
             let parsed = &rule_path.parsed;
             let mut leave_out =
@@ -326,7 +330,7 @@ impl<'h> LocationBuilder<'h> {
                 problems.extend(ignored);
                 let target = UpstreamTarget::new(own, affinity_rule, &self.path).balanced(balancing);
                 let ingress = parsed.ingress.key.clone();
-                canary = Some(Canary { ingress, policy: policy.clone(), target });
+                canary = Some(Box::new(Canary { ingress, policy: policy.clone(), target }));
             }
         }
         let (balancing, ignored) = balancing(owner, &pool);

@@ -105,6 +105,11 @@ pub struct ConditionalRoutes(Option<Arc<[ConditionalRoute]>>);
 type ConditionalRoute = (RequestConditions, Arc<Route>);
 
 impl ConditionalRoutes {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Routes in the reader's order.
     pub fn new(mut routes: Vec<ConditionalRoute>) -> Self {
         routes.sort_by_key(|(conditions, _)| conditions.precedence());

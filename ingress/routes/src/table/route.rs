@@ -1,5 +1,6 @@
 //! A route: how the requests of one rule are handled.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ pub struct Route {
     pub service: Option<(CompactString, PortRef)>,
     /// Why every request is answered 503.
     pub denied: Option<String>,
-    /// Effects of annotations and the ConfigMap, phase by phase.
-    pub plan: Plan,
+    /// Effects of annotations and the ConfigMap, phase by phase. Routes of Ingresses without settings of their own share it.
+    pub plan: Arc<Plan>,
     /// The upstream of requests; `None` answers 404.
     pub upstream: Option<Upstream>,
     /// Whether requests were answered 500 because the patterns of the host needed too many steps.
@@ -184,7 +185,7 @@ mod tests {
             ingress: None,
             service: None,
             denied: None,
-            plan: Plan::default(),
+            plan: Arc::default(),
             upstream: Some(upstream),
             step_limit: StepLimitMark::default(),
         };
