@@ -2,7 +2,7 @@
 //! relevant changes and in rounds with a hundred changes per second. A minute of each: `bench changes --rounds 6 --seconds 10`.
 //!
 //! The baseline rounds write ConfigMaps at the same rate as the others write Ingresses, EndpointSlices and Secrets: the API
-//! server shares a core with the load generator, so its work has to be the same in both.
+//! server is part of the load generator, so its work is the same in both.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,14 +11,12 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use serde_json::{Value, json};
-use tests::api::ApiClient;
-use tests::control_plane::ControlPlane;
 use tests::credentials::CertificateAuthority;
 use tests::http::{self, Connection};
-use tests::{namespace, programs};
 
 use crate::http::backend;
 use crate::ingress_proxy::{self, IngressProxy, NAMESPACE};
+use crate::object_server::ObjectServer;
 use crate::process::Process;
 use crate::samples::quantile;
 use crate::table::{Table, milliseconds};
@@ -30,11 +28,8 @@ const INGRESSES: usize = 200;
 /// Ingresses that are neither changed nor requested. Each has its own host.
 const BYSTANDERS: usize = 19_800;
 
-/// Connections that create objects.
-const CONNECTIONS: usize = 8;
-
 /// Two Pods of every Service. Each slice lists one of them.
-const PODS: [&str; 2] = ["10.244.9.1", "10.244.9.2"];
+const PODS: [&str; 2] = ["127.0.0.1", "127.0.0.2"];
 
 /// Writer threads, and the time between two writes of one thread: 100 writes per second in total.
 const WRITERS: usize = 4;
@@ -60,11 +55,8 @@ struct ChangeResult {
 
 /// Measures Portolan only: ingress-nginx is not available from a package registry.
 pub(crate) fn measure(testbed: &Testbed, rounds: usize, duration: Duration) -> Result<Table, String> {
-    let binary = programs::cluster()?;
-    // The process cannot leave these namespaces again.
-    namespace::enter()?;
-    let plane = ControlPlane::start(&binary, &testbed.folder("control-plane-of-changes")?);
-    // One process serves as both Pods: it listens on all addresses of this network namespace.
+    let api = ObjectServer::start(&testbed.folder("api-server-of-changes")?)?;
+    // One process serves as both Pods: it listens on all addresses.
     let backend = backend::start(testbed, Ipv4Addr::UNSPECIFIED)?;
     let port = backend.address.port();
     let authority = CertificateAuthority::new("changes");
@@ -73,14 +65,14 @@ pub(crate) fn measure(testbed: &Testbed, rounds: usize, duration: Duration) -> R
         let encoded = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
         json!({ "tls.crt": encoded(issued.certificate), "tls.key": encoded(issued.key) })
     });
-    create(&plane.api, port, &certificates[0]);
-    let IngressProxy { mut process, address } = ingress_proxy::start(testbed, &plane)?;
+    create(&api, port, &certificates[0]);
+    let IngressProxy { mut process, address } = ingress_proxy::start(testbed, &api.kubeconfig, &[])?;
     process.wait_until(|| (0..INGRESSES).all(|number| status(address, number, "/") == Some(200)))?;
 
     let (mut quiet, mut changing) = (ChangeResult::default(), ChangeResult::default());
     for _ in 0..rounds {
-        quiet.round(&plane, address, &process, duration, write_config_map);
-        changing.round(&plane, address, &process, duration, |api, write| {
+        quiet.round(&api, address, &process, duration, write_config_map);
+        changing.round(&api, address, &process, duration, |api, write| {
             write_watched_object(api, write, port, &certificates);
         });
         wait_for_last_change(address, changing.writes.load(Ordering::Relaxed))?;
@@ -119,17 +111,17 @@ pub(crate) fn measure(testbed: &Testbed, rounds: usize, duration: Duration) -> R
 impl ChangeResult {
     fn round(
         &mut self,
-        plane: &ControlPlane,
+        api: &ObjectServer,
         proxy: SocketAddr,
         process: &Process,
         duration: Duration,
-        write: impl Fn(&ApiClient, usize) + Sync,
+        write: impl Fn(&ObjectServer, usize) + Sync,
     ) {
         let (stop, before, start) = (AtomicBool::new(false), process.cpu(), Instant::now());
         let (stop, writes, write) = (&stop, &self.writes, &write);
         thread::scope(|scope| {
             for _ in 0..WRITERS {
-                scope.spawn(move || write_at_fixed_rate(plane, writes, stop, write));
+                scope.spawn(move || write_at_fixed_rate(api, writes, stop, write));
             }
             let clients: Vec<ScopedJoinHandle<'_, (Vec<f64>, u64)>> = (0..CLIENTS)
                 .map(|client| scope.spawn(move || send_at_fixed_rate(proxy, client, start, duration)))
@@ -148,17 +140,17 @@ impl ChangeResult {
 
 /// Writes one object after the other until `stop` is set.
 fn write_at_fixed_rate(
-    plane: &ControlPlane,
+    api: &ObjectServer,
     writes: &AtomicUsize,
     stop: &AtomicBool,
-    write: impl Fn(&ApiClient, usize),
+    write: impl Fn(&ObjectServer, usize),
 ) {
-    let (api, start) = (plane.api.at(plane.server.address()), Instant::now());
+    let start = Instant::now();
     for number in 1.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        write(&api, writes.fetch_add(1, Ordering::Relaxed));
+        write(api, writes.fetch_add(1, Ordering::Relaxed));
         wait_until(start + WRITE_INTERVAL * number);
     }
 }
@@ -202,19 +194,19 @@ fn wait_until(due: Instant) {
 }
 
 /// Writes an object that the ingress proxy does not watch.
-fn write_config_map(api: &ApiClient, write: usize) {
-    api.apply(&config_map(write % INGRESSES, write).to_string());
+fn write_config_map(api: &ObjectServer, write: usize) {
+    api.put([config_map(write % INGRESSES, write)]);
 }
 
 /// Writes an object that the ingress proxy watches: changes every object in turn, then changes them back.
-fn write_watched_object(api: &ApiClient, write: usize, port: u16, certificates: &[Value; 2]) {
+fn write_watched_object(api: &ObjectServer, write: usize, port: u16, certificates: &[Value; 2]) {
     let (number, changed) = (write / 3 % INGRESSES, is_changed(write));
     let object = match write % 3 {
         0 => slice(number, PODS[usize::from(changed)], port),
         1 => ingress(number, changed),
         _ => secret(number, &certificates[usize::from(changed)]),
     };
-    api.apply(&object.to_string());
+    api.put([object]);
 }
 
 fn is_changed(write: usize) -> bool {
@@ -233,25 +225,21 @@ fn wait_for_last_change(proxy: SocketAddr, writes: usize) -> Result<(), String> 
     Err(format!("the last changed path did not answer {wanted} within {TIMEOUT:?}"))
 }
 
-fn create(api: &ApiClient, port: u16, certificate: &Value) {
-    api.create_all(&[ingress_proxy::class(), ingress_proxy::service("none")], 1);
-    for number in 0..INGRESSES {
-        api.create_all(&[ingress_proxy::service(&web(number))], 1);
-        let objects = [
+fn create(api: &ObjectServer, port: u16, certificate: &Value) {
+    api.put([ingress_proxy::class(), ingress_proxy::service("none")]);
+    api.put((0..INGRESSES).flat_map(|number| {
+        [
+            ingress_proxy::service(&web(number)),
             slice(number, PODS[0], port),
             secret(number, certificate),
             ingress(number, false),
             config_map(number, 0),
-        ];
-        for object in objects {
-            api.apply(&object.to_string());
-        }
-    }
-    let bystander = |number| {
+        ]
+    }));
+    api.put((0..BYSTANDERS).map(|number| {
         let name = format!("bystander-{number}");
         ingress_proxy::ingress(&name, &format!("{name}.example"), &web(number % INGRESSES))
-    };
-    api.create_all(&(0..BYSTANDERS).map(bystander).collect::<Vec<_>>(), CONNECTIONS);
+    }));
 }
 
 fn status(proxy: SocketAddr, number: usize, path: &str) -> Option<u16> {

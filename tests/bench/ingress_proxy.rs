@@ -1,10 +1,10 @@
-//! `portolan ingress` on a real API server, and the objects that the benchmarks create there.
+//! `portolan ingress`, and the objects that the benchmarks give it.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tests::control_plane::ControlPlane;
 
 use crate::process::Process;
 use crate::testbed::{NO_PORTOLAN, Testbed, free_port, portolan};
@@ -18,23 +18,14 @@ pub(crate) struct IngressProxy {
     pub(crate) address: SocketAddr,
 }
 
-/// Starts the ingress proxy on the server core, as the user `portolan`, which may read all objects that it needs.
-pub(crate) fn start(testbed: &Testbed, plane: &ControlPlane) -> Result<IngressProxy, String> {
-    start_with(testbed, plane, &[])
-}
-
-/// The same with more flags.
-pub(crate) fn start_with(
-    testbed: &Testbed,
-    plane: &ControlPlane,
-    flags: &[&str],
-) -> Result<IngressProxy, String> {
+/// Starts the ingress proxy on the server core.
+pub(crate) fn start(testbed: &Testbed, kubeconfig: &Path, flags: &[&str]) -> Result<IngressProxy, String> {
     let program = portolan().ok_or(NO_PORTOLAN)?;
     let port = free_port()?;
     let folder = testbed.folder(&format!("portolan-ingress-proxy-{port}"))?;
     let mut command = Command::new(program);
-    command.arg("ingress").args(flags).arg("--kubeconfig");
-    command.arg(plane.kubeconfig("portolan", plane.server.address().port()));
+    // The benchmark's API server has no Leases, and takes no status.
+    command.arg("ingress").args(flags).arg("--update-status=false").arg("--kubeconfig").arg(kubeconfig);
     for (flag, port) in
         [("--http-port", port), ("--https-port", free_port()?), ("--healthz-port", free_port()?)]
     {

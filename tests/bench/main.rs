@@ -26,6 +26,8 @@ mod samples;
 mod server;
 mod table;
 
+mod watch_server;
+mod object_server;
 mod ingress_proxy;
 
 mod dns;
