@@ -34,7 +34,7 @@ pub(crate) struct ServiceRecords {
     pub(crate) key: ServiceRecordsKey,
     pub(crate) v6: Box<[Ipv6Addr]>,
     /// One entry per EndpointSlice, ordered by slice name.
-    pub(crate) groups: Box<[SliceRecords]>,
+    pub(crate) slices: Box<[SliceRecords]>,
     /// How the Service is reached from outside; boxed, as few Services are.
     pub(crate) external: Option<Box<ExternalRecords>>,
     /// Boxed, as few services have many endpoints or names of them.
@@ -118,8 +118,8 @@ impl ServiceRecords {
             return Box::default();
         }
         let entries = |endpoint: EndpointRecord| {
-            let name = self.text(endpoint.name).map(|name| (name_hash(name), endpoint.place));
-            name.into_iter().chain([(address_hash(endpoint.address), endpoint.place)])
+            let name = self.text(endpoint.name).map(|name| (name_hash(name), endpoint.index));
+            name.into_iter().chain([(address_hash(endpoint.address), endpoint.index)])
         };
         let mut index: Vec<(u32, u32)> = self.endpoints().flat_map(entries).collect();
         index.sort_unstable();
@@ -133,7 +133,7 @@ impl ServiceRecords {
 
     /// All endpoints, in order.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = EndpointRecord> {
-        self.groups.iter().flat_map(|group| group.endpoints())
+        self.slices.iter().flat_map(|slice| slice.endpoints())
     }
 
     /// Endpoints with the address, in order, each with its slice.
@@ -172,11 +172,11 @@ impl ServiceRecords {
     fn probable(&self, hash: u32) -> impl Iterator<Item = (&SliceRecords, EndpointRecord)> {
         let index = self.names.as_ref().map(|names| &*names.index).unwrap_or_default();
         let all = index.is_empty().then(|| {
-            self.groups.iter().flat_map(|group| group.endpoints().map(move |endpoint| (group, endpoint)))
+            self.slices.iter().flat_map(|slice| slice.endpoints().map(move |endpoint| (slice, endpoint)))
         });
         let start = index.partition_point(|(known, _)| *known < hash);
         let indexed = index[start..].iter().take_while(move |(known, _)| *known == hash);
-        all.into_iter().flatten().chain(indexed.filter_map(|(_, place)| self.endpoint(*place)))
+        all.into_iter().flatten().chain(indexed.filter_map(|(_, index)| self.endpoint(*index)))
     }
 
     /// Earlier endpoints with the same name, nearest first, each with its slice.
@@ -186,9 +186,9 @@ impl ServiceRecords {
     ) -> impl Iterator<Item = (&SliceRecords, EndpointRecord)> {
         let mut next = endpoint.previous;
         std::iter::from_fn(move || {
-            let (group, endpoint) = self.endpoint(next)?;
+            let (slice, endpoint) = self.endpoint(next)?;
             next = endpoint.previous;
-            Some((group, endpoint))
+            Some((slice, endpoint))
         })
     }
 
@@ -199,17 +199,17 @@ impl ServiceRecords {
         endpoint: EndpointRecord,
     ) -> impl Iterator<Item = (&SliceRecords, EndpointRecord)> {
         let before = self.endpoints_at(endpoint.address);
-        let before = before.take_while(move |(_, other)| other.place != endpoint.place);
+        let before = before.take_while(move |(_, other)| other.index != endpoint.index);
         before.filter(move |(_, other)| other.name == endpoint.name)
     }
 
-    fn endpoint(&self, place: u32) -> Option<(&SliceRecords, EndpointRecord)> {
-        let mut place = place as usize;
-        for group in &self.groups {
-            if let Some(endpoint) = group.endpoint(place) {
-                return Some((group, endpoint));
+    fn endpoint(&self, index: u32) -> Option<(&SliceRecords, EndpointRecord)> {
+        let mut index = index as usize;
+        for slice in &self.slices {
+            if let Some(endpoint) = slice.endpoint(index) {
+                return Some((slice, endpoint));
             }
-            place -= group.len();
+            index -= slice.len();
         }
         None
     }

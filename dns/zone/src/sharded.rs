@@ -22,16 +22,16 @@ pub(crate) trait TableEntry: Clone {
 
 /// A sorted multiset of entries that is cheap to clone and to change in a few shards.
 pub(crate) struct ShardedTable<T> {
-    groups: Arc<[Group<T>; GROUP]>,
+    groups: Arc<[ShardGroup<T>; GROUP]>,
 }
 
 /// Some shards; `None` is an empty one.
-type Group<T> = Arc<[Option<Arc<[T]>>; GROUP]>;
+type ShardGroup<T> = Arc<[Option<Arc<[T]>>; GROUP]>;
 
 impl<T: TableEntry> ShardedTable<T> {
     /// Creates a table with these entries.
     pub(crate) fn new(entries: impl IntoIterator<Item = T>) -> Self {
-        let empty: Group<T> = Arc::new([const { None }; GROUP]);
+        let empty: ShardGroup<T> = Arc::new([const { None }; GROUP]);
         let groups = Arc::new([(); GROUP].map(|()| empty.clone()));
         Self { groups }.change(Vec::new(), entries.into_iter().collect())
     }
@@ -39,7 +39,7 @@ impl<T: TableEntry> ShardedTable<T> {
     /// The entries with exactly this hash.
     // Hot: 0 allocations.
     pub(crate) fn at(&self, hash: u32) -> impl Iterator<Item = &T> {
-        let (group, shard) = place(hash);
+        let (group, shard) = shard_of(hash);
         let shard = self.groups[group][shard].as_deref().unwrap_or_default();
         let start = match shard.len() {
             ..=LINEAR_SEARCH => shard.iter().position(|entry| entry.hash() >= hash).unwrap_or(shard.len()),
@@ -60,7 +60,7 @@ impl<T: TableEntry> ShardedTable<T> {
         let mut groups = (*self.groups).clone();
         let (mut gone, mut came) = (gone.as_slice(), came.as_slice());
         while let Some(next) =
-            gone.first().into_iter().chain(came.first()).map(|entry| place(entry.hash())).min()
+            gone.first().into_iter().chain(came.first()).map(|entry| shard_of(entry.hash())).min()
         {
             let (leaving, later) = split(gone, next);
             let (coming, later_still) = split(came, next);
@@ -73,14 +73,14 @@ impl<T: TableEntry> ShardedTable<T> {
 }
 
 /// The group and the shard in it.
-fn place(hash: u32) -> (usize, usize) {
+fn shard_of(hash: u32) -> (usize, usize) {
     let shard = (hash >> (u32::BITS - SHARDS.trailing_zeros())) as usize;
     (shard / GROUP, shard % GROUP)
 }
 
 /// Splits sorted entries into those that belong to shards up to `shard`, and the rest.
 fn split<T: TableEntry>(entries: &[T], shard: (usize, usize)) -> (&[T], &[T]) {
-    entries.split_at(entries.partition_point(|entry| place(entry.hash()) <= shard))
+    entries.split_at(entries.partition_point(|entry| shard_of(entry.hash()) <= shard))
 }
 
 fn merge<T: TableEntry>(old: &[T], mut gone: &[T], came: &[T]) -> Option<Arc<[T]>> {

@@ -83,8 +83,8 @@ impl Zone {
                 found = true;
                 match service.shape {
                     ServiceShape::Headless => {
-                        let groups = service.groups.iter().filter(|group| group.endpoints().any(here));
-                        servers.extend(groups.flat_map(|group| group.endpoints()).map(|endpoint| {
+                        let slices = service.slices.iter().filter(|slice| slice.endpoints().any(here));
+                        servers.extend(slices.flat_map(|slice| slice.endpoints()).map(|endpoint| {
                             NameServer {
                                 service: Some(service),
                                 endpoint: Some(endpoint),

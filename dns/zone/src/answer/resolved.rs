@@ -220,12 +220,12 @@ impl<'a> EndpointFilter<'a> {
     ) -> impl Iterator<Item = (&'a SliceRecords, EndpointRecord)> {
         let by_name =
             (!self.endpoint.is_empty()).then(|| service.endpoints_called(self.endpoint, self.address));
-        let has_port = move |group: &SliceRecords| self.ports(&group.ports).next().is_some();
+        let has_port = move |slice: &SliceRecords| self.ports(&slice.ports).next().is_some();
         let all = self.endpoint.is_empty().then(|| {
-            let groups = service.groups.iter().filter(move |group| has_port(group));
-            groups.flat_map(|group| group.endpoints().map(move |endpoint| (group, endpoint)))
+            let slices = service.slices.iter().filter(move |slice| has_port(slice));
+            slices.flat_map(|slice| slice.endpoints().map(move |endpoint| (slice, endpoint)))
         });
-        let named = by_name.into_iter().flatten().filter(move |(group, _)| has_port(group));
+        let named = by_name.into_iter().flatten().filter(move |(slice, _)| has_port(slice));
         let meant =
             move |(_, endpoint): &(&SliceRecords, EndpointRecord)| self.is_in_zone(service, *endpoint);
         named.chain(all.into_iter().flatten()).filter(meant)
@@ -234,20 +234,20 @@ impl<'a> EndpointFilter<'a> {
     /// Whether a selected endpoint is the first with its address, so that each address is answered once. Searching the
     /// answers so far instead would be quadratic: too slow for thousands of endpoints.
     pub(super) fn is_first(self, service: &ServiceRecords, endpoint: EndpointRecord) -> bool {
-        let meant = |(group, other): &(&SliceRecords, EndpointRecord)| {
+        let meant = |(slice, other): &(&SliceRecords, EndpointRecord)| {
             (self.endpoint.is_empty() || service.is_called(*other, self.endpoint, self.address))
-                && self.ports(&group.ports).next().is_some()
+                && self.ports(&slice.ports).next().is_some()
                 && self.is_in_zone(service, *other)
         };
         let first = service.endpoints_at(endpoint.address).find(meant);
-        first.is_some_and(|(_, first)| first.place == endpoint.place)
+        first.is_some_and(|(_, first)| first.index == endpoint.index)
     }
 
     /// The selected endpoints of type FQDN.
     fn aliases(self, service: &'a ServiceRecords) -> impl Iterator<Item = &'a EndpointAlias> {
-        let groups = service.groups.iter().filter(move |group| self.ports(&group.ports).next().is_some());
+        let slices = service.slices.iter().filter(move |slice| self.ports(&slice.ports).next().is_some());
         let meant = move |alias: &&EndpointAlias| self.endpoint.is_empty() || *alias.name == *self.endpoint;
-        groups.flat_map(|group| group.aliases()).filter(meant)
+        slices.flat_map(|slice| slice.aliases()).filter(meant)
     }
 
     /// The selected ports.

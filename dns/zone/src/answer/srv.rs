@@ -58,14 +58,14 @@ impl Zone {
     ) {
         let ttl = self.plan.options.ttl;
         let candidates = || filter.candidates(service);
-        let weight = weight(candidates().map(|(group, _)| filter.ports(&group.ports).count()).sum());
-        for (group, endpoint) in candidates() {
+        let weight = weight(candidates().map(|(slice, _)| filter.ports(&slice.ports).count()).sum());
+        for (slice, endpoint) in candidates() {
             let mut space = None;
             let name = service.name(endpoint, &mut space);
             if !fits(name, service, question.origin.branch, question.origin.length()) {
                 continue;
             }
-            for number in new_ports(service, group, endpoint, filter) {
+            for number in new_ports(service, slice, endpoint, filter) {
                 reply.push_with(Section::Answer, Owner::Question, rtype::SRV, ttl, |bytes| {
                     put_numbers(bytes, weight, number);
                     put_name(bytes, name, service, question.origin.branch, question.zone());
@@ -74,17 +74,17 @@ impl Zone {
         }
         // A second pass adds the addresses of the targets to the additional section.
         let mut record = 0;
-        for (group, endpoint) in candidates() {
+        for (slice, endpoint) in candidates() {
             let mut space = None;
             let name = service.name(endpoint, &mut space);
             if !fits(name, service, question.origin.branch, question.origin.length()) {
                 continue;
             }
-            let own = new_ports(service, group, endpoint, filter).count();
-            let known = |(group, other): (&SliceRecords, EndpointRecord)| {
-                filter.is_in_zone(service, other) && numbers(&group.ports, filter).next().is_some()
+            let own = new_ports(service, slice, endpoint, filter).count();
+            let known = |(slice, other): (&SliceRecords, EndpointRecord)| {
+                filter.is_in_zone(service, other) && numbers(&slice.ports, filter).next().is_some()
             };
-            let numbered = numbers(&group.ports, filter).next().is_some();
+            let numbered = numbers(&slice.ports, filter).next().is_some();
             if numbered && !service.same_name_and_address(endpoint).any(known) {
                 let whole;
                 let owner = if own > 0 {
@@ -125,16 +125,16 @@ pub(super) fn numbers<'a>(
 /// Port numbers of an endpoint, each once, without those that an earlier endpoint with the same name has added.
 fn new_ports<'a>(
     service: &'a ServiceRecords,
-    group: &'a SliceRecords,
+    slice: &'a SliceRecords,
     endpoint: EndpointRecord,
     filter: &'a EndpointFilter<'_>,
 ) -> impl Iterator<Item = u16> + 'a {
     let has = |ports: &[PortRecord], number| numbers(ports, filter).any(|other| other == number);
     let brought =
-        move |number| same_name(service, endpoint, filter).any(|(group, _)| has(&group.ports, number));
-    numbers(&group.ports, filter)
+        move |number| same_name(service, endpoint, filter).any(|(slice, _)| has(&slice.ports, number));
+    numbers(&slice.ports, filter)
         .enumerate()
-        .filter(move |(i, number)| !numbers(&group.ports, filter).take(*i).any(|other| other == *number))
+        .filter(move |(i, number)| !numbers(&slice.ports, filter).take(*i).any(|other| other == *number))
         .map(|(_, number)| number)
         .filter(move |number| !brought(*number))
 }

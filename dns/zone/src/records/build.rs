@@ -60,9 +60,9 @@ impl ServiceRecords {
         exposed: bool,
     ) -> Option<Self> {
         let wire = wire_key(key)?;
-        let (groups, texts) = Builder::default().build(options, slices);
-        let ready = groups.iter().any(|group: &SliceRecords| !group.is_empty());
-        let endpoints = || groups.iter().flat_map(|group| group.endpoints()).map(|endpoint| endpoint.address);
+        let (slices, texts) = Builder::default().build(options, slices);
+        let ready = slices.iter().any(|slice: &SliceRecords| !slice.is_empty());
+        let endpoints = || slices.iter().flat_map(|slice| slice.endpoints()).map(|endpoint| endpoint.address);
         let (shape, addresses): (ServiceShape, Vec<IpAddr>) = match service {
             None => (ServiceShape::Missing, Vec::new()),
             Some((ServiceKind::ClusterIp(addresses), listed)) => {
@@ -79,7 +79,7 @@ impl ServiceRecords {
         let hash = service_hash(&wire);
         let (external, has_texts) = (None, !texts.is_empty());
         let names = has_texts.then(|| Box::new(EndpointNames { texts, index: Box::default() }));
-        let mut service = Self { key: wire, hash, exposed, served, shape, v4, v6, groups, external, names };
+        let mut service = Self { key: wire, hash, exposed, served, shape, v4, v6, slices, external, names };
         let index = service.make_index();
         if !index.is_empty() {
             service.names.get_or_insert_default().index = index;
@@ -143,7 +143,7 @@ fn families(addresses: &[IpAddr]) -> (SmallVec<[Ipv4Addr; 4]>, Box<[Ipv6Addr]>) 
 struct Builder {
     texts: Vec<u8>,
     /// Offset of each text in `texts`.
-    places: HashMap<Box<[u8]>, u32, FxBuildHasher>,
+    offsets: HashMap<Box<[u8]>, u32, FxBuildHasher>,
     /// Position of the latest endpoint with a name.
     last: HashMap<Called, u32, FxBuildHasher>,
     count: u32,
@@ -162,21 +162,21 @@ impl Builder {
         options: &ZoneOptions,
         slices: impl Iterator<Item = (&'a EndpointSlice, &'a [u8])>,
     ) -> (Box<[SliceRecords]>, Box<[u8]>) {
-        let mut groups = Vec::new();
+        let mut built = Vec::new();
         for (slice, source) in slices {
             let mut endpoints = Vec::new();
             for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
                 let pod = endpoint.pod.filter(|_| options.endpoint_pod_names).map(PodName::to_text);
                 let hostname = endpoint.hostname.filter(|name| !name.is_empty());
                 let host = hostname.or(pod.as_deref()).and_then(label);
-                let name = host.map(|host| self.place_name(host, source));
+                let name = host.map(|host| self.offset_of_name(host, source));
                 let zone = slice.zone_of(&endpoint).filter(|_| options.zonal);
-                let zone = zone.map_or(NONE, |zone| self.place(zone.as_bytes().into()));
+                let zone = zone.map_or(NONE, |zone| self.offset_of(zone.as_bytes().into()));
                 for address in endpoint.addresses {
                     let name = name.unwrap_or_else(|| match source {
                         // The common case: no text is stored.
                         [] => NONE,
-                        source => self.place_name(dashed(address).as_bytes(), source),
+                        source => self.offset_of_name(dashed(address).as_bytes(), source),
                     });
                     endpoints.push(self.endpoint(address, name, zone));
                 }
@@ -192,39 +192,39 @@ impl Builder {
                 Some(EndpointAlias { name: name.to_ascii_lowercase().into(), target: external(&alias.name)? })
             });
             let aliases: Box<[_]> = aliases.collect();
-            groups.push(match aliases.is_empty() {
+            built.push(match aliases.is_empty() {
                 true => SliceRecords::of_endpoints(ports, endpoints),
                 // Endpoints of one slice are all names or all addresses.
                 false => SliceRecords::of_aliases(ports, aliases),
             });
         }
-        (groups.into(), self.texts.into())
+        (built.into(), self.texts.into())
     }
 
     fn endpoint(&mut self, address: IpAddr, name: u32, zone: u32) -> EndpointRecord {
         let called = if name == NONE { Called::Dashed(address) } else { Called::CompactString(name) };
-        let place = self.count;
-        let previous = self.last.insert(called, place).unwrap_or(NONE);
+        let index = self.count;
+        let previous = self.last.insert(called, index).unwrap_or(NONE);
         self.count += 1;
-        EndpointRecord { address, place, name, zone, previous }
+        EndpointRecord { address, index, name, zone, previous }
     }
 
-    fn place_name(&mut self, host: &[u8], source: &[u8]) -> u32 {
-        self.place(wire(host, source))
+    fn offset_of_name(&mut self, host: &[u8], source: &[u8]) -> u32 {
+        self.offset_of(wire(host, source))
     }
 
     /// Stores a text once, in lower case; a text over 255 bytes is dropped.
-    fn place(&mut self, mut text: Vec<u8>) -> u32 {
+    fn offset_of(&mut self, mut text: Vec<u8>) -> u32 {
         // Lower-casing leaves length bytes (at most 63) unchanged.
         text.make_ascii_lowercase();
-        if let Some(at) = self.places.get(&*text) {
+        if let Some(at) = self.offsets.get(&*text) {
             return *at;
         }
         let Ok(len) = u8::try_from(text.len()) else { return NONE };
         let at = self.texts.len() as u32;
         self.texts.push(len);
         self.texts.extend_from_slice(&text);
-        self.places.insert(text.into(), at);
+        self.offsets.insert(text.into(), at);
         at
     }
 }

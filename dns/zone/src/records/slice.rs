@@ -14,7 +14,7 @@ pub(crate) struct SliceRecords {
 /// The endpoints of a slice.
 #[derive(Debug, PartialEq)]
 enum SliceEndpoints {
-    /// IPv4 addresses whose dashed forms are their names, the first of them at place `first`: almost all endpoints of a cluster, in an
+    /// IPv4 addresses whose dashed forms are their names, the first of them with index `first`: almost all endpoints of a cluster, in an
     /// eighth of the memory of [`EndpointRecord`]s.
     Addresses { first: u32, addresses: Box<[Ipv4Addr]> },
     /// Other endpoints.
@@ -28,7 +28,7 @@ enum SliceEndpoints {
 pub(crate) struct EndpointRecord {
     pub(crate) address: IpAddr,
     /// Position, counted over all slices of the service.
-    pub(crate) place: u32,
+    pub(crate) index: u32,
     /// Offset of its name in the texts of the service; [`NONE`] if the name is the dashed address.
     pub(super) name: u32,
     /// Offset of its topology zone in the texts; [`NONE`] without one.
@@ -51,9 +51,9 @@ impl SliceRecords {
         Self { ports, endpoints: SliceEndpoints::Aliases(aliases) }
     }
 
-    /// `endpoints` are at consecutive places.
+    /// `endpoints` have consecutive indexes.
     pub(super) fn of_endpoints(ports: Box<[PortRecord]>, endpoints: Vec<EndpointRecord>) -> Self {
-        let first = endpoints.first().map_or(0, |endpoint| endpoint.place);
+        let first = endpoints.first().map_or(0, |endpoint| endpoint.index);
         let addresses: Option<Box<[Ipv4Addr]>> = endpoints.iter().map(EndpointRecord::bare_address).collect();
         let endpoints = match addresses {
             Some(addresses) => SliceEndpoints::Addresses { first, addresses },
@@ -76,8 +76,8 @@ impl SliceRecords {
         match &self.endpoints {
             SliceEndpoints::Addresses { first, addresses } => {
                 let address = IpAddr::V4(*addresses.get(at)?);
-                let place = first + at as u32;
-                Some(EndpointRecord { address, place, name: NONE, zone: NONE, previous: NONE })
+                let index = first + at as u32;
+                Some(EndpointRecord { address, index, name: NONE, zone: NONE, previous: NONE })
             }
             SliceEndpoints::Records(records) => records.get(at).copied(),
             SliceEndpoints::Aliases(_) => None,

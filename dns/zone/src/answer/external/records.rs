@@ -190,10 +190,10 @@ impl Zone {
                 is_behind_service = true;
                 if zones.headless && service.shape == ServiceShape::Headless {
                     let here = service
-                        .groups
+                        .slices
                         .iter()
-                        .filter(|group| group.endpoints().any(|endpoint| endpoint.address == *address));
-                    servers.extend(here.flat_map(|group| group.endpoints()).map(|endpoint| endpoint.address));
+                        .filter(|slice| slice.endpoints().any(|endpoint| endpoint.address == *address));
+                    servers.extend(here.flat_map(|slice| slice.endpoints()).map(|endpoint| endpoint.address));
                 } else {
                     servers.extend(service.external.iter().flat_map(|external| external.addresses()));
                 }
