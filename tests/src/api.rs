@@ -17,6 +17,9 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The kinds that tests use: name, API path, plural, and whether the kind is namespaced.
 const KINDS: &[(&str, &str, &str, bool)] = &[
+    ("Canary", "/apis/flagger.app/v1beta1", "canaries", true),
+    ("Certificate", "/apis/cert-manager.io/v1", "certificates", true),
+    ("Challenge", "/apis/acme.cert-manager.io/v1", "challenges", true),
     ("ClusterRole", "/apis/rbac.authorization.k8s.io/v1", "clusterroles", false),
     ("ClusterRoleBinding", "/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", false),
     ("ConfigMap", "/api/v1", "configmaps", true),
@@ -27,13 +30,16 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("Event", "/api/v1", "events", true),
     ("Ingress", "/apis/networking.k8s.io/v1", "ingresses", true),
     ("IngressClass", "/apis/networking.k8s.io/v1", "ingressclasses", false),
+    ("Issuer", "/apis/cert-manager.io/v1", "issuers", true),
     ("Lease", "/apis/coordination.k8s.io/v1", "leases", true),
     ("Namespace", "/api/v1", "namespaces", false),
     ("NetworkPolicy", "/apis/networking.k8s.io/v1", "networkpolicies", true),
     ("Node", "/api/v1", "nodes", false),
     ("Pod", "/api/v1", "pods", true),
+    ("ReplicaSet", "/apis/apps/v1", "replicasets", true),
     ("Role", "/apis/rbac.authorization.k8s.io/v1", "roles", true),
     ("RoleBinding", "/apis/rbac.authorization.k8s.io/v1", "rolebindings", true),
+    ("Rollout", "/apis/argoproj.io/v1alpha1", "rollouts", true),
     ("Secret", "/api/v1", "secrets", true),
     ("Service", "/api/v1", "services", true),
     ("ServiceAccount", "/api/v1", "serviceaccounts", true),

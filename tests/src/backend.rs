@@ -14,6 +14,8 @@ pub struct Backend {
 
 struct State {
     name: String,
+    /// The status line of every response, after the version.
+    status: &'static str,
     open: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
 }
@@ -22,10 +24,19 @@ impl Backend {
     /// Listens on `address` and answers every request with 200, the header `x-backend: <name>` and the request head as
     /// body.
     pub fn start(name: &str, address: &str) -> Backend {
+        Backend::start_with("200 OK", name, address)
+    }
+
+    /// Like [`Backend::start`], with the status 500.
+    pub fn start_failing(name: &str, address: &str) -> Backend {
+        Backend::start_with("500 Internal Server Error", name, address)
+    }
+
+    fn start_with(status: &'static str, name: &str, address: &str) -> Backend {
         let address: SocketAddr = address.parse().expect("tests use valid addresses");
         let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
-        let state = State { name: name.to_owned(), open: AtomicBool::new(true), streams: Mutex::default() };
-        let state = Arc::new(state);
+        let (name, open) = (name.to_owned(), AtomicBool::new(true));
+        let state = Arc::new(State { name, status, open, streams: Mutex::default() });
         let shared = state.clone();
         std::thread::spawn(move || shared.accept(&listener));
         Backend { address, state }
@@ -72,8 +83,8 @@ impl State {
                 name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
             });
             io::copy(&mut (&mut reader).take(length.unwrap_or(0)), &mut io::sink())?;
-            let (name, size) = (&self.name, head.len());
-            let lines = format!("HTTP/1.1 200 OK\r\nx-backend: {name}\r\ncontent-length: {size}\r\n\r\n");
+            let (name, status, size) = (&self.name, self.status, head.len());
+            let lines = format!("HTTP/1.1 {status}\r\nx-backend: {name}\r\ncontent-length: {size}\r\n\r\n");
             // One write: Nagle's algorithm would delay a second small one until the first is acknowledged.
             stream.write_all((lines + &head).as_bytes())?;
         }

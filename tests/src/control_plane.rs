@@ -235,6 +235,16 @@ impl ControlPlane {
         Process::start("etcd", command, &self.folder)
     }
 
+    /// Starts more controllers of Kubernetes, by their names, which run until the process is dropped.
+    pub fn start_more_controllers(&self, names: &str) -> Process {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["kube-controller-manager", "--leader-elect=false", "--secure-port", "0"])
+            .args(["--controllers", names, "--kubeconfig"])
+            .arg(self.kubeconfig("admin", self.server.port));
+        Process::start("more-controllers", command, &self.folder)
+    }
+
     fn start_controllers(&self) -> Process {
         let mut command = Command::new(&self.binary);
         command

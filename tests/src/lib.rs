@@ -20,9 +20,14 @@ pub mod relay;
 pub mod upstream;
 pub mod web;
 
+pub mod manifests;
+
 pub mod control_plane;
 
 pub mod stage;
+
+pub mod canary;
+pub mod pod_runner;
 
 pub mod browser;
 

@@ -1,5 +1,7 @@
 //! The programs that tests run, built on demand: Kubernetes, other programs from their Go modules, and `portolan`.
 
+mod controllers;
+
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,6 +10,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+pub use controllers::{Neighbour, acme_server};
 
 /// The Kubernetes release in `tests/cluster/go.mod`. kubectl does not work without a version.
 const KUBERNETES: &str = "1.35.4";
@@ -96,24 +100,27 @@ pub fn helm() -> Result<PathBuf, String> {
     go_program("helm", "helm.sh/helm/v3/cmd/helm", &stamp.join(" "))
 }
 
-/// The CustomResourceDefinitions of the kinds that the chart can make for the Prometheus operator and KEDA, as one manifest. They are
-/// files of the Go modules in `tests/definitions`.
+/// The CustomResourceDefinitions of the kinds that the chart can make for the Prometheus operator and KEDA, as one manifest.
 pub fn definitions() -> Result<PathBuf, String> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("definitions");
-    cached("definitions", &sources, |manifest| {
-        let mut go = Command::new("go");
-        let output = go.args(["mod", "download", "-json"]).current_dir(&sources).output();
-        let output = output.map_err(|error| format!("the Go toolchain: {error}"))?;
-        if !output.status.success() {
-            return Err(format!("{go:?}: {}", String::from_utf8_lossy(&output.stderr)));
-        }
-        let modules = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
-        let modules: Vec<Value> =
-            modules.collect::<Result<_, _>>().map_err(|error| format!("{go:?}: {error}"))?;
+    definitions_of("definitions", "definitions", &DEFINITIONS)
+}
+
+/// CustomResourceDefinitions as one manifest, cached as `name`. They are files of Go modules in `tests/<folder>/go.mod`.
+fn definitions_of(name: &str, folder: &str, files: &[(&str, &str)]) -> Result<PathBuf, String> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    cached(name, &sources, |manifest| {
         let mut text = String::new();
-        for (module, file) in DEFINITIONS {
-            let folder = modules.iter().find(|it| it["Path"] == module).and_then(|it| it["Dir"].as_str());
-            let path = Path::new(folder.ok_or_else(|| format!("{go:?} names no {module}"))?).join(file);
+        for (module, file) in files {
+            let mut go = Command::new("go");
+            let output = go.args(["mod", "download", "-json", module]).current_dir(&sources).output();
+            let output = output.map_err(|error| format!("the Go toolchain: {error}"))?;
+            if !output.status.success() {
+                return Err(format!("{go:?}: {}", String::from_utf8_lossy(&output.stderr)));
+            }
+            let downloaded: Value =
+                serde_json::from_slice(&output.stdout).map_err(|error| format!("{go:?}: {error}"))?;
+            let folder = downloaded["Dir"].as_str().ok_or_else(|| format!("{go:?} names no folder"))?;
+            let path = Path::new(folder).join(file);
             let definition =
                 fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
             text += &format!("---\n{definition}\n");

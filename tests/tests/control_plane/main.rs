@@ -3,8 +3,6 @@
 //! One etcd, one API server and one controller manager serve all cases, which run one after the other; each makes
 //! Kubernetes namespaces of its own and starts the `portolan` it needs. `PORTOLAN_TESTS=local` leaves all of them out.
 
-mod manifests;
-
 mod access;
 mod beside_coredns;
 mod chart;
@@ -41,7 +39,7 @@ use std::process::ExitCode;
 
 use tests::runner::{self, Case, Selection};
 use tests::stage::Stage;
-use tests::{cases, namespace, programs};
+use tests::{cases, manifests, namespace, programs};
 
 const CASES: &[Case<Stage>] = cases![
     itself::the_api_server_is_not_a_mock,

@@ -1,9 +1,9 @@
 //! Manifests for several files. Each begins with `---`, so that they can be concatenated.
 
-use tests::credentials::IssuedCertificate;
+use crate::credentials::IssuedCertificate;
 
 /// The IngressClass that Portolan serves.
-pub(crate) const CLASS: &str = "
+pub const CLASS: &str = "
 ---
 apiVersion: networking.k8s.io/v1
 kind: IngressClass
@@ -12,12 +12,12 @@ spec: { controller: k8s.io/ingress-nginx }
 ";
 
 /// A Namespace.
-pub(crate) fn namespace(name: &str) -> String {
+pub fn namespace(name: &str) -> String {
     format!("\n---\n{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}\n")
 }
 
 /// A Pod of an app that runs at an address; `spec` holds more fields of its `spec`, with a comma after each.
-pub(crate) fn pod(namespace: &str, name: &str, app: &str, address: &str, ready: bool, spec: &str) -> String {
+pub fn pod(namespace: &str, name: &str, app: &str, address: &str, ready: bool, spec: &str) -> String {
     let ready = if ready { "True" } else { "False" };
     format!(
         "
@@ -37,7 +37,7 @@ status:
 
 /// A Service of port 80 with a selector and, for each address, a ready Pod of it that listens on 8080. The Pods are
 /// named as in [`pod_name`].
-pub(crate) fn workload(namespace: &str, service: &str, addresses: &[&str]) -> String {
+pub fn workload(namespace: &str, service: &str, addresses: &[&str]) -> String {
     let pods = addresses.iter().map(|address| pod(namespace, &pod_name(address), service, address, true, ""));
     let pods: String = pods.collect();
     format!(
@@ -52,12 +52,12 @@ spec: {{ selector: {{ app: {service} }}, ports: [{{ name: http, port: 80, target
 }
 
 /// The name of the Pod at an address in [`workload`].
-pub(crate) fn pod_name(address: &str) -> String {
+pub fn pod_name(address: &str) -> String {
     format!("pod-{}", address.replace('.', "-"))
 }
 
 /// A Service of port 80 without a selector, at a cluster address.
-pub(crate) fn service(namespace: &str, name: &str, address: &str) -> String {
+pub fn service(namespace: &str, name: &str, address: &str) -> String {
     format!(
         "
 ---
@@ -70,7 +70,7 @@ spec: {{ clusterIP: {address}, ports: [{{ name: http, port: 80 }}] }}
 }
 
 /// The slice of a Service without a selector: one endpoint that listens on 8080.
-pub(crate) fn slice(namespace: &str, service: &str, address: &str) -> String {
+pub fn slice(namespace: &str, service: &str, address: &str) -> String {
     format!(
         "
 ---
@@ -85,7 +85,7 @@ endpoints: [{{ addresses: [{address}] }}]
 }
 
 /// An Ingress of [`CLASS`] with one Prefix path of one host; fields of its `spec` can be appended.
-pub(crate) fn ingress(namespace: &str, name: &str, host: &str, path: &str, service: &str) -> String {
+pub fn ingress(namespace: &str, name: &str, host: &str, path: &str, service: &str) -> String {
     format!(
         "
 ---
@@ -104,12 +104,12 @@ spec:
 }
 
 /// The same Ingress with annotations, given as the inside of a flow mapping.
-pub(crate) fn annotated(ingress: &str, annotations: &str) -> String {
+pub fn annotated(ingress: &str, annotations: &str) -> String {
     ingress.replace("metadata: {", &format!("metadata: {{ annotations: {{ {annotations} }},"))
 }
 
 /// A Secret of the type `kubernetes.io/tls`.
-pub(crate) fn tls_secret(namespace: &str, name: &str, certified: &IssuedCertificate) -> String {
+pub fn tls_secret(namespace: &str, name: &str, certified: &IssuedCertificate) -> String {
     let IssuedCertificate { certificate, key, .. } = certified;
     let data = serde_json::json!({ "tls.crt": certificate, "tls.key": key });
     format!(
@@ -125,7 +125,7 @@ stringData: {data}
 }
 
 /// The ConfigMap `controller`, with keys in flow style.
-pub(crate) fn config_map(namespace: &str, data: &str) -> String {
+pub fn config_map(namespace: &str, data: &str) -> String {
     format!(
         "\n---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: controller, namespace: {namespace}}}, data: {data}}}\n"
     )
