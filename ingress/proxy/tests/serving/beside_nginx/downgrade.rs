@@ -13,8 +13,12 @@ mod notes;
 use cases::{BODIES, CASES, Change};
 use notes::{NOTES, REASONS};
 
-const SETUP: EdgeSetup =
-    EdgeSetup { keys: &[], options: || TestOptions::from(options()), http: NO_FORWARDED_HEADERS };
+const SETUP: EdgeSetup = EdgeSetup {
+    keys: &[],
+    options: || TestOptions::from(options()),
+    http: NO_FORWARDED_HEADERS,
+    authenticates: false,
+};
 
 const PLAIN: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "http"), (":authority", "shop.example"), (":path", "/")];

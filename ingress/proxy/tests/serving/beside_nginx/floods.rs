@@ -13,8 +13,12 @@ use crate::frames::{
 };
 use crate::support::{TestOptions, options};
 
-const SETUP: EdgeSetup =
-    EdgeSetup { keys: &[], options: || TestOptions::from(options()), http: NO_FORWARDED_HEADERS };
+const SETUP: EdgeSetup = EdgeSetup {
+    keys: &[],
+    options: || TestOptions::from(options()),
+    http: NO_FORWARDED_HEADERS,
+    authenticates: false,
+};
 
 const PRIORITY: u8 = 2;
 const CONTINUATION: u8 = 9;

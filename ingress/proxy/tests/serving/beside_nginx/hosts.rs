@@ -7,8 +7,12 @@ use super::server::{EdgeServer, EdgeSetup};
 use super::{EdgeTable, Reason, compare};
 use crate::support::{TestOptions, options};
 
-const SETUP: EdgeSetup =
-    EdgeSetup { keys: &[], options: || TestOptions::from(options()), http: NO_FORWARDED_HEADERS };
+const SETUP: EdgeSetup = EdgeSetup {
+    keys: &[],
+    options: || TestOptions::from(options()),
+    http: NO_FORWARDED_HEADERS,
+    authenticates: false,
+};
 
 /// `Host` of a GET request of HTTP/1.1.
 const HOSTS: &[&str] = &[

@@ -55,6 +55,23 @@ const LOCATION: &str = "
             proxy_next_upstream_tries 3;
             proxy_redirect off;";
 
+/// Of the template's location for `auth-url`.
+const AUTHENTICATION: &str = "
+            internal;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length '';
+            proxy_set_header X-Forwarded-Proto '';
+            proxy_set_header X-Request-ID $req_id;
+            proxy_set_header Host auth.example;
+            proxy_set_header X-Original-URL $scheme://$http_host$request_uri;
+            proxy_set_header X-Original-Method $request_method;
+            proxy_set_header X-Sent-From nginx-ingress-controller;
+            proxy_set_header X-Real-IP $remote_addr;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header X-Auth-Request-Redirect $request_uri;
+            proxy_http_version 1.1;
+            proxy_pass_request_headers on;";
+
 /// A running nginx. Dropping it ends it.
 pub(super) struct Nginx {
     child: Child,
@@ -65,7 +82,12 @@ pub(super) struct Nginx {
 
 impl Nginx {
     /// Starts it with these endpoints of `SERVICES`. `name` is that of the table, of which one test has one.
-    pub(super) fn start(name: &str, http: &str, endpoints: &[SocketAddr]) -> Result<Self, String> {
+    pub(super) fn start(
+        name: &str,
+        http: &str,
+        endpoints: &[SocketAddr],
+        authentication: Option<SocketAddr>,
+    ) -> Result<Self, String> {
         // An address for each table: its ports are fixed, and no other program listens there.
         let last = name.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) | 1;
         let ports = [18080, 18081, 18443].map(|port| SocketAddr::from(([127, 0, 77, last], port)));
@@ -77,7 +99,10 @@ impl Nginx {
         };
         write("tls.crt", &certificate.certificate)?;
         write("tls.key", &certificate.key)?;
-        write("nginx.conf", &configuration(&folder.display().to_string(), http, endpoints, ports))?;
+        write(
+            "nginx.conf",
+            &configuration(&folder.display().to_string(), http, endpoints, authentication, ports),
+        )?;
         let child = Command::new("nginx")
             .arg("-e")
             .arg(folder.join("error.log"))
@@ -110,7 +135,13 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(at: &str, http: &str, endpoints: &[SocketAddr], ports: [SocketAddr; 3]) -> String {
+fn configuration(
+    at: &str,
+    http: &str,
+    endpoints: &[SocketAddr],
+    authentication: Option<SocketAddr>,
+    ports: [SocketAddr; 3],
+) -> String {
     let [plain, http2, tls] = ports;
     let listen = |suffix: &str| {
         format!("listen {plain}{suffix}; listen {http2} http2{suffix}; listen {tls} ssl http2{suffix};")
@@ -124,9 +155,18 @@ fn configuration(at: &str, http: &str, endpoints: &[SocketAddr], ports: [SocketA
             None => (*host).to_owned(),
             Some(suffix) => format!("~^(?<subdomain>[\\w-]+)\\.{}$", suffix.replace('.', "\\.")),
         };
+        let (request, server) = match authentication {
+            Some(server) => (
+                "\n            auth_request /_external-auth;",
+                format!(
+                    "\n        location = /_external-auth {{{AUTHENTICATION}\n            proxy_pass http://{server}/;\n        }}"
+                ),
+            ),
+            None => ("", String::new()),
+        };
         blocks += &format!(
             "    upstream {name} {{ server {endpoint}; keepalive 320; }}\n    server {{\n        {}\n        \
-             server_name {host};\n        location / {{{LOCATION}\n            proxy_pass http://{name};\n        }}\n    }}\n",
+             server_name {host};\n        location / {{{LOCATION}{request}\n            proxy_pass http://{name};\n        }}{server}\n    }}\n",
             listen("")
         );
     }

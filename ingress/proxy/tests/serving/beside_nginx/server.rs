@@ -18,6 +18,8 @@ pub(super) struct EdgeSetup {
     pub(super) options: fn() -> TestOptions,
     /// Directives of nginx's `http` block.
     pub(super) http: &'static str,
+    /// Whether the requests of `shop.example` are authenticated by a server (`auth-url`), which allows all.
+    pub(super) authenticates: bool,
 }
 
 /// One of the servers.
@@ -27,6 +29,7 @@ pub(super) struct EdgeServer {
     pub(super) http2: SocketAddr,
     pub(super) https: SocketAddr,
     endpoints: Vec<ScriptedEndpoint>,
+    authentication: ScriptedEndpoint,
     cluster: Option<TestCluster>,
     _nginx: Option<Nginx>,
 }
@@ -34,27 +37,39 @@ pub(super) struct EdgeServer {
 impl EdgeServer {
     pub(super) fn portolan(setup: EdgeSetup) -> Self {
         let endpoints: Vec<_> = SERVICES.iter().map(|(name, _)| echo(name)).collect();
+        let authentication = echo("auth");
         let mut cluster = TestCluster::with((setup.options)());
         cluster.configure(setup.keys);
         for ((name, host), endpoint) in SERVICES.iter().zip(&endpoints) {
             cluster.service(name, &[endpoint.address]);
             cluster.ingress(name, host, &[]);
         }
+        if setup.authenticates {
+            let url = format!("http://auth.example:{}/", authentication.address.port());
+            cluster.ingress("shop", "shop.example", &[("auth-url", &url)]);
+        }
         let (http, https) = (cluster.http, cluster.https);
-        Self { http, http2: http, https, endpoints, cluster: Some(cluster), _nginx: None }
+        Self { http, http2: http, https, endpoints, authentication, cluster: Some(cluster), _nginx: None }
     }
 
     pub(super) fn nginx(name: &str, setup: EdgeSetup) -> Result<Self, String> {
         let endpoints: Vec<_> = SERVICES.iter().map(|(name, _)| echo(name)).collect();
         let addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address).collect();
-        let nginx = Nginx::start(name, setup.http, &addresses)?;
+        let authentication = echo("auth");
+        let address = setup.authenticates.then_some(authentication.address);
+        let nginx = Nginx::start(name, setup.http, &addresses, address)?;
         let [http, http2, https] = nginx.ports;
-        Ok(Self { http, http2, https, endpoints, cluster: None, _nginx: Some(nginx) })
+        Ok(Self { http, http2, https, endpoints, authentication, cluster: None, _nginx: Some(nginx) })
     }
 
     /// Portolan; `None` for nginx.
     pub(super) fn cluster(&self) -> Option<&TestCluster> {
         self.cluster.as_ref()
+    }
+
+    /// The request that the authentication server has got.
+    pub(super) fn authenticated(&self) -> Response {
+        self.authentication.seen()
     }
 
     /// How many requests the endpoints have got since the last call.

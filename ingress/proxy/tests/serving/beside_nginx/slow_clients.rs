@@ -27,6 +27,7 @@ const SETUP: EdgeSetup = EdgeSetup {
     keys: &[("client-header-timeout", "2"), ("client-body-timeout", "2"), ("keep-alive", "2")],
     options: || with_connections(|connections| connections.client_send_timeout = TIMEOUT),
     http: HTTP,
+    authenticates: false,
 };
 
 const HTTP: &str = "

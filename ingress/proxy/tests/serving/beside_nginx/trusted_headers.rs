@@ -1,10 +1,12 @@
 //! What endpoints get of headers about the client that a client sends itself.
 
-use super::http1::{ask, shown};
+use ingress_proxy::ProxyOptions;
+
+use super::http1::{Answer, ask, shown};
 use super::nginx::NO_FORWARDED_HEADERS;
 use super::server::{EdgeServer, EdgeSetup};
 use super::{EdgeTable, compare};
-use crate::support::{TestOptions, options};
+use crate::support::{TestOptions, name_server, options};
 
 /// Variables that ingress-nginx sets in Lua with `use-forwarded-headers`, for peers that are in the variable `$is_trusted`.
 macro_rules! forwarded_headers {
@@ -30,21 +32,32 @@ fn defaults() -> TestOptions {
     TestOptions::from(options())
 }
 
-const OFF: EdgeSetup = EdgeSetup { keys: &[], options: defaults, http: NO_FORWARDED_HEADERS };
+/// `auth.example` is a name of the loopback.
+fn with_name_server() -> TestOptions {
+    let name_servers = vec![name_server(&["127.0.0.1".parse().unwrap()])];
+    TestOptions::from(ProxyOptions { name_servers, ..options() })
+}
+
+const OFF: EdgeSetup =
+    EdgeSetup { keys: &[], options: defaults, http: NO_FORWARDED_HEADERS, authenticates: false };
+const AUTHENTICATED: EdgeSetup = EdgeSetup { options: with_name_server, authenticates: true, ..OFF };
 const ON: EdgeSetup = EdgeSetup {
     keys: &[("use-forwarded-headers", "true")],
     options: defaults,
     http: forwarded_headers!("0.0.0.0/0", "0.0.0.0/0"),
+    authenticates: false,
 };
 const ON_FOR_OTHERS: EdgeSetup = EdgeSetup {
     keys: &[("use-forwarded-headers", "true"), ("proxy-real-ip-cidr", "10.0.0.0/8")],
     options: defaults,
     http: forwarded_headers!("10.0.0.0/8", "10.0.0.0/8"),
+    authenticates: false,
 };
 const ON_FOR_THE_PEER: EdgeSetup = EdgeSetup {
     keys: &[("use-forwarded-headers", "true"), ("proxy-real-ip-cidr", "127.0.0.0/8")],
     options: defaults,
     http: forwarded_headers!("127.0.0.0/8", "127.0.0.0/8"),
+    authenticates: false,
 };
 
 /// Fields that a client adds.
@@ -112,17 +125,22 @@ const FIELDS: &[&str] = &[
 
 const NOTES: &[(&str, &str)] = &[("`X-Forwarded-Port: x`", "a port that is no number does not count")];
 
-/// The fields that the endpoint gets besides those of a plain request, and those that it does not get.
+/// What the endpoint gets.
 fn run(server: &EdgeServer) -> Vec<(String, String)> {
+    run_with(server, |answer| answer.head().into_iter().map(str::to_owned).collect())
+}
+
+/// The fields that `seen` returns besides those of a plain request, and those that are missing.
+fn run_with(server: &EdgeServer, seen: impl Fn(&Answer) -> Vec<String>) -> Vec<(String, String)> {
+    let name = |line: &str| line.split(':').next().unwrap_or_default().to_ascii_lowercase();
     let head = |fields: &str| {
         let text = format!("GET / HTTP/1.1\nHost: shop.example\n{fields}\n\n").replace("\n\n\n", "\n\n");
         let answer = ask(server.http, text.replace('\n', "\r\n").as_bytes());
-        let lines = answer.head().into_iter().skip(1);
-        let own_id = |line: &str| line.starts_with("X-Request-ID: ") && !line.ends_with(" chosen");
-        (answer.outcome.clone(), lines.filter(|line| !own_id(line)).map(str::to_owned).collect::<Vec<_>>())
+        let lines = seen(&answer).into_iter().skip(1);
+        let own_id = |line: &String| name(line) == "x-request-id" && !line.ends_with(" chosen");
+        (answer.outcome.clone(), lines.filter(|line| !own_id(line)).collect::<Vec<_>>())
     };
     let (_, plain) = head("");
-    let name = |line: &str| line.split(':').next().unwrap_or_default().to_ascii_lowercase();
     let case = |fields: &&str| {
         let (outcome, lines) = head(fields);
         if outcome != "200" {
@@ -165,4 +183,25 @@ fn trusted_headers_are_resolved_from_the_right() {
         &EdgeTable { name: "headers-of-a-proxy", setup: ON_FOR_THE_PEER, reasons: &[], notes: NOTES },
         run,
     );
+}
+
+/// The line with its name in lower case, which is how Portolan writes requests of its own.
+fn in_lower_case(line: &str) -> String {
+    match line.split_once(':') {
+        Some((name, value)) => format!("{}:{value}", name.to_ascii_lowercase()),
+        None => line.to_owned(),
+    }
+}
+
+#[test]
+fn an_authentication_server_cannot_be_deceived_by_headers_of_the_client() {
+    let seen = |server: &EdgeServer| {
+        run_with(server, |_| server.authenticated().head.lines().map(in_lower_case).collect())
+    };
+    let notes = &[
+        ("`Proxy: http://evil.example/`", "applications take it for a setting (CVE-2016-5385)"),
+        ("`CDN-Loop: portolan`", "the proxy counts passes of authentication servers through itself"),
+    ];
+    let table = EdgeTable { name: "headers-authentication", setup: AUTHENTICATED, reasons: &[], notes };
+    compare(&table, seen);
 }
