@@ -57,10 +57,24 @@ fn strings(mut data: &[u8]) -> Option<String> {
     let mut texts = Vec::new();
     while let Some((len, rest)) = data.split_first() {
         let (string, after) = rest.split_at_checked(usize::from(*len))?;
-        texts.push(format!("\"{}\"", string.escape_ascii()));
+        texts.push(quoted(string));
         data = after;
     }
     Some(texts.join(" "))
+}
+
+/// A character string, with `\DDD` for bytes that are not printable (RFC 1035 §5.1).
+fn quoted(string: &[u8]) -> String {
+    let mut text = "\"".to_owned();
+    for byte in string {
+        match byte {
+            b'"' | b'\\' => text.extend(['\\', char::from(*byte)]),
+            b' '..=b'~' => text.push(char::from(*byte)),
+            _ => text += &format!("\\{byte:03}"),
+        }
+    }
+    text.push('"');
+    text
 }
 
 fn unknown(data: &[u8]) -> String {
@@ -96,5 +110,10 @@ mod tests {
             reply.push(Section::Answer, Owner::Question, record.rtype, record.ttl, &record.rdata);
             assert_eq!(record_text(&reply, &reply.records()[0], &query), text);
         }
+    }
+
+    #[test]
+    fn bytes_that_are_not_printable_are_written_in_decimal() {
+        assert_eq!(quoted(b"a \"b\\ \xc8\n'"), r#""a \"b\\ \200\010'""#);
     }
 }
