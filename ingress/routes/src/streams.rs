@@ -73,8 +73,10 @@ pub(crate) const SNIPPET: &str = "stream-snippet";
 impl StreamService {
     /// Whether its target is the address of `proxy_pass` in `stream-snippet`, and no Service.
     pub fn is_of_snippet(&self) -> bool {
-        self.target.service.namespace == SNIPPET
-            && matches!(self.pool.members(), PoolMembers::External { .. })
+        let Key { namespace, name } = &self.target.service;
+        // An IP address is a list of one endpoint, and no name of a Service.
+        let is_address = name.contains(['.', ':']);
+        namespace == SNIPPET && (is_address || matches!(self.pool.members(), PoolMembers::External { .. }))
     }
 
     /// Whether the port is open: as in ingress-nginx it is closed while there is no endpoint.
