@@ -93,6 +93,9 @@ mod tests {
 
     use super::*;
 
+    /// The value of a sample, or its sum, its count and its buckets.
+    type Values = (f64, u64, Vec<(f64, u64)>);
+
     fn labels(host: &str) -> Labels<1> {
         Arc::new([host.to_owned()])
     }
@@ -108,7 +111,7 @@ mod tests {
         events.count(&one, |number| [Some(0.75), Some(1.0), Some(20.0)][number]);
         events.count(&events.of(&labels("one")), |number| [Some(2.0), None, None][number]);
         events.count(&other, |_| None);
-        let read = |name: &str| -> Vec<(f64, u64, Vec<(f64, u64)>)> {
+        let read = |name: &str| -> Vec<Values> {
             let samples = registry.read(name);
             samples.into_iter().map(|sample| (sample.value, sample.count, sample.buckets)).collect()
         };
