@@ -144,7 +144,12 @@ pub fn serve(access: LiveAccess, ingress: Option<LiveIngress>, runtime: &Runtime
     let followed = dump.clone();
     runtime.admin.add_common_page("/live/follow", move |request| {
         // Others could use up the secrets.
-        if is_local(request) { followed::respond(followed.as_ref(), request) } else { forbidden() }
+        if is_local(request) {
+            followed::respond(followed.as_ref(), request)
+        } else {
+            let text = "403 requests are followed for clients on this host only: use kubectl port-forward\n";
+            AdminResponse::text(StatusCode::FORBIDDEN, text)
+        }
     });
     for (path, make) in dump::PAGES {
         let dump = dump.clone();

@@ -115,6 +115,10 @@ impl Runner {
                 json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target});
             let path = format!("/api/v1/namespaces/{}/pods/{name}/binding", self.namespace);
             let bound = self.api.post(&path, &binding);
+            if bound.status == 404 {
+                // It was deleted in the meantime.
+                return;
+            }
             assert_eq!(bound.status, 201, "{}", bound.text());
         }
         let address = format!("{}.{}", self.subnet, self.pods.len() + 1);

@@ -39,10 +39,16 @@ pub struct SampledName {
     pub share: f64,
 }
 
-#[derive(Default)]
 struct SampleTable {
     counts: HashMap<(Name, u16), f64>,
     halved: Option<Instant>,
+}
+
+impl Default for SampleTable {
+    fn default() -> Self {
+        // With twice the room the table never grows, whatever is replaced in it: a query does not allocate.
+        Self { counts: HashMap::with_capacity(2 * MAX_NAMES), halved: None }
+    }
 }
 
 impl NameSamples {
@@ -88,7 +94,7 @@ impl NameSamples {
         let since = now.saturating_duration_since(*table.halved.get_or_insert(now));
         let times = (since.as_secs_f64() / HALF_LIFE.as_secs_f64()).floor();
         if times >= 1.0 {
-            table.halved = Some(now);
+            table.halved = table.halved.map(|halved| halved + HALF_LIFE.mul_f64(times));
             let factor = 0.5_f64.powf(times);
             table.counts.retain(|_, count| {
                 *count *= factor;

@@ -14,8 +14,8 @@ pub enum EchoedCase {
     OtherQuestion,
 }
 
-/// Gives each letter of the question of an encoded query the case that the next bit of `bits` says, again from the first bit
-/// after the last one.
+/// Changes the case of each letter of the question of an encoded query whose bit of `bits` is 1. After the last bit the first one
+/// follows.
 pub fn set_letter_case(message: &mut [u8], bits: &[u8]) {
     let mut bits = bits.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1)).cycle();
     let mut at = HEADER;
@@ -61,11 +61,12 @@ mod tests {
     }
 
     #[test]
-    fn each_letter_gets_the_case_of_its_bit() {
+    fn each_letter_whose_bit_is_1_changes_its_case() {
         for (name, bits, wanted) in [
             ("www.example.org.", &[0b1010_0101_u8, 0xff][..], "WwW.exAmPLE.ORG."),
             ("a-1.b2.", &[0b10], "a-1.B2."),
             ("www.", &[0], "www."),
+            ("WwW.", &[0xff], "wWw."),
             (".", &[0xff], "."),
         ] {
             let (_, mut message) = encoded(name);

@@ -58,7 +58,8 @@ pub struct ProxySettings {
     pub body_buffer: u64,
     /// `proxy-buffer-size`: the longest head of a response in bytes, within a limit of the proxy.
     pub head_size: u64,
-    /// `proxy-request-buffering`. Bodies are streamed in any case; without it they are not sent to another endpoint.
+    /// `proxy-request-buffering`. Bodies of up to 1 MiB are received before the request is sent; without it they are streamed and not
+    /// sent to another endpoint.
     pub request_buffering: bool,
     /// `proxy-next-upstream`: after which failures another endpoint is tried.
     pub next_upstream: NextUpstream,

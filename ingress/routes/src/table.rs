@@ -56,6 +56,7 @@ use crate::globals::Globals;
 use crate::limits::Evicted;
 use crate::options::PoolKey;
 use crate::pattern::StepBudget;
+use crate::plan::phase::Phase;
 use crate::problem::{Effect, RoutingProblem};
 use crate::settings::ServerSettings;
 use crate::sharded_map::ShardedMap;
@@ -126,6 +127,7 @@ impl RouteTable {
             certificate,
             step_budget,
             step_limit_hits: &self.step_limit_hits,
+            phase: Phase::Server,
         }
     }
 

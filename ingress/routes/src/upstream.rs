@@ -271,7 +271,16 @@ impl SelectedTarget<'_> {
         tried: &[SocketAddr],
         balancer: &mut impl BalancerState,
     ) -> Option<SelectedEndpoint> {
-        let pool = pools.get(&self.target.pool)?;
+        self.next_of_pool(pools.get(&self.target.pool)?, tried, balancer)
+    }
+
+    /// The same, given the pool of the target.
+    pub fn next_of_pool(
+        &self,
+        pool: &Arc<Pool>,
+        tried: &[SocketAddr],
+        balancer: &mut impl BalancerState,
+    ) -> Option<SelectedEndpoint> {
         if let PoolMembers::External { host, port } = pool.members() {
             return Some(SelectedEndpoint {
                 address: UpstreamAddress::Host { host: host.clone(), port: *port },

@@ -152,12 +152,12 @@ struct Store {
 
 impl Store {
     fn take(&mut self, count: usize) -> (usize, usize) {
+        if let Some(rows) = self.released.get_mut(&count).and_then(Vec::pop) {
+            return rows;
+        }
         // Rows that fill a line begin with one, so that they are in as few lines as possible.
         if count >= ROWS_OF_A_LINE {
             self.used = self.used.next_multiple_of(ROWS_OF_A_LINE);
-        }
-        if let Some(rows) = self.released.get_mut(&count).and_then(Vec::pop) {
-            return rows;
         }
         while self.used + count > FIRST_SEGMENT << self.segment {
             (self.segment, self.used) = (self.segment + 1, 0);

@@ -131,6 +131,19 @@ impl Reports {
         self.change(scope, &first, &same, MostSevere::of(problems, MAX_PROBLEMS));
     }
 
+    /// Removes the problems of one object of a scope for which `is_removed` returns true.
+    pub fn remove_object(
+        &self,
+        scope: &'static str,
+        kind: &str,
+        key: &str,
+        is_removed: impl Fn(&Problem) -> bool,
+    ) {
+        let first = Problem { kind: kind.to_owned(), key: key.to_owned(), ..Problem::default() };
+        let same = |known: &Problem| known.kind == kind && known.key == key && is_removed(known);
+        self.change(scope, &first, &same, MostSevere::of(None, MAX_PROBLEMS));
+    }
+
     /// All problems with their scopes, in order.
     pub fn current(&self) -> Vec<(&'static str, Problem)> {
         let current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);

@@ -55,7 +55,9 @@ fn open(selection: &Selection) -> Result<Stage, String> {
             neighbour.definitions()?;
         }
     }
-    programs::acme_server()?;
+    if CASES.iter().any(|case| case.name.starts_with("cert_manager::") && selection.selects(case.name)) {
+        programs::acme_server()?;
+    }
     namespace::enter()?;
     Ok(Stage::start(&cluster, &portolan))
 }

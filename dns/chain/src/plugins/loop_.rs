@@ -2,15 +2,15 @@
 //!
 //! The plugin sends a query for an unpredictable name to its own server (CVE-2026-26018). If an upstream forwards it back to
 //! this server, the same query arrives again. From its third arrival on the plugin answers queries that would be forwarded
-//! with SERVFAIL, so that each of them costs one answer and not thousands, and reports a problem. It probes again until no
-//! query comes back. With `exit` it requests shutdown of the process, as CoreDNS does.
+//! with SERVFAIL, so that each of them costs one answer and not thousands, and reports a problem. From then on it probes again
+//! every 30 s, and forwards while no query comes back. With `exit` it requests shutdown of the process, as CoreDNS does.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use dns_wire::codes::{rcode, rtype};
 use dns_wire::{InvalidName, Name, Query};
 use telemetry::{Problem, Reports, Severity};
@@ -48,6 +48,7 @@ const NEXT_PROBE: Duration = Duration::from_secs(30);
 
 /// The scope of the problem.
 const SCOPE: &str = "loop";
+const KIND: &str = "Corefile";
 
 struct Loop {
     zone: Name,
@@ -61,6 +62,8 @@ struct Loop {
     exits: bool,
     fatal: Arc<dyn Fn(String) + Send + Sync>,
     reports: Reports,
+    /// The text of the reported problem.
+    reported: ArcSwapOption<String>,
     /// The line of the Corefile.
     at: String,
     label: String,
@@ -89,7 +92,10 @@ impl Plugin for Loop {
 impl Loop {
     /// Records that the probe has come back.
     fn detected(&self, request: &Request) {
-        self.probing.store(false, Relaxed);
+        // The probe has ended, or another thread has detected the same.
+        if !self.probing.swap(false, Relaxed) {
+            return;
+        }
         self.found.store(true, Relaxed);
         let Self { zone, label, .. } = self;
         let what = format!(
@@ -103,17 +109,22 @@ impl Loop {
         if self.exits {
             return (self.fatal)(what);
         }
-        self.report(Some(Problem {
-            kind: "Corefile".to_owned(),
+        let problem = Problem {
+            kind: KIND.to_owned(),
             key: self.at.clone(),
             what: what + "; names that would be forwarded are SERVFAIL",
             severity: Some(Severity::Closed),
             ..Problem::default()
-        }));
+        };
+        self.reported.store(Some(Arc::new(problem.what.clone())));
+        self.reports.replace_object(SCOPE, KIND, &self.at, Some(problem));
     }
 
-    fn report(&self, problem: Option<Problem>) {
-        self.reports.replace_object(SCOPE, "Corefile", &self.at, problem);
+    /// Removes the reported problem, unless the plugin of a newer configuration has reported its own since.
+    fn clear(&self) {
+        if let Some(what) = self.reported.swap(None) {
+            self.reports.remove_object(SCOPE, KIND, &self.at, |known| known.what == *what);
+        }
     }
 
     /// Sends a probe until there is a reply, and then watches a little longer.
@@ -137,27 +148,27 @@ impl Loop {
         }
         // It is false already if the probe has come back.
         if self.probing.swap(false, Relaxed) && self.found.swap(false, Relaxed) {
-            self.report(None);
+            self.clear();
         }
     }
 }
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        if self.found.load(Relaxed) {
-            self.report(None);
-        }
+        self.clear();
     }
 }
 
-/// Probes once, and again as long as the probe comes back. Ends when the configuration, and with it the plugin, is dropped.
+/// Probes once, and for ever once a probe has come back: the upstream may only have been away. Ends when the configuration, and with it the plugin, is dropped.
 async fn watch(plugin: Weak<Loop>, to: SocketAddr) {
+    let mut was_found = false;
     while let Some(plugin) = plugin.upgrade() {
         plugin.probe(to).await;
-        // A new name: the answer to the last one may be cached.
-        if !plugin.found.load(Relaxed) {
+        was_found |= plugin.found.load(Relaxed);
+        if !was_found {
             return;
         }
+        // A new name: the answer to the last one may be cached.
         if let Ok(name) = probe_name(&plugin.zone.to_string()) {
             plugin.probe.store(Arc::new(name));
         }
@@ -207,6 +218,7 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         exits,
         fatal: setup.context.fatal.clone(),
         reports: setup.context.reports.clone(),
+        reported: ArcSwapOption::empty(),
         at: directive.name.at.to_string(),
         label: match key.listen.bound {
             Some(address) => address.to_string(),
@@ -257,6 +269,7 @@ mod tests {
             exits: false,
             fatal: Arc::new(|reason| panic!("{reason}")),
             reports: reports.clone(),
+            reported: ArcSwapOption::empty(),
             at: "Corefile:2".to_owned(),
             label: ":53".to_owned(),
         });
@@ -293,5 +306,15 @@ mod tests {
         }
         assert_eq!(www(&plugin), Flow::Next);
         assert_eq!(reports.current(), []);
+
+        // It is found again when the upstream sends queries back again, and a newer configuration keeps its problem.
+        comes_back.store(true, Relaxed);
+        while !plugin.found.load(Relaxed) {
+            sleep(Duration::from_secs(1)).await;
+        }
+        let newer = Problem { what: "newer".to_owned(), ..reports.current()[0].1.clone() };
+        reports.replace_object(SCOPE, KIND, &plugin.at, Some(newer));
+        plugin.clear();
+        assert_eq!(reports.current().len(), 1);
     }
 }

@@ -153,7 +153,7 @@ struct Builder {
 #[derive(PartialEq, Eq, Hash)]
 enum Called {
     Dashed(IpAddr),
-    CompactString(u32),
+    Text(u32),
 }
 
 impl Builder {
@@ -202,7 +202,7 @@ impl Builder {
     }
 
     fn endpoint(&mut self, address: IpAddr, name: u32, zone: u32) -> EndpointRecord {
-        let called = if name == NONE { Called::Dashed(address) } else { Called::CompactString(name) };
+        let called = if name == NONE { Called::Dashed(address) } else { Called::Text(name) };
         let index = self.count;
         let previous = self.last.insert(called, index).unwrap_or(NONE);
         self.count += 1;

@@ -50,7 +50,7 @@ impl<'a> ProxyRequest<'a> {
         });
         let settings = &*route.plan.proxy;
         let protocol = self.protocol();
-        self.receive_body(protocol).await?;
+        self.receive_body(protocol, choice).await?;
         let needs_length = match protocol {
             AttemptProtocol::Http1 => settings.http_version == Version::HTTP_10,
             AttemptProtocol::Http2 => false,
@@ -216,7 +216,9 @@ impl<'a> ProxyRequest<'a> {
     ) -> Option<(SocketAddr, SelectedEndpoint)> {
         let worker = &self.client.worker;
         // Loaded for each attempt, so that endpoints removed in the meantime are not used.
-        let pick = choice.next_endpoint(&worker.pools(), tried, &mut worker.balancer())?;
+        let pools = worker.pools();
+        let pool = pools.get(&choice.target.pool).or(self.pool.as_ref())?;
+        let pick = choice.next_of_pool(pool, tried, &mut worker.balancer())?;
         match &pick.address {
             UpstreamAddress::Socket(address) => Some((*address, pick)),
             UpstreamAddress::Host { host, port } => {
@@ -245,8 +247,9 @@ impl<'a> ProxyRequest<'a> {
         let tls = self.upstream_options().and_then(|upstream| upstream.tls(self.client.scheme));
         let key = ConnectionKey { address, tls: tls.cloned() };
         let kept = AttemptConnection::kept(worker, &key, self.protocol());
-        // Avoids reading the clock again: finding a kept connection takes no time worth measuring.
-        let started = if first && kept.is_some() { self.guard.started } else { worker.clock.instant() };
+        // Avoids reading the clock again where nothing was waited for: no connection, no body, no access rule.
+        let is_at_once = kept.is_some() && self.length == BodyLength::None && self.route.plan.is_open();
+        let started = if first && is_at_once { self.guard.started } else { worker.clock.instant() };
         let name =
             kept.as_ref().map_or_else(|| address.to_string().into(), |connection| connection.name().clone());
         let follows_redirect = self.first_attempt > 0 && self.first_attempt == self.guard.attempts.len();

@@ -73,6 +73,7 @@ impl ProxyRequest<'_> {
             self.length = if self.length == BodyLength::None { self.length } else { BodyLength::Known(0) };
         }
         self.purpose = RequestPurpose::ErrorPage { status, challenge };
+        self.pool = None;
         self.first_attempt = self.guard.attempts.len();
         self.guard.default_backend = Some(target.name.clone());
         let choice = target.select(self.guard.exchange.as_ref().expect("set before the first attempt"));

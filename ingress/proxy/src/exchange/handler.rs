@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use cluster::PathType;
 use http::StatusCode;
-use ingress_routes::plan::phase::Phase;
 use ingress_routes::{DirectResponse, Exchange, FilterOutcome, ProxySettings, RequestId, RequestScheme};
 use ingress_wire::known_header::KnownHeader;
 
@@ -72,7 +71,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     {
         record.followed = followed.follow(secret);
     }
-    let (route, outcome) = {
+    let (route, outcome, phase) = {
         let table = worker.table();
         worker.follow(&table);
         exchange.identify(&table.server().identity, client.proxied);
@@ -101,13 +100,14 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
             && exchange.path() == worker.options.health_check_path
         {
             record.silent = true;
-            (worker.routes.hold(route), FilterOutcome::Respond(DirectResponse::status(StatusCode::OK)))
+            let response = FilterOutcome::Respond(DirectResponse::status(StatusCode::OK));
+            (worker.routes.hold(route), response, found.phase())
         } else {
             // nginx checks certificates before it chooses a host.
             let refusal = client_certificate::check(client, &found, exchange);
             let outcome = refusal.map_or_else(|| found.rewrite(exchange), FilterOutcome::Respond);
             // A snippet may have changed the path, and with it the route.
-            (worker.routes.hold(found.route()), outcome)
+            (worker.routes.hold(found.route()), outcome, found.phase())
         }
     };
     record.client = client.text_of(exchange.client_ip());
@@ -115,7 +115,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     let body = request_body(body, length, &route.plan.proxy, &client.entry.buffers);
     let mut request = ProxyRequest::new(client, &route, guard, body, length);
     if let FilterOutcome::Respond(response) = outcome {
-        request.guard.answered_in = Some(Phase::Rewrite);
+        request.guard.answered_in = Some(phase);
         return request.respond(&response).await;
     }
     if !route.plan.is_open() {

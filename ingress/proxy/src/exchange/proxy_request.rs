@@ -10,7 +10,7 @@ use ingress_routes::plan::compression::CodingRule;
 use ingress_routes::plan::fastcgi::FastCgiOptions;
 use ingress_routes::plan::filter::ResponseView;
 use ingress_routes::plan::head_edits::HeadEdits;
-use ingress_routes::{DirectResponse, Exchange, Route, SelectedEndpoint};
+use ingress_routes::{DirectResponse, Exchange, Pool, Route, SelectedEndpoint};
 use ingress_wire::known_header::KnownHeader;
 use ingress_wire::request::Method;
 use ingress_wire::response::ParsedResponse;
@@ -53,6 +53,8 @@ pub(crate) struct ProxyRequest<'a> {
     pub(super) body: Option<RequestBody>,
     pub(super) length: BodyLength,
     pub(super) purpose: RequestPurpose,
+    /// The endpoints when the body began to be received: a request outlives its route.
+    pub(super) pool: Option<Arc<Pool>>,
     /// The first attempt at the current upstream.
     pub(super) first_attempt: usize,
 }
@@ -88,7 +90,7 @@ impl<'a> ProxyRequest<'a> {
         length: BodyLength,
     ) -> Self {
         let purpose = RequestPurpose::Upstream;
-        Self { client, route, guard, body: Some(body), length, purpose, first_attempt: 0 }
+        Self { client, route, guard, body: Some(body), length, purpose, pool: None, first_attempt: 0 }
     }
 
     /// Responds with that of an endpoint, or with the page of an error.

@@ -1,5 +1,7 @@
 //! Receives the body of a request before the request is sent (`proxy-request-buffering`).
 
+use ingress_routes::SelectedTarget;
+
 use crate::exchange::attempts::status_of;
 use crate::exchange::connect::AttemptProtocol;
 use crate::exchange::proxy_request::{AttemptsFailed, ProxyRequest, RequestPurpose};
@@ -9,8 +11,12 @@ use crate::upstream::request_head::BodyLength;
 
 impl ProxyRequest<'_> {
     /// Waits for the body, so that a client that sends slowly does not occupy an endpoint. A chunked body then has a length. As in nginx,
-    /// bodies of gRPC are sent as they arrive, because messages may be answered one by one. The request for an error page has received it already.
-    pub(super) async fn receive_body(&mut self, protocol: AttemptProtocol) -> Result<(), AttemptsFailed> {
+    /// bodies of gRPC are sent as they arrive, because messages may be answered one by one. A request for an error page sends what was received, or the body as it arrives.
+    pub(super) async fn receive_body(
+        &mut self,
+        protocol: AttemptProtocol,
+        choice: &SelectedTarget<'_>,
+    ) -> Result<(), AttemptsFailed> {
         let is_buffered = match self.length {
             BodyLength::None => false,
             // It could not be kept whole.
@@ -24,6 +30,7 @@ impl ProxyRequest<'_> {
         if !is_buffered {
             return Ok(());
         }
+        self.pool = self.client.worker.pools().get(&choice.target.pool).cloned();
         let mut timer = self.timer();
         let Some(body) = &mut self.body else { return Ok(()) };
         let mut received = body.received();

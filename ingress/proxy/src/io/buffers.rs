@@ -16,6 +16,8 @@ use tokio::sync::Notify;
 
 /// How many bytes of responses may be buffered for one client.
 const CONNECTION: usize = 128 * 1024;
+/// How many bytes of request bodies that are received before they are sent a connection may hold.
+const RECEIVED_OF_CONNECTION: usize = 2 << 20;
 /// How much of request bodies a connection of HTTP/2 may send that no request has taken: its flow-control window.
 pub(crate) const UPLOAD_WINDOW: u32 = 512 * 1024;
 /// The size of a piece that is read when the connection or the worker has little of its limit left.
@@ -284,6 +286,15 @@ impl BufferHold {
         true
     }
 
+    /// Adds bytes of a body that is received before it is sent; false, without adding them, if a quarter of the worker's budget or the
+    /// part of the connection is used: uploads must not make responses wait.
+    pub(crate) fn add_received(&mut self, bytes: usize) -> bool {
+        let budget = &self.connection.budget;
+        let has_room = budget.used.get() <= budget.limit / 4
+            && self.connection.bytes() + bytes <= RECEIVED_OF_CONNECTION;
+        has_room && self.add(bytes)
+    }
+
     /// Removes a part of a received body that its request has read.
     pub(crate) fn take(&self, bytes: usize) {
         self.connection.take(bytes);
@@ -484,6 +495,19 @@ mod tests {
         assert!(hold.add(1));
         drop(hold);
         assert_eq!((connection.bytes(), budget.used.get()), (0, 0));
+    }
+
+    #[test]
+    fn bodies_that_are_received_first_leave_room_for_responses() {
+        let budget = budget(16 << 20);
+        let connection = BufferUse::new(budget.clone());
+        let mut hold = BufferHold::new(connection.clone());
+        assert!(hold.add_received(RECEIVED_OF_CONNECTION));
+        assert!(!hold.add_received(1), "the part of a connection");
+        let mut others: Vec<_> = (0..3).map(|_| BufferHold::new(BufferUse::new(budget.clone()))).collect();
+        let held: Vec<_> = others.iter_mut().map(|hold| hold.add_received(RECEIVED_OF_CONNECTION)).collect();
+        assert_eq!(held, [true, true, false], "a quarter of the budget, which was exceeded by one body");
+        assert!(!connection.is_tight());
     }
 
     #[test]

@@ -202,7 +202,7 @@ impl RequestBody {
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<u64>, UpstreamError>> {
         match &mut self.content {
             None => Poll::Ready(Ok(None)),
-            Some(content) => content.poll_receive(cx),
+            Some(content) => content.poll_receive(cx, &mut self.is_forgotten),
         }
     }
 
@@ -289,7 +289,11 @@ impl BodyContent {
         Ok(Poll::Ready(()))
     }
 
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<u64>, UpstreamError>> {
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_forgotten: &mut bool,
+    ) -> Poll<Result<Option<u64>, UpstreamError>> {
         if let Some(fault) = self.fault {
             return Poll::Ready(Err(fault.into()));
         }
@@ -304,11 +308,14 @@ impl BodyContent {
             } else {
                 self.kept.push(&data);
             }
-            let is_full = !self.hold(&data) || self.kept.bytes >= RECEIVED_FIRST;
+            let is_held = self.hold.as_mut().is_none_or(|hold| hold.add_received(data.len()));
+            // What does not count as buffered is dropped when it is sent.
+            *is_forgotten |= !is_held;
+            let is_full = !is_held || self.kept.bytes >= RECEIVED_FIRST;
             piece = match next {
                 Poll::Ready(Some(data)) if is_full => {
                     self.kept.push(&data);
-                    self.hold(&data);
+                    *is_forgotten = true;
                     break None;
                 }
                 Poll::Pending if is_full => break None,
@@ -371,15 +378,11 @@ impl BodyContent {
             return;
         }
         self.kept.push(data);
-        if !self.hold(data) || self.kept.bytes > self.keeps {
+        let is_held = self.hold.as_mut().is_none_or(|hold| hold.add(data.len()));
+        if !is_held || self.kept.bytes > self.keeps {
             *is_forgotten = true;
             self.forget();
         }
-    }
-
-    /// Counts a kept piece as buffered; false if too much is.
-    fn hold(&mut self, data: &Bytes) -> bool {
-        self.hold.as_mut().is_none_or(|hold| hold.add(data.len()))
     }
 
     /// Drops what is kept; what has still to be sent, once it is.

@@ -3,6 +3,8 @@
 use std::io::{BufRead, Read, Write};
 use std::time::Duration;
 
+use cluster::{Event, Key, Kind};
+
 use crate::frames::{DATA, Frames, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE};
 use crate::support::{
     Response, ScriptedEndpoint, TestCluster, TestOptions, read_body, read_chunk, read_head, with_connections,
@@ -55,6 +57,22 @@ fn a_body_is_received_before_an_endpoint_gets_the_request() {
     let seen = script.seen();
     assert_eq!((seen.header("content-length"), seen.header("transfer-encoding")), (Some("11"), None));
     assert_eq!(seen.body, "hello world");
+}
+
+#[test]
+fn a_request_whose_route_is_removed_meanwhile_is_completed() {
+    let script = ScriptedEndpoint::always(OK);
+    let mut world = TestCluster::serving(&[script.address]);
+    let mut client = world.client();
+    let post = "POST / HTTP/1.1\nHost: shop.example\nExpect: 100-continue\nContent-Length: 10\n\n";
+    client.send(post);
+    // The route has been selected.
+    assert_eq!(client.response().status, 100);
+    world.cache.apply([Event::Remove(Kind::Ingress, Key::new("default", "shop"))], 9);
+    assert_eq!(world.ask("GET / HTTP/1.1\nHost: shop.example\n\n").status, 404);
+    client.raw(b"firstlater");
+    assert_eq!(client.response().status, 200);
+    assert_eq!(script.seen().body, "firstlater");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use ingress_proxy::followed_requests::{FollowState, FollowedRequests, RequestReport};
 
+use ingress_routes::plan::phase::Phase;
+
 use crate::message::TEST_TIMEOUT;
 use crate::support::{ScriptedEndpoint, TestCluster, TestOptions, options, unused_address};
 
@@ -45,6 +47,19 @@ fn what_happened_to_a_request_with_a_secret_is_reported() {
     // The secret is used up.
     world.ask(&request("/again"));
     assert_eq!(followed.state(&secret), None);
+}
+
+#[test]
+fn a_response_of_the_proxy_has_its_phase() {
+    let (mut world, followed) = cluster(&[unused_address()]);
+    let annotations = [("app-root", "/start"), ("temporal-redirect", "https://away.example/")];
+    world.ingress("shop", "shop.example", &annotations);
+    for (path, phase) in [("/", Phase::Server), ("/a", Phase::Rewrite)] {
+        let secret = followed.arm().unwrap();
+        let request = format!("GET {path} HTTP/1.1\nHost: shop.example\nX-Portolan-Follow: {secret}\n\n");
+        assert_eq!(world.ask(&request).status, 302);
+        assert_eq!(report(&followed, &secret).answered_in, Some(phase), "{path}");
+    }
 }
 
 #[test]

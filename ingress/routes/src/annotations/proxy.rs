@@ -77,8 +77,8 @@ const SEND: &str = "how long an endpoint may read nothing of a request; then 504
 const READ: &str =
     "how long an endpoint may send nothing; then 504, or the connection ends if the response has begun";
 const BODY: &str = "the longest body of a request; a longer one gets 413; 0 for no limit";
-const KEPT: &str =
-    "how much of a body is kept so that it can be sent to another endpoint: 64 KiB at least, 1 MiB at most";
+const KEPT: &str = "how much of a body is kept so that it can be sent to another endpoint: 64 KiB at least, 1 MiB at most; one that \
+     is received first is kept whole";
 const HEAD: &str = "the longest head of a response, 1 MiB at most; a longer one is answered 502";
 const REQUEST_BUFFERING: &str = "with `on`, the default, a body of at most 1 MiB is received before the request is sent, and one in \
                                  chunks gets a Content-Length; a longer one is streamed, as all are with `off` and with gRPC. With `off` a \

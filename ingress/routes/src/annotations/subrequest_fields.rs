@@ -64,6 +64,8 @@ pub(super) fn list(headers: HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
 
 fn is_of_connection(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 13] = [
+        // A secret of the admin side.
+        KnownHeader::XPortolanFollow.name().as_bytes(),
         b"host",
         b"connection",
         b"content-length",
@@ -76,8 +78,6 @@ fn is_of_connection(name: &[u8]) -> bool {
         b"proxy",
         b"proxy-connection",
         b"http2-settings",
-        // A secret of the admin side.
-        b"x-portolan-trace",
     ];
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }

@@ -19,7 +19,7 @@ use crate::precedence::precedence;
 use crate::problem::{Effect, RoutingProblem};
 use crate::snippet::{SnippetServer, StreamAddressRules, read_servers};
 
-/// How many ports a ConfigMap may open. Each worker has a socket for each of them.
+/// How many ports a ConfigMap may open, and all snippets together. Each worker has a socket for each of them.
 const MAX_PORTS: usize = 1000;
 
 /// The projection that makes [`Streams`].
@@ -57,8 +57,13 @@ impl StreamIndex {
         if !cluster.synced(self.kinds()) {
             return Streams::default();
         }
-        let mut found =
-            StreamReader { options: &self.options, cluster, services: BTreeMap::new(), problems: Vec::new() };
+        let mut found = StreamReader {
+            options: &self.options,
+            cluster,
+            services: BTreeMap::new(),
+            of_snippets: 0,
+            problems: Vec::new(),
+        };
         for (protocol, key, flag) in self.config_maps() {
             match cluster.get::<ConfigMap>(key) {
                 Some(config_map) => found.read(protocol, config_map),
@@ -166,6 +171,8 @@ struct StreamReader<'c> {
     options: &'c RouteOptions,
     cluster: &'c Snapshot,
     services: BTreeMap<(u8, u16), StreamService>,
+    /// How many of them are servers of snippets.
+    of_snippets: usize,
     problems: Vec<RoutingProblem>,
 }
 
@@ -200,14 +207,17 @@ impl StreamReader<'_> {
 
     /// Opens the ports of the servers of a snippet. A port that has an entry already is left out.
     fn open_servers(&mut self, source: (Kind, &Key), field: &str, servers: Vec<SnippetServer>) {
-        for (number, server) in servers.into_iter().enumerate() {
+        for server in servers {
             let at = server.at;
-            let service = match number {
+            let service = match self.of_snippets {
                 0..MAX_PORTS => self.of_snippet(source, server),
-                _ => Err(format!("there are more than {MAX_PORTS} servers")),
+                _ => Err(format!("{MAX_PORTS} ports of stream-snippet are open already")),
             };
             match service {
-                Ok(service) => drop(self.services.insert(service.rank(), service)),
+                Ok(service) => {
+                    self.of_snippets += 1;
+                    self.services.insert(service.rank(), service);
+                }
                 Err(what) => self.report_of(source, field, format!("{at}: {what}"), Effect::LeftOut),
             }
         }

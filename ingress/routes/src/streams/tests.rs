@@ -215,6 +215,29 @@ fn with_snippet(name: &str, created: i64, snippet: &str) -> Object {
     }))
 }
 
+#[test]
+fn all_snippets_together_open_a_limited_number_of_ports() {
+    let options = RouteOptions { config_map: Some(Key::new("ingress", "controller")), ..options() };
+    let mut world = StreamCluster::with(options, "web 80 10.0.0.1");
+    let servers = |first: u16| -> String {
+        let server = |port| format!("server {{ listen {port}; proxy_pass 192.0.2.1:1; }}");
+        (first..first + 300).map(server).collect()
+    };
+    let names = ["a", "b", "c", "d"];
+    let snippets = names.iter().zip(0_u8..);
+    world.apply(
+        snippets.map(|(name, at)| {
+            with_snippet(name, i64::from(at), servers(20_000 + 300 * u16::from(at)).leak())
+        }),
+    );
+    let allowed = [("allow-snippet-annotations", "true"), ("annotations-risk-level", "Critical")];
+    world.config_map(Key::new("ingress", "controller"), &allowed);
+    assert_eq!(world.open().len(), 1000);
+    let left_out = world.problems();
+    let of_limit = |what: &&String| what.contains("1000 ports of stream-snippet are open already");
+    assert_eq!(left_out.iter().filter(of_limit).count(), 200, "{left_out:?}");
+}
+
 /// The annotation stream-snippet.
 #[test]
 fn ingresses_open_ports_if_the_configmap_allows_snippets() {

@@ -15,6 +15,7 @@ use crate::exchange::Exchange;
 use crate::path::encode;
 use crate::pattern::StepBudget;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter, ServerFilters};
+use crate::plan::phase::Phase;
 use crate::plan::redirect_origin::RedirectOrigin;
 
 /// The location that a request matches.
@@ -29,6 +30,7 @@ pub struct RouteMatch<'t> {
     pub(super) certificate: bool,
     pub(super) step_budget: StepBudget,
     pub(super) step_limit_hits: &'t StepLimitHits,
+    pub(super) phase: Phase,
 }
 
 impl<'t> RouteMatch<'t> {
@@ -37,6 +39,11 @@ impl<'t> RouteMatch<'t> {
         match self.path_match {
             PathMatch::Route(route) | PathMatch::MissingSlash(route) | PathMatch::StepLimit(route) => route,
         }
+    }
+
+    /// The phase that was reached: `server`, or `rewrite` once [`Self::rewrite`] has come to the location.
+    pub fn phase(&self) -> Phase {
+        self.phase
     }
 
     /// Does the rewrite phase, in nginx's order: the filters of all hosts (blocklists), the snippets and `app-root` of the host, the 413 of a
@@ -60,6 +67,7 @@ impl<'t> RouteMatch<'t> {
         if let outcome @ FilterOutcome::Respond(_) = self.server_phase(exchange) {
             return outcome;
         }
+        self.phase = Phase::Rewrite;
         let mut searches = 0;
         loop {
             if exchange.new_uri {
@@ -85,7 +93,7 @@ impl<'t> RouteMatch<'t> {
         let (host, path, budget) = (exchange.host(), exchange.path(), exchange.step_budget.get());
         let found = self.table.find_with(host, path, Some(exchange), budget);
         exchange.step_budget.set(found.step_budget);
-        *self = RouteMatch { certificate: self.certificate, ..found };
+        *self = RouteMatch { certificate: self.certificate, phase: self.phase, ..found };
         true
     }
 

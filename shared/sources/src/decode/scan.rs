@@ -3,7 +3,7 @@
 //! A list of a large cluster has hundreds of megabytes, of which a small part is used. The scanner finds the end of everything else
 //! without decoding it, three times as fast as serde. It gives up (`None`) on anything unusual in what is used: white space, escapes, `null`,
 //! a field that occurs twice, a value of another type. The caller then decodes the text with serde, which also says what is wrong. What is
-//! skipped is checked for nesting and strings only.
+//! skipped is checked for the number of brackets and the ends of strings only.
 
 use cluster::CompactString;
 

@@ -121,7 +121,10 @@ pub(crate) fn read_item(kind: Kind, item: Part<'_>) -> Result<Option<ObjectEvent
         let reason = InvalidField::new("", error.to_string(), "JSON in UTF-8");
         Box::new(Undecodable { key: None, version: CompactString::default(), reason })
     })?;
-    let event = applied(kind, text)?;
+    let event = match decode::scan(kind, item) {
+        Some(Ok(decoded)) => event_of(kind, decoded),
+        _ => applied(kind, text)?,
+    };
     Ok(matches!(event.event, Event::Apply(_)).then_some(event))
 }
 

@@ -45,17 +45,23 @@ impl<const N: usize, const H: usize> EventFamily<N, H> {
     /// The series with these label values. Takes a lock: keep the result.
     pub fn of(&self, labels: &Labels<N>) -> EventSeries {
         let mut known = self.series();
-        let new = || {
-            let rows = Arc::new(Rows::new(self.rows));
-            if let Some(family) = &self.counter {
-                family.insert(labels, Counter::in_rows(&rows, COUNTER));
-            }
-            for (family, layout) in self.histograms.iter().flatten() {
-                family.insert(labels, Histogram::in_rows(&rows, layout));
-            }
-            EventSeries(rows)
-        };
-        known.entry(labels.clone()).or_insert_with(new).clone()
+        if let Some(series) = known.get(labels) {
+            return series.clone();
+        }
+        let rows = Arc::new(Rows::new(self.rows));
+        let mut is_exported = true;
+        if let Some(family) = &self.counter {
+            is_exported &= family.insert(labels, Counter::in_rows(&rows, COUNTER)).1;
+        }
+        for (family, layout) in self.histograms.iter().flatten() {
+            is_exported &= family.insert(labels, Histogram::in_rows(&rows, layout)).1;
+        }
+        let series = EventSeries(rows);
+        // One that is not exported is tried again when it is next asked for.
+        if is_exported {
+            known.insert(labels.clone(), series.clone());
+        }
+        series
     }
 
     /// Counts an event: `value` is that of a histogram, by its number. Hot: no lock and no allocation.

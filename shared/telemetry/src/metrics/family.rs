@@ -60,22 +60,23 @@ impl<M: Metric, const N: usize> Family<M, N> {
         if let Some(known) = self.children().get(values) {
             return known.clone();
         }
-        self.insert(values, M::new(&self.0.shape))
+        self.insert(values, M::new(&self.0.shape)).0
     }
 
     /// Stores a metric and returns it, or the one that has these label values already. If the family has `MAX_SERIES` metrics, it
-    /// is not exported.
-    pub(super) fn insert(&self, values: &Labels<N>, metric: M) -> M {
+    /// is not exported; the second value says whether it is.
+    pub(super) fn insert(&self, values: &Labels<N>, metric: M) -> (M, bool) {
         let mut children = self.children();
         if let Some(known) = children.get(values) {
-            return known.clone();
+            return (known.clone(), true);
         }
-        if children.len() < MAX_SERIES {
+        let has_room = children.len() < MAX_SERIES;
+        if has_room {
             children.insert(values.clone(), metric.clone());
         } else {
             DROPPED_SERIES.fetch_add(1, Relaxed);
         }
-        metric
+        (metric, has_room)
     }
 
     /// The parameters of its metrics.

@@ -1,14 +1,20 @@
 //! One exchange of a query with an upstream: the message that is sent, and what is done if the reply cannot be used.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dns_wire::{EchoedCase, Reply, restore_letter_case, set_letter_case};
+use tokio::time::timeout;
 
 use super::Forward;
+use super::connect::timed_out;
 use super::transport::{UpstreamQuery, truncated};
 use super::upstream::ForwardUpstream;
+use crate::limits::LimitReached;
 use crate::request::{Request, Transport};
+
+/// How long an upstream may take to answer over TCP after a reply that did not repeat the letter case: less than a query may wait.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Forward {
     /// One exchange with an upstream. With `prefer_udp` the query is retried over TCP after a truncated reply, and with
@@ -46,18 +52,23 @@ impl Forward {
                 read: self.options.read_timeout,
                 health_check: false,
             };
-            let mut packet = match upstream.exchange(&outgoing).await {
-                Err(error) if has_changed => {
+            let exchanged = match has_changed {
+                true => timeout(RETRY_TIMEOUT, upstream.exchange(&outgoing))
+                    .await
+                    .unwrap_or_else(|_| Err(timed_out("retry"))),
+                false => upstream.exchange(&outgoing).await,
+            };
+            let mut packet = match exchanged {
+                Err(error) if has_changed && !LimitReached::caused(&error) => {
                     // Over UDP it does not repeat the case, and over TCP it cannot be asked.
                     upstream.letter_case().suspend(start);
                     return Err(error);
                 }
                 exchanged => exchanged?,
             };
-            if is_random
-                && restore_letter_case(&mut packet, outgoing.message, request.query.name())
-                    == EchoedCase::Changed
-            {
+            let echoed =
+                is_random.then(|| restore_letter_case(&mut packet, outgoing.message, request.query.name()));
+            if echoed == Some(EchoedCase::Changed) {
                 if !tcp {
                     upstream.letter_case().count_mismatch();
                     (tcp, has_changed) = (true, true);
@@ -67,6 +78,12 @@ impl Forward {
                 upstream.letter_case().suspend(start);
             }
             let parsed = match reply.parse(&packet, &request.query) {
+                // A pointer in the name of the question hides its letter case.
+                Ok(parsed) if parsed.matches && !tcp && echoed == Some(EchoedCase::OtherQuestion) => {
+                    upstream.letter_case().count_mismatch();
+                    (tcp, has_changed) = (true, true);
+                    continue;
+                }
                 // A datagram that cannot be parsed may be cut off. It becomes a truncated reply, so that the client retries
                 // over TCP.
                 Err(_) if !tcp && upstream.is_plain() => {
