@@ -111,8 +111,9 @@ impl Selector {
         let plural = segments.pop()?.to_owned();
         let namespace = segments.iter().position(|segment| *segment == "namespaces");
         let namespace = namespace.and_then(|at| segments.get(at + 1)).map(|name| (*name).to_owned());
-        let name = query.split('&').find_map(|field| field.strip_prefix("fieldSelector=metadata.name"));
-        let name = name.map(|name| name.trim_start_matches("%3D").trim_start_matches('=').to_owned());
+        // Other selectors, such as `metadata.name!=kube-root-ca.crt`, leave out objects that a benchmark does not make.
+        let name = query.split('&').find_map(|field| field.strip_prefix("fieldSelector=metadata.name%3D"));
+        let name = name.map(str::to_owned);
         Some(Self { plural, namespace, name })
     }
 
