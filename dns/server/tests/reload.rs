@@ -142,21 +142,30 @@ async fn the_plugin_enabled_metric_follows_the_served_corefile() {
 // Time is paused: it advances when no task can run.
 #[tokio::test(start_paused = true)]
 async fn a_changed_corefile_is_reloaded_and_may_move_the_port() {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let other = socket.local_addr().unwrap();
-    drop(socket);
     let service = TestService::start(".:0 {\nwhoami\nreload 2s 0s\n}").await;
     let hash = |service: &TestService| {
         let text = service.metrics.text();
         text.lines().find(|line| line.starts_with("coredns_reload_version_info")).unwrap().to_owned()
     };
+    let failed = |service: &TestService| {
+        let text = service.metrics.text();
+        text.lines().find(|line| line.starts_with("coredns_reload_failed_total")).map(str::to_owned)
+    };
     let before = hash(&service);
     // The new port is found by the periodic check, without an explicit reload.
-    format!(".:{} {{\nwhoami\nreload 2s 0s\n}}", other.port())
-        .clone_into(&mut service.corefile.lock().unwrap());
-    while hash(&service) == before {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let other = 'moved: loop {
+        let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        format!(".:{} {{\nwhoami\nreload 2s 0s\n}}", other.port())
+            .clone_into(&mut service.corefile.lock().unwrap());
+        // Another test may have got the port in the meantime.
+        let failures = failed(&service);
+        while failed(&service) == failures {
+            if hash(&service) != before {
+                break 'moved other;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
     assert_eq!(service.dns.addresses().await, [other]);
     assert_eq!(TestClient::udp(other).query("a.", rtype::A).1.rcode, rcode::NOERROR);
     service.stop().await;
