@@ -143,7 +143,7 @@ async fn aliases_that_lead_to_each_other_cost_one_query() {
     service.stop().await;
 }
 
-/// Sends queries for external names over one socket until it is told to stop, whatever the replies are.
+/// Sends queries for external names over one socket until `ends` is set, whatever the replies are.
 fn flood(to: SocketAddr, ends: Arc<AtomicBool>, sent: Arc<AtomicUsize>) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(to).unwrap();

@@ -18,7 +18,7 @@ fn allocations_are_counted() {
 
 #[test]
 fn metrics_allocate_only_at_a_threads_first_use() {
-    // The table of all threads is allocated once, by whoever counts first.
+    // The first counter of a process allocates the table of all threads.
     Counter::default().inc();
     let registry = Registry::new();
     let counter = registry.counters("requests_total", "Requests.", ["zone"]).with(["."]);

@@ -23,7 +23,7 @@ use crate::exchange::proxy_request::{
 };
 use crate::observe::access_log::Attempt;
 use crate::upstream::connection::ConnectionKey;
-use crate::upstream::error::{TimeoutKind, UpstreamError};
+use crate::upstream::error::UpstreamError;
 use crate::upstream::request_body::BodyEncoding;
 use crate::upstream::request_head::BodyLength;
 use crate::upstream::request_traits::RequestTraits;
@@ -133,7 +133,7 @@ impl<'a> ProxyRequest<'a> {
             };
             response.clear();
             attempt.ended = Some(elapsed);
-            failed = AttemptsFailed { status: status_of(&error), is_of_client: error.is_broken_client() };
+            failed = AttemptsFailed::from(&error);
             attempt.status = failed.status;
             let is_sent = !request.is_unsent();
             self.body = request.into_body().restart();
@@ -299,18 +299,5 @@ impl<'a> ProxyRequest<'a> {
         let (clock, timer) = (worker.clock.clone(), self.client.timer());
         let is_stream = !self.client.is_http1();
         UpstreamTimer::new(clock, timer, worker.timeouts(&self.route.plan.proxy), is_stream)
-    }
-}
-
-pub(super) fn status_of(error: &UpstreamError) -> StatusCode {
-    match error {
-        UpstreamError::Closed
-        | UpstreamError::Io(_)
-        | UpstreamError::Reset(_)
-        | UpstreamError::Invalid(_) => StatusCode::BAD_GATEWAY,
-        UpstreamError::Timeout(TimeoutKind::Body) => StatusCode::REQUEST_TIMEOUT,
-        UpstreamError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
-        UpstreamError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        UpstreamError::Client => StatusCode::BAD_REQUEST,
     }
 }

@@ -25,6 +25,7 @@ use crate::exchange::connect::AttemptProtocol;
 use crate::exchange::direct_response::page;
 use crate::exchange::loop_detection::LOOP_ID;
 use crate::io::boxed::boxed;
+use crate::upstream::error::{TimeoutKind, UpstreamError};
 use crate::upstream::fastcgi_head::FastCgiHead;
 use crate::upstream::request::UpstreamRequest;
 use crate::upstream::request_body::RequestBody;
@@ -78,6 +79,22 @@ pub(super) struct AttemptsFailed {
 impl From<StatusCode> for AttemptsFailed {
     fn from(status: StatusCode) -> Self {
         Self { status, is_of_client: false }
+    }
+}
+
+impl From<&UpstreamError> for AttemptsFailed {
+    fn from(error: &UpstreamError) -> Self {
+        let status = match error {
+            UpstreamError::Closed
+            | UpstreamError::Io(_)
+            | UpstreamError::Reset(_)
+            | UpstreamError::Invalid(_) => StatusCode::BAD_GATEWAY,
+            UpstreamError::Timeout(TimeoutKind::Body) => StatusCode::REQUEST_TIMEOUT,
+            UpstreamError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            UpstreamError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            UpstreamError::Client => StatusCode::BAD_REQUEST,
+        };
+        Self { status, is_of_client: error.is_broken_client() }
     }
 }
 

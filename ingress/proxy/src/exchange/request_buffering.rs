@@ -2,7 +2,6 @@
 
 use ingress_routes::SelectedTarget;
 
-use crate::exchange::attempts::status_of;
 use crate::exchange::connect::AttemptProtocol;
 use crate::exchange::proxy_request::{AttemptsFailed, ProxyRequest, RequestPurpose};
 use crate::upstream::error::TimeoutKind;
@@ -11,7 +10,8 @@ use crate::upstream::request_head::BodyLength;
 
 impl ProxyRequest<'_> {
     /// Waits for the body, so that a client that sends slowly does not occupy an endpoint. A chunked body then has a length. As in nginx,
-    /// bodies of gRPC are sent as they arrive, because messages may be answered one by one. A request for an error page sends what was received, or the body as it arrives.
+    /// bodies of gRPC are sent as they arrive, because messages may be answered one by one. A request for an error page sends what was
+    /// received, or the body as it arrives.
     pub(super) async fn receive_body(
         &mut self,
         protocol: AttemptProtocol,
@@ -51,8 +51,7 @@ impl ProxyRequest<'_> {
             Err(error) => {
                 // The page of the error is requested without it.
                 self.body = None;
-                let is_of_client = error.is_broken_client();
-                return Err(AttemptsFailed { status: status_of(&error), is_of_client });
+                return Err(AttemptsFailed::from(&error));
             }
         }
         Ok(())
