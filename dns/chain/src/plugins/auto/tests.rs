@@ -2,19 +2,24 @@ use dns_wire::Query;
 
 use super::*;
 
-#[test]
-fn files_are_served_while_they_are_in_the_folder() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    let auto = ZoneFolder {
-        folder: folder.path().to_owned(),
+/// Serves the files `db.ZONE` of a folder for zones below `org.`.
+fn zone_folder(folder: &std::path::Path) -> ZoneFolder {
+    ZoneFolder {
+        folder: folder.to_owned(),
         pattern: Regex::new(r"db\.(.*)").unwrap(),
         origin: "{1}".to_owned(),
         zones: Zones::new(["org."]),
         fallthrough: None,
         reload: Duration::ZERO,
         served: Arc::default(),
-    };
+    }
+}
+
+#[test]
+fn files_are_served_while_they_are_in_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let auto = zone_folder(folder.path());
     let serial = |zone: &str| {
         let table = auto.served.load();
         let query = Query::new(1, &format!("www.{zone}").parse().unwrap(), 1);
@@ -63,15 +68,7 @@ fn links_are_followed_and_each_folder_is_read_once() {
     symlink("..data/db.example.org", path("db.example.org")).unwrap();
     symlink("..data/sub", path("sub")).unwrap();
     symlink(".", path("loop")).unwrap();
-    let auto = ZoneFolder {
-        folder: folder.path().to_owned(),
-        pattern: Regex::new(r"db\.(.*)").unwrap(),
-        origin: "{1}".to_owned(),
-        zones: Zones::new(["org."]),
-        fallthrough: None,
-        reload: Duration::ZERO,
-        served: Arc::default(),
-    };
+    let auto = zone_folder(folder.path());
     assert_eq!(auto.files().len(), 2);
     let serials = |zones: &AutoZones| {
         let mut serials: Vec<u32> =
