@@ -1,10 +1,11 @@
 //! Lists one kind and then watches it, over and over.
 
-use std::sync::Arc;
+mod burst;
+mod reporting;
+
 use std::time::Duration;
 
 use cluster::{CompactString, Event, Kind};
-use jiff::Timestamp;
 use telemetry::{Problem, Reports};
 use tokio::time::Instant;
 
@@ -18,8 +19,7 @@ use super::server_state::ServerState;
 use crate::source::{EventSink, QueuedEvent, WriterStopped};
 use crate::watch_status::WatchStatus;
 use crate::watch_stream::{
-    ApiError, LineSplitter, ListSplitter, ObjectEvent, Undecodable, WatchMessage, read_item, read_message,
-    read_page,
+    ApiError, LineSplitter, ListSplitter, WatchMessage, read_item, read_message, read_page,
 };
 
 /// Seconds after which the server ends a watch, chosen at random from this range. Replicas thus reconnect periodically and
@@ -40,9 +40,6 @@ const SHORT: Duration = Duration::from_secs(1);
 /// More short watches in a row than this are a failure even with events.
 const SHORT_WATCHES: u32 = 3;
 
-/// Events that are sent to the writer together, at most.
-const BURST: usize = 64;
-
 /// A version that expires sooner than this after its list counts as a failure in a row.
 const FRESH: Duration = Duration::from_secs(30);
 
@@ -51,7 +48,7 @@ pub(super) struct Reflector {
     api: ApiClient,
     server: ServerState,
     scope: ResourceScope,
-    /// What is read instead where `scope` is forbidden; the two are swapped while that is so.
+    /// The scope that is read where `scope` is forbidden; the two are swapped while that is so.
     fallback: Option<ResourceScope>,
     is_fallback: bool,
     sink: EventSink,
@@ -283,59 +280,6 @@ impl Reflector {
         }
     }
 
-    /// Sends an event to the writer, after those of the burst.
-    async fn send(&mut self, event: Event) -> Result<(), ApiError> {
-        self.queue(event, None).await?;
-        self.flush().await
-    }
-
-    /// Adds an event to the burst, which is flushed at the end of each piece of a response.
-    async fn queue(&mut self, event: Event, triggered: Option<Timestamp>) -> Result<(), ApiError> {
-        let at = self.burst.last().map_or_else(|| Instant::now().into_std(), |last| last.at);
-        self.burst.push(QueuedEvent { event, at, triggered });
-        if self.burst.len() < BURST { Ok(()) } else { self.flush().await }
-    }
-
-    /// Sends the events of the burst to the writer.
-    async fn flush(&mut self) -> Result<(), ApiError> {
-        self.sink.send_burst(&mut self.burst).await.map_err(|WriterStopped| ApiError::Stopped)
-    }
-
-    /// Adds a change of an object to the burst. Returns its version.
-    async fn pass(&mut self, event: ObjectEvent) -> Result<CompactString, ApiError> {
-        let ObjectEvent { event, version, triggered, defects } = event;
-        match &event {
-            Event::Apply(object) => self.problems.set(Some(object.key()), defects),
-            Event::Remove(_, key) => self.problems.clear(key),
-            _ => {}
-        }
-        self.queue(event, triggered).await?;
-        Ok(version)
-    }
-
-    /// Keeps the last valid version of an object. Returns its current resource version.
-    async fn keep(&mut self, undecodable: Box<Undecodable>) -> Result<CompactString, ApiError> {
-        let Undecodable { key, version, reason } = *undecodable;
-        self.problems.set(key.as_ref(), vec![reason]);
-        if let Some(key) = key {
-            self.queue(Event::Keep(self.scope.kind, key), None).await?;
-        }
-        Ok(version)
-    }
-
-    /// Sets the status before a list is requested. While requests fail, the status stays that of the failure.
-    fn begin(&self) {
-        if !self.is_failing() {
-            self.report(WatchStatus::Listing);
-        }
-    }
-
-    /// Records that the head of a response with status 200 has arrived.
-    fn answered(&self) {
-        self.server.answered(self.scope.kind);
-        self.sink.set_connected(self.scope.kind, true);
-    }
-
     /// Begins a list: its response has begun.
     async fn restart(&mut self) -> Result<(), ApiError> {
         self.problems.begin_list();
@@ -354,24 +298,6 @@ impl Reflector {
         }
         self.synced();
         Ok(())
-    }
-
-    /// Records that the kind is listed and watched.
-    fn synced(&mut self) {
-        if self.report(WatchStatus::Synced) {
-            tracing::debug!(kind = %self.scope.kind, server = self.api.url, "synced");
-        }
-        self.failures = 0;
-        self.problem(None);
-    }
-
-    fn is_failing(&self) -> bool {
-        let status = self.sink.status(self.scope.kind);
-        matches!(status, WatchStatus::Retrying(_) | WatchStatus::Forbidden { .. } | WatchStatus::Missing(_))
-    }
-
-    fn report(&self, status: WatchStatus) -> bool {
-        self.sink.report(self.scope.kind, status)
     }
 
     /// Reports a resource that is not installed, and sends an empty list, so that no projection waits for it. While a server
@@ -393,67 +319,6 @@ impl Reflector {
         }));
         self.send(Event::Restart(self.scope.kind)).await?;
         self.send(Event::Synced(self.scope.kind)).await
-    }
-
-    /// Reports a failed request until a later one succeeds.
-    fn failed(&mut self, error: &ApiError, next: &NextRequest) {
-        let (kind, server) = (self.scope.kind, &self.api.url);
-        self.failures += 1;
-        self.sink.set_connected(kind, false);
-        let is_outage = self.server.failed(kind, error);
-        let verb = match next {
-            NextRequest::List(ListMethod::Paged | ListMethod::Unpaged) => "list",
-            NextRequest::List(ListMethod::Streaming) | NextRequest::Watch { .. } => "watch",
-        };
-        // A server that has just started forbids everything until it has read its roles. So a kind that could be read before
-        // is requested once more before a missing role is reported.
-        if error.is_forbidden() && (self.listed.is_none() || self.backoff.is_lasting()) {
-            let resource = self.scope.resource();
-            let wanted = format!(
-                "a role that may list and watch {resource}{}, as those that `portolan reference rbac` prints",
-                self.where_needed()
-            );
-            self.problem(Some(self.kind_problem(verb, error, wanted)));
-            let (resource, namespace) = (resource.into(), self.scope.namespace.as_str().into());
-            self.report(WatchStatus::Forbidden { verb, resource, namespace });
-            return;
-        }
-        if *error == ApiError::Expired {
-            tracing::info!(%kind, server, "listing again: {error}");
-            return;
-        }
-        if matches!(self.sink.status(kind), WatchStatus::Missing(_)) && error.is_missing() {
-            return;
-        }
-        let had_failed = self.is_failing();
-        if self.report(WatchStatus::Retrying(Arc::from(error.to_string()))) {
-            // An outage concerns all kinds, and is reported once for all of them.
-            if had_failed || is_outage {
-                tracing::debug!(%kind, server, "{verb} failed: {error}");
-            } else {
-                tracing::warn!(%kind, server, "{verb} failed, trying again: {error}");
-            }
-        }
-        if self.failures > 1 && !is_outage {
-            self.problem(Some(self.kind_problem(verb, error, String::new())));
-        }
-    }
-
-    fn kind_problem(&self, verb: &str, error: &ApiError, wanted: String) -> Problem {
-        let (kind, key) = (self.scope.kind.name().to_owned(), String::new());
-        Problem { kind, key, field: verb.to_owned(), what: error.to_string(), wanted, severity: None }
-    }
-
-    fn where_needed(&self) -> String {
-        match self.scope.namespace.as_str() {
-            "" => " in the whole cluster".into(),
-            namespace => format!(" in namespace {namespace}"),
-        }
-    }
-
-    /// Replaces the problem report of the kind as a whole.
-    fn problem(&self, problem: Option<Problem>) {
-        self.reports.replace_object(SCOPE, self.scope.kind.name(), "", problem);
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use cluster::Kinds;
