@@ -7,6 +7,7 @@ pub(crate) mod open_streams;
 pub(crate) mod passthrough_limit;
 mod generations;
 pub(crate) mod password_verifier;
+pub(crate) mod request_memory;
 pub(crate) mod span_exporter;
 pub(crate) mod shared;
 pub(crate) mod subrequest_cache;

@@ -128,7 +128,7 @@ impl<H: RequestHandler> Connection<'_, H> {
     /// Waits for the next head.
     async fn next_head(&self) -> NextRequest {
         let (stream, state) = (self.stream, self.state);
-        let mut head = self.worker.request();
+        let mut head = self.worker.memory.request();
         let next = std::future::poll_fn(|cx| {
             let next = stream.poll_head(cx, &mut head);
             if next.is_pending() {
@@ -152,7 +152,7 @@ impl<H: RequestHandler> Connection<'_, H> {
             Some(Ok(NextHead::End) | Err(_)) => NextRequest::End,
             None => NextRequest::Idle,
         };
-        self.worker.recycle_request(head);
+        self.worker.memory.recycle_request(head);
         next
     }
 

@@ -75,6 +75,6 @@ impl Drop for RequestGuard {
             record.body_bytes = http1.stream.body_bytes();
         }
         worker.finish(&mut record, self.client.logged());
-        worker.recycle_record(record);
+        worker.memory.recycle_record(record);
     }
 }

@@ -39,7 +39,7 @@ impl<'a> ProxyRequest<'a> {
         choice: &SelectedTarget<'_>,
     ) -> Result<EndpointResponse, AttemptsFailed> {
         let (worker, route) = (&self.client.worker, self.route);
-        let (mut head, mut buffer) = (None, worker.head_buffer());
+        let (mut head, mut buffer) = (None, worker.memory.head_buffer());
         let mut tried = SmallVec::<[SocketAddr; 3]>::new();
         // Attempts that do not count because the endpoint had closed the kept connection.
         let mut stale = 0;
@@ -67,7 +67,7 @@ impl<'a> ProxyRequest<'a> {
         };
         self.body = self.body.take().map(|body| body.encoded(encoding));
         let traits = self.traits();
-        let mut response = worker.response();
+        let mut response = worker.memory.response();
         // The endpoint of the next attempt, if it is known already.
         let mut next = None;
         loop {
@@ -119,7 +119,7 @@ impl<'a> ProxyRequest<'a> {
                         next = self.pick(choice, &tried).await;
                     }
                     if next.is_none() {
-                        worker.recycle_head_buffer(buffer, head);
+                        worker.memory.recycle_head_buffer(buffer, head);
                         return Ok(EndpointResponse { request, head: response, endpoint: pick });
                     }
                     if let Some(attempt) = self.guard.attempts.last_mut() {
@@ -153,7 +153,7 @@ impl<'a> ProxyRequest<'a> {
                 break;
             }
         }
-        worker.recycle_response(response);
+        worker.memory.recycle_response(response);
         Err(failed)
     }
 

@@ -40,7 +40,7 @@ impl ProxyRequest<'_> {
         let worker = &self.client.worker;
         let status = status_from(&head);
         let challenge = head.head().get_bytes(KnownHeader::WwwAuthenticate);
-        worker.recycle_response(head);
+        worker.memory.recycle_response(head);
         let mut request = Some(request);
         let (body, connection) = std::future::poll_fn(|cx| {
             let request = request.take().expect("it is ready at once");

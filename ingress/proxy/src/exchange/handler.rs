@@ -39,7 +39,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     client.requests.set(client.requests.get() + 1);
     let ClientRequest { head, body } = request;
     let given = head.as_deref().ok();
-    let mut record = worker.record(client.peer_ip.clone());
+    let mut record = worker.memory.record(worker.clock.instant(), client.peer_ip.clone());
     record.head_bytes = given.map_or(0, |head| head.head().bytes().len() as u64);
     record.request_id = RequestId::of(given, || worker.random());
     record.status = pages::CLIENT_CLOSED;
@@ -59,7 +59,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         Err((error, head)) => {
             tracing::debug!(%error, client = %client.peer_ip, "a request target or host is invalid");
             guard.refused_line = head.line_bytes();
-            worker.recycle_request(head);
+            worker.memory.recycle_request(head);
             return page(client, guard, &DirectResponse::status(StatusCode::BAD_REQUEST));
         }
     };

@@ -31,7 +31,7 @@ use crate::upstream::request::UpstreamRequest;
 use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_head::{self, BodyLength, UpstreamHead};
 
-/// What a request to an endpoint is for.
+/// The purpose of a request to an endpoint.
 pub(super) enum RequestPurpose {
     /// The response of the upstream.
     Upstream,
@@ -231,7 +231,7 @@ impl<'a> ProxyRequest<'a> {
         if switching && self.upgrade(exchange).is_none() {
             let error = "switched protocols although the client did not ask for it";
             worker.upstream_log.failed(self.guard.upstream_name(), &request.name(), &error);
-            worker.recycle_response(response);
+            worker.memory.recycle_response(response);
             return page(self.client, self.guard, &DirectResponse::status(StatusCode::BAD_GATEWAY));
         }
         let mut edits = HeadEdits::default();
@@ -262,7 +262,7 @@ impl<'a> ProxyRequest<'a> {
         };
         let head = fields.head(self.client, self.guard.traits, length);
         drop(edits);
-        worker.recycle_response(response);
+        worker.memory.recycle_response(response);
         self.guard.status = status.as_u16();
         let body = match request {
             UpstreamRequest::Stream(request) if switching => ResponseBody::switched(request, self.guard),

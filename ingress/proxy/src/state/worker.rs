@@ -1,19 +1,19 @@
 //! The state of a worker thread. It is not shared with other threads, so it has no locks.
 
+mod finished_request;
+
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use cluster::{HeldView, LocalView};
 use ingress_routes::{EwmaScores, Exchange, Pool, PoolKey, Pools, ProxySettings, RouteTable, ServerSettings};
 use ingress_wire::head_writer::HeadWriter;
-use ingress_wire::request::ParsedRequest;
 use ingress_wire::request_head::HeadLimits;
-use ingress_wire::response::ParsedResponse;
 use net::Drain;
 use rustls::ClientConfig;
 use telemetry::LogWriter;
@@ -21,14 +21,12 @@ use tokio::net::TcpStream;
 
 use crate::io::buffers::BufferBudget;
 use crate::io::clock::Clock;
-use crate::observe::access_log::{AccessRecord, Attempt};
-use crate::observe::log_line::{LogLine, LoggedConnection};
 use crate::observe::metrics::{ConnectionMetrics, LimitMetrics, ProxyMetrics, RequestSeries};
-use crate::observe::span;
 use crate::observe::upstream_log::UpstreamLog;
 use crate::options::ProxyOptions;
 use crate::state::client_table::ClientTable;
 use crate::state::passthrough_limit::PassthroughLimit;
+use crate::state::request_memory::RequestMemory;
 use crate::state::shared::SharedState;
 use crate::state::streams::WorkerStreams;
 use crate::upstream::connection::{ConnectionKey, UpstreamConnection};
@@ -85,16 +83,8 @@ pub(crate) struct Worker {
     pub(crate) send_buffer: RefCell<BytesMut>,
     /// The buffer in which heads for clients are written. It reuses its memory once the head before has been sent.
     pub(crate) response_buffer: RefCell<BytesMut>,
-    /// Buffers for heads for endpoints. Such a head is kept until the endpoint answers, so each request has a buffer of its own.
-    head_buffers: RefCell<Vec<BytesMut>>,
     pub(crate) head_writer: RefCell<HeadWriter>,
-    /// Heads for reuse.
-    #[expect(clippy::vec_box, reason = "a request takes the box over without copying the head")]
-    requests: RefCell<Vec<Box<ParsedRequest>>>,
-    #[expect(clippy::vec_box, reason = "a request takes the box over without copying the head")]
-    responses: RefCell<Vec<Box<ParsedResponse>>>,
-    #[expect(clippy::vec_box, reason = "a request takes the box over without copying the record")]
-    records: RefCell<Vec<Box<AccessRecord>>>,
+    pub(crate) memory: RequestMemory,
     /// How many connections have been numbered.
     numbered: Cell<u64>,
     stopping: Cell<bool>,
@@ -104,10 +94,6 @@ pub(crate) struct Worker {
 
 /// A sweep runs once a second, because it checks every idle connection.
 const TICKS_PER_SWEEP: u32 = 10;
-/// How many heads are kept for reuse, of 1 KiB each.
-const SPARE_HEADS: usize = 64;
-/// The length in bytes of a head for an endpoint whose buffer is kept for reuse.
-const SPARE_HEAD_LENGTH: usize = 4096;
 
 /// How many connections of clients and to endpoints a worker may have.
 fn connection_limits(options: &ProxyOptions, settings: &ServerSettings) -> (usize, usize) {
@@ -166,11 +152,8 @@ impl Worker {
             started: Instant::now(),
             send_buffer: RefCell::default(),
             response_buffer: RefCell::default(),
-            head_buffers: RefCell::default(),
             head_writer: RefCell::default(),
-            requests: RefCell::default(),
-            responses: RefCell::default(),
-            records: RefCell::default(),
+            memory: RequestMemory::default(),
             numbered: Cell::new(0),
             stopping: Cell::new(false),
             forced: Cell::new(false),
@@ -319,135 +302,5 @@ impl Worker {
         // A connection to this machine has the same address at both ends.
         self.shared.listening.load().iter().any(is_own)
             && stream.local_addr().is_ok_and(|local| local.ip().to_canonical() == ip)
-    }
-
-    /// A request's head that is empty, with memory from an earlier request if possible.
-    pub(crate) fn request(&self) -> Box<ParsedRequest> {
-        self.requests.borrow_mut().pop().unwrap_or_default()
-    }
-
-    /// A response's head that is empty.
-    pub(crate) fn response(&self) -> Box<ParsedResponse> {
-        self.responses.borrow_mut().pop().unwrap_or_default()
-    }
-
-    /// The record of a request that begins now, with memory from an earlier one if possible.
-    pub(crate) fn record(&self, client: Rc<str>) -> Box<AccessRecord> {
-        let started = self.clock.instant();
-        match self.records.borrow_mut().pop() {
-            Some(mut record) => {
-                record.restart(started, client);
-                record
-            }
-            None => Box::new(AccessRecord::new(started, client)),
-        }
-    }
-
-    /// Keeps the memory of a record for another.
-    pub(crate) fn recycle_record(&self, mut record: Box<AccessRecord>) {
-        let mut records = self.records.borrow_mut();
-        if records.len() < SPARE_HEADS {
-            record.clear();
-            records.push(record);
-        }
-    }
-
-    /// Keeps the memory of a request's head for another.
-    pub(crate) fn recycle_request(&self, mut request: Box<ParsedRequest>) {
-        let mut requests = self.requests.borrow_mut();
-        if requests.len() < SPARE_HEADS {
-            request.clear();
-            requests.push(request);
-        }
-    }
-
-    /// Keeps the memory of a response's head for another.
-    pub(crate) fn recycle_response(&self, mut response: Box<ParsedResponse>) {
-        let mut responses = self.responses.borrow_mut();
-        if responses.len() < SPARE_HEADS {
-            response.clear();
-            responses.push(response);
-        }
-    }
-
-    /// An empty buffer for the head of a request to an endpoint, with memory from an earlier request if possible.
-    pub(crate) fn head_buffer(&self) -> BytesMut {
-        self.head_buffers.borrow_mut().pop().unwrap_or_default()
-    }
-
-    /// Keeps a buffer for another head, and drops the head in it. While that is still being sent, its memory is not used again.
-    pub(crate) fn recycle_head_buffer(&self, buffer: BytesMut, head: Option<Bytes>) {
-        let mut buffers = self.head_buffers.borrow_mut();
-        if buffers.len() < SPARE_HEADS && head.is_none_or(|head| head.len() <= SPARE_HEAD_LENGTH) {
-            buffers.push(buffer);
-        }
-    }
-
-    /// Writes a line about a request in the access log.
-    fn log(&self, record: &AccessRecord, connection: LoggedConnection<'_>, elapsed: Duration) {
-        let settings = self.settings();
-        let Some(lines) = self.lines.as_ref().filter(|_| record.is_logged(&settings.access_log)) else {
-            return;
-        };
-        lines.write_line(|out| match &settings.access_log.format {
-            None => record.write(out, |out| self.clock.write_local_time(out), elapsed),
-            Some(format) => {
-                let forwarded_port =
-                    record.exchange.as_ref().and_then(|exchange| self.forwarded_port(exchange));
-                let clock = &self.clock;
-                LogLine { record, connection, forwarded_port, clock, elapsed }.write(format, out);
-            }
-        });
-    }
-
-    /// Logs the requests to authentication servers that a request has caused, each as a request with its own status, time and server.
-    pub(crate) fn log_subrequests(
-        &self,
-        record: &mut AccessRecord,
-        connection: LoggedConnection<'_>,
-        subrequests: Vec<Attempt>,
-    ) {
-        let (status, started) = (record.status, record.started);
-        for attempt in subrequests {
-            let elapsed = attempt.ended.unwrap_or_default();
-            (record.status, record.started) = (attempt.status.as_u16(), attempt.started);
-            let attempts = std::mem::replace(&mut record.attempts, smallvec::smallvec![attempt]);
-            self.log(record, connection, elapsed);
-            record.attempts = attempts;
-        }
-        (record.status, record.started) = (status, started);
-    }
-
-    /// Queues the span of a request for the collector.
-    #[cold]
-    fn trace(&self, record: &AccessRecord, connection: &LoggedConnection<'_>, elapsed: Duration) {
-        let settings = &self.settings().trace_export;
-        if settings.host.is_some()
-            && let Some(span) = span::encode(record, connection, elapsed)
-        {
-            self.shared.spans.push(span, settings);
-        }
-    }
-
-    /// Logs and counts a request that has ended.
-    pub(crate) fn finish(&self, record: &mut AccessRecord, connection: LoggedConnection<'_>) {
-        let elapsed = self.clock.instant().saturating_duration_since(record.started);
-        self.measure(record);
-        if let Some(followed) = record.followed.take() {
-            followed.end(record.followed_report(elapsed));
-        }
-        if !record.silent {
-            self.connections.requests.inc();
-            if let Some(of) = record.of() {
-                self.series.count(&of, &record.sample(elapsed));
-            }
-            if record.is_traced() {
-                self.trace(record, &connection, elapsed);
-            }
-            self.log(record, connection, elapsed);
-        }
-        if let Some(exchange) = record.exchange.take() {
-            self.recycle_request(exchange.request);
-        }
     }
 }

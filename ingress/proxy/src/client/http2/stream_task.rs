@@ -69,7 +69,7 @@ impl<F> Drop for StreamTask<F> {
 fn client_request(client: &ClientConnection, request: Request<RecvStream>) -> ClientRequest {
     let (parts, body) = request.into_parts();
     let (worker, has_body) = (&client.worker, !body.is_end_stream());
-    let mut head = worker.request();
+    let mut head = worker.memory.request();
     let buffer = &mut *worker.send_buffer.borrow_mut();
     let assigned = head.assign_h2(&parts, has_body, buffer, &worker.head_limits());
     let head = assigned.map(|()| head).map_err(|refusal| {
