@@ -8,10 +8,19 @@
 //! than `Host` is refused (nginx prefers the target's); HTTP/0.9 is refused; a header name that is not a token is refused
 //! (nginx drops some of them).
 
+mod byte_classes;
+mod finder;
+mod http2;
+
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method};
+
+pub(crate) use self::byte_classes::method_byte;
+pub use self::byte_classes::{TOKEN, encoded_target, valid_host};
+use self::byte_classes::{plain, valid_method};
+pub use self::finder::HeadFinder;
+pub use self::http2::{check_h2, check_h2_within};
 
 /// The longest line and the longest head: `large-client-header-buffers`, by default 4 of 8 KiB.
 pub const MAX_LINE: usize = 8 * 1024;
@@ -59,62 +68,6 @@ pub enum RequestFraming {
     Length(u64),
     /// The chunked coding (RFC 9112 §7.1).
     Chunked,
-}
-
-/// Finds the end of a head, line by line, in a buffer that grows.
-#[derive(Clone, Debug, Default)]
-pub struct HeadFinder {
-    line: usize,
-    lines: usize,
-    /// The end of the bytes in which the line has no end.
-    scanned: usize,
-}
-
-impl HeadFinder {
-    /// The length of the head at the start of `bytes`, once it is complete. Between two calls `bytes` may only grow.
-    pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
-        self.find_within(bytes, &HeadLimits::default())
-    }
-
-    /// The same with other limits.
-    pub fn find_within(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
-        // Refuses a TLS handshake on a plain port at once: it may contain no line end.
-        if self.line == 0 && bytes.first().is_some_and(|byte| !method_byte(byte) && *byte != b'\r') {
-            return Err(HeadError::Malformed);
-        }
-        while let Some(at) = memchr::memchr(b'\n', &bytes[self.scanned..]) {
-            let end = self.scanned + at;
-            let length = end - self.line;
-            if length == 0 || bytes[end - 1] != b'\r' {
-                return Err(HeadError::Malformed);
-            }
-            if length > limits.line {
-                return Err(self.too_long());
-            }
-            if length == 1 {
-                *self = Self::default();
-                return Ok(Some(end + 1));
-            }
-            self.line = end + 1;
-            self.scanned = self.line;
-            self.lines += 1;
-            if self.line > limits.head {
-                return Err(HeadError::HeaderTooLarge);
-            }
-        }
-        if bytes.len() - self.line > limits.line {
-            return Err(self.too_long());
-        }
-        if bytes.len() > limits.head {
-            return Err(HeadError::HeaderTooLarge);
-        }
-        self.scanned = bytes.len();
-        Ok(None)
-    }
-
-    fn too_long(&self) -> HeadError {
-        if self.lines == 0 { HeadError::UriTooLong } else { HeadError::HeaderTooLarge }
-    }
 }
 
 /// A complete head with one interpretation.
@@ -197,32 +150,6 @@ impl RequestHead {
     }
 }
 
-/// A target for what needs a text: nginx accepts a raw `<` or backtick, and bytes that are not UTF-8. They are percent-encoded, which is
-/// the same path. `None` if there are none.
-pub fn encoded_target(target: &[u8]) -> Option<String> {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    if target.iter().fold(true, |tame, byte| tame & TAME[usize::from(*byte)]) {
-        return None;
-    }
-    let mut encoded = String::with_capacity(target.len() + 32);
-    for byte in target {
-        if TAME[usize::from(*byte)] {
-            encoded.push(char::from(*byte));
-        } else {
-            let digit = |half: u8| char::from(HEX[usize::from(half)]);
-            encoded.extend(['%', digit(byte >> 4), digit(byte & 15)]);
-        }
-    }
-    Some(encoded)
-}
-
-/// Whether there are no control characters other than tabs and line ends, whose positions are checked later.
-fn plain(text: &[u8]) -> bool {
-    // Written so that the compiler vectorises it: no branch, no early return.
-    let odd = |byte: u8| byte < b' ' && byte != b'\t' && byte != b'\r' && byte != b'\n' || byte == 0x7f;
-    !text.iter().fold(false, |any, byte| any | odd(*byte))
-}
-
 /// The end of the first line: its first carriage return, which a line feed must follow. [`HeadFinder`] has checked that a
 /// carriage return precedes each line feed.
 fn line_end(text: &[u8]) -> Result<usize, HeadError> {
@@ -243,61 +170,6 @@ fn request_line(line: &[u8]) -> Result<(usize, Range<usize>, bool), HeadError> {
         [b'H', b'T', b'T', b'P', b'/', b'2'..=b'9', b'.', b'0'..=b'9'] => Err(HeadError::Version),
         _ => Err(HeadError::Malformed),
     }
-}
-
-/// Whether nginx accepts the method: upper case letters, underscores and hyphens.
-fn valid_method(method: &[u8]) -> bool {
-    !method.is_empty() && method.iter().all(method_byte)
-}
-
-pub(crate) fn method_byte(byte: &u8) -> bool {
-    matches!(byte, b'A'..=b'Z' | b'_' | b'-')
-}
-
-/// Checks an HTTP/2 head as strictly as an HTTP/1 head. h2 has already checked the rules of HTTP/2 itself (pseudo-header
-/// fields, connection-specific fields; RFC 9113 §8.2, §8.3).
-pub fn check_h2(parts: &http::request::Parts) -> Result<(), HeadError> {
-    check_h2_within(parts, &HeadLimits::default())
-}
-
-/// The same with other limits.
-pub fn check_h2_within(parts: &http::request::Parts, limits: &HeadLimits) -> Result<(), HeadError> {
-    if !valid_method(parts.method.as_str().as_bytes()) {
-        return Err(HeadError::Malformed);
-    }
-    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
-        return Err(HeadError::Method);
-    }
-    let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let mut hosts = parts.headers.get_all(http::header::HOST).iter().map(HeaderValue::as_bytes);
-    let host = hosts.next();
-    let host = match (authority, host) {
-        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
-            return Err(HeadError::Malformed);
-        }
-        (authority, host) => authority.or(host).ok_or(HeadError::Malformed)?,
-    };
-    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-    if hosts.next().is_some() || !valid_host(host) || !target.starts_with('/') {
-        return Err(HeadError::Malformed);
-    }
-    if target.len() > limits.line {
-        return Err(HeadError::UriTooLong);
-    }
-    // A target with an authority has a scheme, unless `:scheme` is empty, which RFC 9113 §8.3.1 forbids.
-    if parts.uri.authority().is_some() && parts.uri.scheme_str().is_none_or(str::is_empty) {
-        return Err(HeadError::Malformed);
-    }
-    // Limits bytes, not fields: a client may send each cookie in a field of its own (RFC 9113 §8.2.3).
-    let mut total = target.len();
-    for (name, value) in &parts.headers {
-        let length = name.as_str().len() + value.len();
-        total += length;
-        if length > limits.line || total > limits.head {
-            return Err(HeadError::HeaderTooLarge);
-        }
-    }
-    Ok(())
 }
 
 /// Splits an origin-form or absolute-form target (RFC 9112 §3.2) into path and host. Removes a fragment, which clients must
@@ -384,64 +256,6 @@ impl<'a> Fields<'a> {
         }
         Ok(RequestFraming::Length(length.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))))
     }
-}
-
-/// Whether nginx accepts a host with or without port: no slash, no white space, no two dots in a row, a name before the port,
-/// closed brackets.
-pub fn valid_host(host: &[u8]) -> bool {
-    let (mut name_end, mut before) = (None, 0);
-    if host.first() == Some(&b'[') {
-        let Some(end) = memchr::memchr(b']', host) else { return false };
-        let rest = &host[end + 1..];
-        return end > 1 && (rest.is_empty() || rest[0] == b':') && host.iter().all(host_byte);
-    }
-    for (at, byte) in host.iter().enumerate() {
-        if !HOST[usize::from(*byte)] {
-            let is_colon = *byte == b':';
-            if !is_colon && (*byte != b'.' || before == b'.') {
-                return false;
-            }
-            if is_colon {
-                name_end = name_end.or(Some(at));
-            }
-        }
-        before = *byte;
-    }
-    name_end.unwrap_or(host.len()) > 0
-}
-
-const fn host_byte(byte: &u8) -> bool {
-    *byte > b' ' && *byte != 0x7f && !matches!(byte, b'/' | b'\\' | b'@' | b'?' | b'#')
-}
-
-/// The bytes of a host that need no further look.
-const HOST: [bool; 256] = {
-    let (mut table, mut byte) = ([false; 256], 0);
-    while byte < 256 {
-        table[byte] = host_byte(&(byte as u8)) && byte as u8 != b'.' && byte as u8 != b':';
-        byte += 1;
-    }
-    table
-};
-
-/// The bytes of a token (RFC 9110 §5.6.2).
-pub const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", true);
-/// The bytes that are not percent-encoded: those that the `http` crate accepts in path and query.
-const TAME: [bool; 256] = table(b"!$%&'()*+,-./:;=?@[\\]^_{|}~", true);
-
-const fn table(marks: &[u8], alphanumeric: bool) -> [bool; 256] {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = alphanumeric && (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let mut at = 0;
-    while at < marks.len() {
-        table[marks[at] as usize] = true;
-        at += 1;
-    }
-    table
 }
 
 #[cfg(test)]

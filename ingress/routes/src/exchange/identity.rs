@@ -19,11 +19,11 @@ static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port"
 pub struct ProxiedConnection {
     /// The client.
     pub source: SocketAddr,
-    /// What it connected to.
+    /// The address that the client connected to.
     pub destination: SocketAddr,
 }
 
-/// What is known about the client. Without an entry the connection decides.
+/// The properties of the client. Those that are not set are those of the connection.
 #[derive(Debug)]
 pub(super) struct ClientIdentity {
     /// That of the PROXY header, or of the connection.
