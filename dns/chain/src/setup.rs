@@ -1,21 +1,27 @@
 //! The setup of a plugin: its inputs, and the hooks and settings that it registers.
 
+mod cluster_source;
+mod served_keys;
+mod values;
+
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
-use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use cluster::{Current, Kinds};
-use config::{ConfigError, ConfigWarning, Directive, Scheme, ServerBlock};
-use dns_zone::{NodeNames, PodNamespaces, Zone, ZoneIndex};
+use config::{ConfigError, ConfigWarning, Directive, ServerBlock};
 use futures_util::future::BoxFuture;
 use telemetry::metrics::Registry;
 use telemetry::{AdminServer, LogWriter, ReadinessGates, Reports};
 use tokio::runtime::Handle;
 
+pub use self::cluster_source::{ApiConnection, ApiLimits, ClusterSource};
+use self::served_keys::listened;
+pub(crate) use self::served_keys::served_keys;
+pub use self::served_keys::{ListenAddress, ServedKey};
+pub(crate) use self::values::Offers;
+pub use self::values::{SharedValues, Wanted};
 use crate::host;
 use crate::limits::ChainLimits;
 use crate::listener::ListenerSettings;
@@ -57,60 +63,6 @@ pub type PluginInstances = Vec<Arc<dyn Plugin>>;
 /// All errors in the directives of one plugin.
 pub type SetupErrors = Vec<ConfigError>;
 
-/// Provides the plugins `kubernetes` and `hosts` with views of the cluster.
-pub trait ClusterSource: Send + Sync {
-    /// The view of a zone. It is kept current for as long as it is held.
-    fn project(&self, zone: ZoneIndex, connection: &ApiConnection) -> Result<Current<Zone>, String>;
-
-    /// The names of the nodes. They are kept current for as long as the view is held.
-    fn nodes(&self, connection: &ApiConnection) -> Result<Current<NodeNames>, String>;
-
-    /// The namespaces of the Pods by address. They are kept current for as long as the view is held.
-    fn pods(&self, connection: &ApiConnection) -> Result<Current<PodNamespaces>, String>;
-
-    /// Replaces the request limits of an open connection.
-    fn limit(&self, _connection: &ApiConnection) {}
-
-    /// The kinds that the API server refuses to list (RBAC). That may change later.
-    fn refused(&self, _connection: &ApiConnection) -> Kinds {
-        Kinds::default()
-    }
-}
-
-/// How the API server is reached according to the Corefile. Empty for the service account of the Pod.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ApiConnection {
-    /// `endpoint`: the first of the URLs.
-    pub endpoint: Option<String>,
-    /// `tls`: files of the client's certificate and key and of the authority, for `endpoint`.
-    pub tls: Option<[String; 3]>,
-    /// `kubeconfig`: the file, and the context if one is named.
-    pub kubeconfig: Option<(String, Option<String>)>,
-    /// `labels`: the selector that is sent with the watches of Services, EndpointSlices and Pods.
-    pub labels: Option<String>,
-    /// Limits on requests to the API server.
-    pub limits: ApiLimits,
-}
-
-impl ApiConnection {
-    /// Whether both see the same objects of the same API server, whatever their request limits.
-    pub fn same_source(&self, other: &Self) -> bool {
-        let without_limits = |connection: &Self| Self { limits: ApiLimits::default(), ..connection.clone() };
-        without_limits(self) == without_limits(other)
-    }
-}
-
-/// `apiserver_qps`, `apiserver_burst` and `apiserver_max_inflight`; 0 if not set.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ApiLimits {
-    /// Requests per second.
-    pub qps: f32,
-    /// Requests in a burst.
-    pub burst: u32,
-    /// Requests in flight.
-    pub in_flight: u32,
-}
-
 /// Parts of the process that plugins use.
 #[derive(Clone)]
 pub struct PluginContext {
@@ -142,38 +94,6 @@ pub struct PluginContext {
     pub limits: ChainLimits,
 }
 
-/// Values of plugins by their type that exist once in the process, over all configurations.
-#[derive(Clone, Default)]
-pub struct SharedValues(Arc<Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>);
-
-impl SharedValues {
-    /// The value of a type. The first call creates it.
-    pub fn get<T: Any + Send + Sync + Default>(&self) -> Arc<T> {
-        let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let value = values.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default())).clone();
-        value.downcast().unwrap_or_default()
-    }
-}
-
-/// What the plugins of a server block offer each other, by type.
-#[derive(Default)]
-pub(crate) struct Offers(HashMap<TypeId, Vec<Arc<dyn Any + Send + Sync>>>);
-
-/// The offers of a type by all plugins of a server block. Empty until the whole block has been set up.
-pub struct Wanted<T> {
-    offers: Arc<OnceLock<Offers>>,
-    kind: PhantomData<fn() -> T>,
-}
-
-impl<T: Any + Send + Sync> Wanted<T> {
-    /// The offers, in the order of the plugins.
-    pub fn get(&self) -> Vec<Arc<T>> {
-        let offers = self.offers.get().and_then(|offers| offers.0.get(&TypeId::of::<T>()));
-        let offers = offers.into_iter().flatten();
-        offers.filter_map(|offer| offer.clone().downcast().ok()).collect()
-    }
-}
-
 /// Held while a configuration is served and dropped afterwards: pages, tasks, watches.
 pub type PluginGuard = Box<dyn Any + Send>;
 
@@ -193,65 +113,6 @@ pub struct Lifecycle {
     pub(crate) reload: Option<ReloadOptions>,
     /// Sum of the queries that plugins are configured to let wait (`max_concurrent`).
     pub(crate) waiting: usize,
-}
-
-/// Where a zone of a server block is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ListenAddress {
-    /// 0 lets the system choose.
-    pub port: u16,
-    /// One address of this host, with the port. `None` for the addresses of the server: all, unless its options say otherwise.
-    pub bound: Option<SocketAddr>,
-}
-
-impl ListenAddress {
-    /// The `server` label: `dns://:53`, or `dns://10.0.0.1:53` (coredns, core/dnsserver/address.go).
-    pub(crate) fn label(&self, scheme: Scheme) -> String {
-        match self.bound {
-            Some(address) => format!("{scheme}://{address}"),
-            None => format!("{scheme}://:{}", self.port),
-        }
-    }
-}
-
-/// A key of a server block at one of its addresses.
-#[derive(Clone, Debug)]
-pub struct ServedKey {
-    /// The zone.
-    pub zone: String,
-    /// The `server` label of metrics.
-    pub server: String,
-    /// The `view` label of metrics.
-    pub view: String,
-    /// Where it is served.
-    pub listen: ListenAddress,
-}
-
-/// Each key of a block at each address.
-pub(crate) fn served_keys(block: &ServerBlock, settings: &BlockSettings) -> Vec<ServedKey> {
-    let (mut served, bound) = (Vec::new(), settings.bound.as_slice());
-    for key in &block.keys {
-        let mut add = |bound: Option<SocketAddr>| {
-            let server = ListenAddress { port: key.port, bound }.label(key.scheme);
-            let listen = ListenAddress { port: key.port, bound: bound.and_then(listened) };
-            let (zone, view) = (key.zone.clone(), settings.view.clone());
-            served.push(ServedKey { zone, server, view, listen });
-        };
-        if bound.is_empty() {
-            add(None);
-        }
-        for address in bound {
-            let mut address = *address;
-            address.set_port(key.port);
-            add(Some(address));
-        }
-    }
-    served
-}
-
-/// Where a bound address is listened on. The wildcard addresses `0.0.0.0` and `::` both mean all addresses, as in Go.
-fn listened(bound: SocketAddr) -> Option<SocketAddr> {
-    (!bound.ip().is_unspecified()).then_some(bound)
 }
 
 /// What the plugins of a server block set for the whole block.
@@ -358,7 +219,7 @@ impl<'a> Setup<'a> {
 
     /// Offers a value to the other plugins of the block.
     pub fn offer<T: Any + Send + Sync>(&mut self, value: Arc<T>) {
-        self.settings.offers.0.entry(TypeId::of::<T>()).or_default().push(value);
+        self.settings.offers.add(value);
     }
 
     /// Whether a plugin that is set up before this one wants values of a type.
@@ -369,7 +230,7 @@ impl<'a> Setup<'a> {
     /// The values of a type that the plugins of the block offer, wherever these stand in the list of plugins.
     pub fn want<T: Any + Send + Sync>(&mut self) -> Wanted<T> {
         self.settings.wanted.push(TypeId::of::<T>());
-        Wanted { offers: self.offered.clone(), kind: PhantomData }
+        Wanted::new(self.offered.clone())
     }
 
     /// Replaces all plugins below this one, so that it can observe what they do. Costs nothing in blocks without it.
