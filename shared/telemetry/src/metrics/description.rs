@@ -1,4 +1,4 @@
-//! What is known of a metric before it has a value.
+//! The properties of a metric that are known before it has a value.
 
 use prometheus::proto::MetricType;
 
