@@ -1,0 +1,87 @@
+//! `rewrite`: queries, and the replies to rewritten queries.
+
+use dns_chain::codes::Rcode;
+
+use crate::support::{Question, routes};
+use crate::{NEXT, TWO_NAMES, ask, check};
+
+#[tokio::test]
+async fn nsid_answers_the_client_whatever_rewrite_does_to_the_query() {
+    for (rule, option, wanted) in [("set", None, vec![]), ("unset", Some(3), vec![(3, b"x".to_vec())])] {
+        let corefile = format!(".:53 {{\nnsid x\nrewrite edns0 nsid {rule}\n{NEXT}\n}}");
+        let served = routes(&corefile).await.unwrap();
+        let change = |query: &mut dns_wire::Query| {
+            if let Some(code) = option {
+                query.push_option(code, b"");
+            }
+        };
+        let received = served.ask_with(&Question::new("a.", "A"), change).await;
+        let options: Vec<_> = received.reply.options().map(|(code, data)| (code, data.to_vec())).collect();
+        assert_eq!(options, wanted, "{rule}");
+    }
+}
+
+/// `unset` counts as applied to any query, so that no further rule is looked at.
+#[tokio::test]
+async fn edns_rules_stop_and_repeat_as_in_coredns() {
+    let stop = format!("rewrite edns0 local unset 0xffee\nrewrite name a. b.\n{TWO_NAMES}");
+    let go_on =
+        format!("rewrite continue edns0 local unset 0xffee\nrewrite name a. www.example.org.\n{TWO_NAMES}");
+    let replace =
+        format!("rewrite edns0 local replace 0xffee x\nrewrite name a. www.example.org.\n{TWO_NAMES}");
+    for (lines, wanted) in [(&stop, "NXDOMAIN"), (&go_on, "NOERROR"), (&replace, "NOERROR")] {
+        let received = ask(lines, &Question::new("a.", "A")).await;
+        assert_eq!(Rcode(received.reply.rcode).to_string(), wanted, "{lines}");
+    }
+}
+
+/// A rewritten name and the names below it are turned back, as owners and in the data of records.
+#[tokio::test]
+async fn names_below_a_rewritten_one_are_turned_back_too() {
+    let next = "template ANY ANY {\nanswer \"{{ .Name }} 60 IN MX 1 x.{{ .Name }}\"\nanswer \"{{ .Name }} 60 IN PTR x.{{ .Name }}\"\nadditional \"x.{{ .Name }} 60 IN A 192.0.2.1\"\nadditional \"xb.test. 60 IN A 192.0.2.1\"\n}";
+    for rule in [
+        "name a.test. b.test.",
+        "name prefix a. b. answer auto",
+        "name substring a. b. answer auto",
+        "name regex ^a[.](.*)[.]$ b.{1} answer auto",
+    ] {
+        check(&[(
+            &format!("rewrite {rule}\n{next}"),
+            Question::new("a.test.", "MX"),
+            "NOERROR",
+            [
+                &["a.test. 60 IN MX 1 x.a.test.", "a.test. 60 IN PTR x.a.test."],
+                &[],
+                &["x.a.test. 60 IN A 192.0.2.1", "xb.test. 60 IN A 192.0.2.1"],
+            ],
+        )])
+        .await;
+    }
+}
+
+/// `prefix old` is no whole label, and the target of a pattern is no whole name.
+#[tokio::test]
+async fn texts_of_cname_rules_get_no_final_dot() {
+    let next = "template IN CNAME {\nmatch ^a[.]$\nanswer \"a. 60 IN CNAME oldest.test.\"\nfallthrough\n}\ntemplate ANY ANY {\nrcode NXDOMAIN\n}";
+    for rule in
+        ["prefix old new", "substring olde newe", "regex ^old(.*)$ new{1}", "exact OLDEST.test newest.test"]
+    {
+        check(&[(
+            &format!("rewrite cname {rule}\n{next}"),
+            Question::new("a.", "CNAME"),
+            "NOERROR",
+            [&["a. 60 IN CNAME newest.test."], &[], &[]],
+        )])
+        .await;
+    }
+}
+
+/// A plugin above `rewrite` sees the client's question, also when the query fails.
+#[tokio::test]
+async fn a_failure_below_a_rewrite_keeps_the_question_of_the_client() {
+    for lines in ["rewrite name a. b.\nhosts /none", "rewrite name a. b.", "rewrite name a. b..c"] {
+        let received = ask(lines, &Question::new("A.", "A")).await;
+        assert_eq!(received.query.question(), Question::new("A.", "A").query().question(), "{lines}");
+        assert_eq!(Rcode(received.reply.rcode).to_string(), "SERVFAIL", "{lines}");
+    }
+}
