@@ -62,7 +62,7 @@ fn hash_of_all(snapshot: &Snapshot) -> u64 {
     snapshot.iter::<Ingress>().map(hash_of).fold(0, |sum, one| sum ^ one)
 }
 
-/// What a change adds to [`hash_of_all`].
+/// The value that a change adds to [`hash_of_all`].
 fn change(touched: &ObjectChange) -> u64 {
     let ObjectChange::Ingress(change) = touched else { return 0 };
     change.sides().map(hash_of).fold(0, |sum, one| sum ^ one)

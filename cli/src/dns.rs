@@ -19,7 +19,7 @@ use crate::output;
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::{SignalAction, Signals};
 
-/// What a message says after the reason why the service cannot start.
+/// Advice that follows the reason why the service cannot start.
 #[derive(Clone, Copy, Default)]
 pub struct StartAdvice {
     /// If an address of a server block cannot be listened on.

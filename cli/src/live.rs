@@ -66,7 +66,7 @@ fn is_own_name(host: &str) -> bool {
         || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
-/// What the page shows of the ingress proxy.
+/// The parts of the ingress proxy that the page shows.
 #[derive(Clone)]
 pub struct LiveIngress {
     /// Its cluster.

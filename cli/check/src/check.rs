@@ -50,7 +50,7 @@ pub fn check(
     report
 }
 
-/// What a controller serves, and the Ingresses that it does not serve.
+/// Checks the Ingresses that a controller serves, and lists those that it does not serve.
 fn ingresses(
     input: &mut CheckInput,
     controller: &CheckedController,

@@ -14,7 +14,7 @@ use crate::report::{CheckedObject, CheckedSetting, by_line};
 /// Problems of a route table by object.
 pub(crate) type Problems<'p> = HashMap<(Kind, Key), Vec<&'p RoutingProblem>>;
 
-/// What is needed to judge an object.
+/// The inputs for judging an object.
 pub(crate) struct Judge<'c> {
     pub(crate) table: &'c RouteTable,
     pub(crate) problems: &'c Problems<'c>,

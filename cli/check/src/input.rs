@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 32;
 /// The name of standard input in places.
 const STDIN: &str = "stdin";
 
-/// What is checked.
+/// The objects, files and flags to check.
 #[derive(Default)]
 pub struct CheckInput {
     /// The objects of the kinds that Portolan reads.

@@ -121,7 +121,7 @@ pub struct Total {
 /// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// What was checked, as what: one line each, before everything else.
+    /// One line for each input and how it was read; printed before everything else.
     pub notes: Vec<String>,
     /// The objects, by kind and name.
     pub objects: Vec<CheckedObject>,

@@ -12,7 +12,7 @@ use crate::report::{CheckedObject, CheckedSetting, Place};
 /// With the message of the program, which does not start with such arguments.
 pub type FlagReader<'r> = &'r dyn Fn(&[String]) -> Result<ControllerFlags, String>;
 
-/// What the flags of a controller say.
+/// The settings that the flags of a controller give.
 #[derive(Clone, Debug)]
 pub struct ControllerFlags {
     /// The options of the routes.

@@ -97,7 +97,7 @@ pub fn explain(request: &ExplainedRequest, views: &IngressViews<'_>) -> Tree {
     tree.with(sent(&route, &exchange, views)).with(settings::of_response(&route, &exchange))
 }
 
-/// What the request is, as routing reads it.
+/// The request as routing reads it.
 fn request_line(exchange: &Exchange, from: IpAddr) -> Tree {
     let mut tree = Tree::new(format!("request: host {:?}, path {:?}", exchange.host(), exchange.path()));
     let sent = exchange.request_target().split('?').next().unwrap_or_default();

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use crate::mounted_files::MountedFiles;
 use crate::objects::{items, strings};
 
-/// What the Corefile says about the checks to make.
+/// The properties of a Corefile that select the checks of a migration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CorefileSummary {
     /// The zones of `kubernetes` that are not reverse zones.

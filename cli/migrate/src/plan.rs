@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::objects::ObjectId;
 
-/// What a step does.
+/// The action of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum StepAction {
     /// Sends each lookup or request to the existing Service and records the answers.
@@ -55,7 +55,7 @@ impl StepAction {
 /// A step of the plan.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PlanStep {
-    /// What the step does, as a sentence without a full stop.
+    /// The action as a sentence without a full stop.
     pub what: String,
     /// How the step is undone; empty if it changes nothing.
     pub reverse: String,
@@ -78,7 +78,7 @@ impl PlanStep {
 /// A plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct MigrationPlan {
-    /// What was found: a name and its value.
+    /// The facts found in the cluster: name and value.
     pub found: Vec<(&'static str, String)>,
     /// Reasons not to carry the plan out. Without a reason there are steps.
     pub refusals: Vec<String>,

@@ -21,7 +21,7 @@ pub(crate) struct Takeover<'a> {
     pub checks: String,
 }
 
-/// What was found, for the head of a plan.
+/// The facts found in the cluster, for the head of a plan.
 pub(crate) fn found(facts: &Facts) -> Vec<(&'static str, String)> {
     let Facts { detection, service, selector, workloads, .. } = facts;
     let mut found =

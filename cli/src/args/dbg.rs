@@ -10,11 +10,11 @@ use super::required;
 pub struct DbgArgs {
     /// `--admin`.
     pub admin: AdminAddress,
-    /// What is shown.
+    /// The part of the state to show.
     pub subject: DbgSubject,
 }
 
-/// What is shown.
+/// The part of the state to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DbgSubject {
     /// `backends list`: names.

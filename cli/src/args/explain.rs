@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use explain::{BadExplainedRequest, ExplainedRequest, ExplainedStream};
 use telemetry::AdminAddress;
 
-/// What is explained.
+/// The request, stream or DNS query to explain.
 #[derive(Clone, Debug)]
 pub enum ExplainSubject {
     /// A request over HTTP.
@@ -49,7 +49,7 @@ impl NameClient {
 /// Arguments of `portolan explain`.
 #[derive(Clone, Debug)]
 pub struct ExplainArgs {
-    /// What is explained.
+    /// The request, stream or DNS query to explain.
     pub subject: ExplainSubject,
     /// `--corefile`.
     pub corefile: Option<PathBuf>,

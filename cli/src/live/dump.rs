@@ -122,7 +122,7 @@ fn shaping(policy: &CanaryPolicy) -> Value {
     })
 }
 
-/// What the flags say.
+/// The settings given by flags.
 fn general(live: &LiveIngress) -> Value {
     let options = &live.options;
     let table = live.views.table.load();

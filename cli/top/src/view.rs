@@ -23,7 +23,7 @@ const KEPT: usize = 240;
 /// The value of a card, of which the line shows the last ones.
 type Value = fn(&Figures) -> f64;
 
-/// What is shown.
+/// The state of the screen.
 pub(crate) struct View {
     address: String,
     state: State,

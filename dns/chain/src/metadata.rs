@@ -13,7 +13,7 @@ pub trait MetadataSource: Send + Sync {
     fn value(&self, label: &str, request: &Request) -> Option<String>;
 }
 
-/// What a plugin offers to the plugin `metadata` of its server block.
+/// A source of metadata that a plugin offers to the plugin `metadata` of its server block.
 pub struct MetadataOffer(pub Arc<dyn MetadataSource>);
 
 /// The sources of a server block. The plugin `metadata` attaches them to queries, and offers them to `view`, which selects the block

@@ -1,6 +1,6 @@
 //! What plugins say in explanations.
 
-/// What a plugin says about a query: sentences, and the Services that its records come from.
+/// A plugin's notes about a query: sentences, and the Services that its records come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
     /// Sentences.

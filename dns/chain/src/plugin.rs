@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use crate::notes::Notes;
 use crate::request::Request;
 
-/// What a plugin decides about a query.
+/// A plugin's decision about a query.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Flow {
     /// The plugin does not answer, and the query goes to the next one. Also used for `fallthrough`.
@@ -30,7 +30,7 @@ pub enum Flow {
     Fail(QueryFailure),
 }
 
-/// What a plugin decides about an answer on its way out.
+/// A plugin's decision about an answer on its way to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// The answer goes to the plugins above.

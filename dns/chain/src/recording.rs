@@ -29,9 +29,9 @@ pub struct RecordedStep {
     pub plugin: &'static str,
     /// Name and type of the question, before the plugin.
     pub question: String,
-    /// What it did; empty if it passed the query on and says nothing about it.
+    /// The effect of the plugin; empty if it passed the query on without a note.
     pub text: String,
-    /// What decided.
+    /// The reasons for it.
     pub notes: Notes,
 }
 
@@ -204,7 +204,7 @@ impl Plugin for RecordedPlugin {
     }
 
     fn reply(&self, request: &mut Request, answer: &mut Answer) -> After {
-        // What is incomplete because a server was not asked must not be kept.
+        // An answer that is incomplete because a server was not asked must not be cached.
         if OBSERVERS.contains(&self.name) || (self.name == CACHE && self.recorder.state().is_unsent) {
             return After::Pass;
         }

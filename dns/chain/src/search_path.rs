@@ -16,7 +16,7 @@ pub trait SearchPaths: Send + Sync {
     fn is_below_first(&self, request: &Request) -> bool;
 }
 
-/// What a plugin offers to the plugin `autopath` of its server block, with its name.
+/// A source of search lists that a plugin offers to the plugin `autopath` of its server block, with the name of the plugin.
 pub struct SearchPathOffer(pub &'static str, pub Arc<dyn SearchPaths>);
 
 /// Whether the queried name is below a zone in lower case.

@@ -8,7 +8,7 @@ use cluster::{Key, LoadBalancerAddress};
 
 use crate::addresses;
 
-/// What the controller does.
+/// The options of the controller.
 #[derive(Clone, Debug)]
 pub struct ControllerOptions {
     /// This Pod.

@@ -1,4 +1,4 @@
-//! What the leader does until it no longer is: it keeps the status of Ingresses current and writes Events.
+//! The work of the leader for as long as it is the leader: it keeps the status of Ingresses current and writes Events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Projection for StatusIndex {
     fn advance(&self, (): &(), _: &Snapshot, _: &[ObjectChange]) {}
 }
 
-/// What the terms of one process share.
+/// The state that all terms of one process share.
 pub(crate) struct Term {
     cluster: Cluster,
     views: ControllerViews,

@@ -1,4 +1,4 @@
-//! What the controller reads of the routes.
+//! The views of the routes that the controller reads.
 
 use std::sync::Arc;
 

@@ -69,7 +69,7 @@ use crate::plan::phase::Phase;
 pub struct AnnotationFamily {
     /// One word, for the generated reference.
     pub name: &'static str,
-    /// What the family is for.
+    /// The purpose of the family.
     pub doc: &'static str,
     /// Its annotations.
     pub annotations: &'static [Annotation],
@@ -110,7 +110,7 @@ pub struct FamilyKey {
     pub name: &'static str,
     /// Its valid values and its default.
     pub values: &'static str,
-    /// What it does.
+    /// Its effect.
     pub doc: &'static str,
 }
 
@@ -120,7 +120,7 @@ pub struct Annotation {
     pub name: &'static str,
     /// Its valid values.
     pub values: &'static str,
-    /// What it does.
+    /// Its effect.
     pub doc: &'static str,
 }
 

@@ -33,7 +33,7 @@ fn shard_of<T>(shards: &[Mutex<T>; SHARDS], client: ClientKey) -> MutexGuard<'_,
     shards[at].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a zone counts.
+/// The unit that a zone counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LimitKind {
     /// `limit-rps`.
@@ -49,7 +49,7 @@ pub enum LimitKind {
 pub struct ZoneKey {
     /// The Ingress.
     pub ingress: Key,
-    /// What is counted.
+    /// The unit that is counted.
     pub kind: LimitKind,
 }
 

@@ -39,7 +39,7 @@ use crate::settings::ProxySettings;
 /// How the requests of a rule are handled. Everything in it was decided when the route was built; a request only reads it.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// What the host does before the rule of a path is chosen. All routes of a host have the same.
+    /// Filters of the host that run before the rule of a path is chosen. All routes of a host have the same.
     pub server_rewrite: Vec<Box<dyn RequestFilter>>,
     /// Redirects and rewrites. A filter may answer the request.
     pub rewrite: Vec<Box<dyn RequestFilter>>,
@@ -65,7 +65,7 @@ pub struct Plan {
     pub response_rate: Option<ResponseRate>,
     /// Which errors a default backend makes the responses to.
     pub error_pages: Option<Box<ErrorPages>>,
-    /// What the Location of redirects within the host has besides a path.
+    /// The scheme and host in the Location of redirects within the host.
     pub redirect_origin: RedirectOrigin,
     /// `enable-access-log: "false"`: requests have no line in the access log.
     pub is_not_logged: bool,

@@ -17,7 +17,7 @@ const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
 
-/// What a client asks for.
+/// The parameters that a client offers in its ClientHello.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientHello {
     /// The host name in lower case without a trailing dot; `None` if the client names none.

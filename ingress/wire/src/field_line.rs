@@ -6,7 +6,7 @@ use crate::head::{FieldSpan, Head, MAX_FIELDS, NameClass};
 use crate::known_header::KnownHeader;
 use crate::scan;
 
-/// What a line is.
+/// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Line {
     /// The input ends before the line does.

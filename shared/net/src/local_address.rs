@@ -104,7 +104,7 @@ fn link_message(kind: u16, flags: i32, index: u32, up: u32, attributes: &[u8]) -
     message(kind, flags, &body)
 }
 
-/// What is done with an address.
+/// The change of an address.
 #[derive(Clone, Copy)]
 enum Change {
     Add,

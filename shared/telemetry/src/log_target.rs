@@ -37,7 +37,7 @@ pub struct LogTargetControl(Arc<Mutex<Control>>);
 #[derive(Default)]
 struct Control {
     target: LogTarget,
-    /// What the output takes over before its next write.
+    /// The target that the output switches to before its next write.
     opened: Option<OpenTarget>,
     /// The last attempt to open the target failed.
     has_failed: bool,

@@ -54,7 +54,7 @@ pub(super) struct KeyRule {
     pub(super) reason: String,
 }
 
-/// What the description of a key says about its place.
+/// The kind of a key, as its description in the schema gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyKind {
     /// A key of the chart.
@@ -95,7 +95,7 @@ impl CompatKey {
     }
 }
 
-/// What the description in the schema says about a key.
+/// Reads the kind of a key from its description in the schema.
 pub(super) fn key_kind(property: &Value) -> KeyKind {
     let description = description(property);
     if description.starts_with(MISPLACED) {

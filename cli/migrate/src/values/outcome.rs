@@ -50,7 +50,7 @@ pub struct Finding {
     pub outcome: KeyOutcome,
     /// Why; empty if it is honoured.
     pub reason: String,
-    /// What is left out of the new file because of it.
+    /// The value that is left out of the new file because of it.
     pub(super) removed: Option<ValuePath>,
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// Words that YAML 1.1, which Helm reads, takes as booleans.
 const BOOLEANS: [&str; 8] = ["yes", "no", "on", "off", "y", "n", "true", "false"];
 
-/// What is wanted instead of a value; `None` if it fits.
+/// The value that the schema expects instead; `None` if the value fits.
 pub(super) fn mismatch(schema: &Value, value: &Value) -> Option<String> {
     // Helm removes keys that are null before it checks values.
     if value.is_null() {

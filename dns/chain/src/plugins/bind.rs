@@ -29,7 +29,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
     setup,
 };
 
-/// What the errors of an argument name.
+/// The expected argument, for errors.
 const WANTED: &str = "an IP address, or one of the interfaces";
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {

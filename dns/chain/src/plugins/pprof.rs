@@ -32,7 +32,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
 const PROFILES: &[&str] =
     &["allocs", "block", "goroutine", "heap", "mutex", "profile", "symbol", "threadcreate", "trace"];
 
-/// What the pages say.
+/// The text of the pages.
 const TEXT: &str = "This program is not written in Go and has no pprof profiles.\n\
     Use perf or another profiler of the system with its process, and /metrics of the plugin prometheus for memory and load.\n\
     /debug/pprof/cmdline has the command line.\n";

@@ -104,7 +104,7 @@ enum Verdict<'t> {
     Failed(QueryFailure),
 }
 
-/// What a template answers by.
+/// The source of the answer of a template.
 enum Found<'t> {
     Data(TemplateData<'t>),
     /// The fixed answer of the zone with this index.

@@ -9,7 +9,7 @@ use crate::options::PodMode;
 use crate::records::{ServiceRecords, ServiceShape};
 use crate::zone::{Zone, service};
 
-/// What a name stands for, or why it does not exist.
+/// The objects that a name refers to, or why it does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameSource {
     /// A sentence.

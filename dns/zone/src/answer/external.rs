@@ -28,7 +28,7 @@ pub struct ExternalZones {
     headless: bool,
 }
 
-/// What a name in a zone refers to.
+/// The object that a name in a zone refers to.
 enum ExternalName<'a> {
     /// The name does not exist.
     Nothing,

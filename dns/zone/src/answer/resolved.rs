@@ -18,7 +18,7 @@ pub(super) struct QuestionName<'a> {
     pub(super) left: usize,
 }
 
-/// What a name in a zone refers to.
+/// The object that a name in a zone refers to.
 pub(super) enum ResolvedName<'a> {
     /// The name does not exist.
     Nothing,

@@ -17,7 +17,7 @@ pub(crate) enum LeaseStep {
     HeldBy(String),
 }
 
-/// What this process knows about the Lease.
+/// The Lease as this process has seen it last.
 #[derive(Debug)]
 pub(crate) struct LeaseView {
     identity: String,

@@ -20,10 +20,10 @@ const WINDOW: Duration = Duration::from_secs(600);
 const OBJECT_BURST: u32 = 25;
 const OBJECT_RATE: f64 = 1.0 / 300.0;
 
-/// Entries that are remembered of each sort.
+/// The most entries of each kind.
 const REMEMBERED: usize = 4096;
 
-/// Something to say about an object.
+/// An Event to report about an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct EventText {
     pub(crate) kind: Kind,
@@ -34,7 +34,7 @@ pub(crate) struct EventText {
     pub(crate) message: String,
 }
 
-/// What is written for it.
+/// The request that writes an Event.
 #[derive(Debug, PartialEq)]
 pub(crate) enum EventAction {
     /// A new Event of this name.
@@ -43,7 +43,7 @@ pub(crate) enum EventAction {
     Count { name: String, message: String, count: u32, first: Timestamp },
 }
 
-/// The memory of what was written.
+/// The Events that were written recently.
 #[derive(Default)]
 pub(crate) struct Correlator {
     hasher: RandomState,
@@ -60,7 +60,7 @@ struct Written {
 }
 
 impl Correlator {
-    /// What to write; `None` if the object has caused too many Events.
+    /// The request that writes an Event; `None` if the object has caused too many.
     pub(crate) fn correlate(
         &mut self,
         event: &EventText,

@@ -55,7 +55,7 @@ struct ReviewedMetadata<'a> {
     deletion_timestamp: Option<Cow<'a, str>>,
 }
 
-/// What was decided, for metrics.
+/// The decision, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     Admitted,

@@ -7,13 +7,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ingress_routes::{ClientCertificate, ClientCertificateRules};
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-/// The name that a client has asked for, and its certificates.
+/// The server name and the certificates of a client.
 pub(crate) struct ClientHandshake {
     /// The server name (SNI), if a host has it.
     server_name: Option<Box<str>>,
     /// The rules by which the handshake has asked for a certificate.
     asked: Option<Arc<ClientCertificateRules>>,
-    /// That of the client and those of its issuers; empty if it has sent none.
+    /// The certificate of the client, and those of its issuers; empty if it has sent none.
     chain: Box<[CertificateDer<'static>]>,
     /// The result of the last check, and the rules that were checked.
     checked: RefCell<Option<(Arc<ClientCertificateRules>, Arc<ClientCertificate>)>>,

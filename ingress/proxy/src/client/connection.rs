@@ -23,16 +23,16 @@ pub(crate) struct ClientConnection {
     /// Unique in the process.
     pub(crate) number: u64,
     pub(crate) peer: SocketAddr,
-    /// What the PROXY header says (`use-proxy-protocol`).
+    /// The addresses in the PROXY header (`use-proxy-protocol`).
     pub(crate) proxied: Option<ProxiedConnection>,
     /// The client as far as the connection tells.
     pub(crate) client: SocketAddr,
     /// Its address as text.
     pub(crate) peer_ip: Rc<str>,
     pub(crate) scheme: RequestScheme,
-    /// What the handshake has agreed on; `None` for plain HTTP.
+    /// The parameters that the TLS handshake negotiated; `None` for plain HTTP.
     pub(crate) tls: Option<Box<TlsDetails>>,
-    /// For TLS, what the client has asked for and shown in the handshake.
+    /// For TLS, the server name and the certificates that the client sent in the handshake.
     pub(crate) client_handshake: Option<Box<ClientHandshake>>,
     /// `X-Forwarded-Port`: the listener's port, or 443 for every HTTPS listener, as in ingress-nginx; with a PROXY header the
     /// port in it.
@@ -51,7 +51,7 @@ pub(crate) struct ClientConnection {
     pub(crate) entry: Rc<ClientEntry>,
 }
 
-/// What an HTTP/1 connection has and an HTTP/2 connection has not.
+/// The state that only HTTP/1 connections have.
 pub(crate) struct Http1 {
     pub(crate) stream: Rc<Http1Stream>,
     pub(super) state: Rc<ConnectionState>,
@@ -67,7 +67,7 @@ impl ClientConnection {
         }
     }
 
-    /// What the head of every request to an endpoint says about the connection; written once.
+    /// The header lines about the connection in every request to an endpoint; written once.
     pub(crate) fn forwarded_lines(&self) -> &ConnectionLines {
         self.forwarded_lines.get_or_init(|| {
             let mut digits = itoa::Buffer::new();
@@ -90,7 +90,7 @@ impl ClientConnection {
             || self.http1.as_ref().is_some_and(|http1| http1.stream.is_body_due())
     }
 
-    /// What a line of the access log says about it.
+    /// The fields of the access log about the connection.
     pub(crate) fn logged(&self) -> LoggedConnection<'_> {
         LoggedConnection {
             number: self.number,

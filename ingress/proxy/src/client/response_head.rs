@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use crate::client::connection::ClientConnection;
 
-/// What the response depends on besides the request's route.
+/// The properties of a request, besides its route, on which the response depends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResponseTraits {
     pub(crate) is_head: bool,
@@ -62,7 +62,7 @@ impl BodyFraming {
     }
 }
 
-/// What the response says about the connection after it (RFC 9112 §9.3).
+/// Whether the connection stays open after the response, and the field that says so (RFC 9112 §9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterResponse {
     /// The default of HTTP/1.1, which needs no field.
@@ -117,7 +117,7 @@ impl Http1Head {
     }
 }
 
-/// What a head is made of.
+/// The parts of a response head.
 pub(crate) struct ResponseFields<'a, 'e> {
     pub(crate) status: StatusCode,
     /// The reason phrase; `None` for the standard's.

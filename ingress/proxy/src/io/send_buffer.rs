@@ -1,4 +1,4 @@
-//! What is written next of a message: its head, a piece of its body, and the framing of chunks around it.
+//! The next bytes of a message to write: its head, a piece of its body, and the framing of chunks around it.
 
 use std::io::IoSlice;
 

@@ -17,7 +17,7 @@ const SLOT: u64 = TICK.as_millis() as u64;
 /// How many slots there are: no timer is put farther ahead.
 const SLOTS: u64 = 64;
 
-/// What a request or connection waits for; decides what an expired timer means.
+/// The event that a request or connection waits for. It decides the meaning of an expired timer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum WaitingFor {
     /// The next request, or the rest of its head: the connection is closed.

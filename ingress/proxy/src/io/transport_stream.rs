@@ -35,7 +35,7 @@ impl<T: AsyncRead + Unpin> TransportStream<T> {
             Self::Plain(stream) => {
                 matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
-            // Session tickets are read here and are no data.
+            // Reading also consumes session tickets, which are not data.
             Self::Tls(stream) => {
                 let mut buffer = ReadBuf::new(&mut byte);
                 let stream = Pin::new(&mut **stream);

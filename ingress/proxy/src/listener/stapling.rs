@@ -116,7 +116,7 @@ fn address(key: &Arc<CertifiedKey>) -> usize {
     Arc::as_ptr(key) as usize
 }
 
-/// What is known about a certificate.
+/// The OCSP status of a certificate.
 struct CertificateStatus {
     key: Arc<CertifiedKey>,
     /// For messages.

@@ -1,4 +1,4 @@
-//! What an operator sees of a request that was followed.
+//! The report about a request that an operator follows.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl AccessRecord {
         }
     }
 
-    /// What the filters of the route have changed in the heads that endpoints and the client got: they are run once more.
+    /// The changes that the filters of the route made in the heads of request and response. The filters run again for it.
     fn head_changes(&self) -> (Vec<String>, Vec<String>) {
         let (Some(route), Some(exchange)) = (&self.route, &self.exchange) else { return Default::default() };
         let lines = |edits: &HeadEdits<'_>| edits.iter().map(change).collect();

@@ -31,7 +31,7 @@ pub(crate) struct LogLine<'a> {
     pub(crate) elapsed: Duration,
 }
 
-/// What a line says about the connection.
+/// The fields of a line about the connection.
 #[derive(Clone, Copy)]
 pub(crate) struct LoggedConnection<'a> {
     pub(crate) number: u64,

@@ -1,4 +1,4 @@
-//! What a worker keeps of TCP and UDP services.
+//! The state of TCP and UDP services in a worker.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

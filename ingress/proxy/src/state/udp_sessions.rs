@@ -19,7 +19,7 @@ const MAX_WAITING_LENGTH: usize = 1500;
 /// At the limit, a sixteenth of the sessions ends at once, so that not each new one has to look for the idlest.
 const EVICTED_SHARE: usize = 16;
 
-/// What a session is found by.
+/// The key of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SessionKey {
     /// The port of the service.
@@ -93,7 +93,7 @@ impl SessionTable {
         }
         let mut open: Vec<_> = sessions.values().filter(|session| !session.is_evicted.get()).collect();
         if open.len() < limit {
-            // Enough of them end already.
+            // Enough of these sessions are ending already.
             return 0;
         }
         let count = (open.len() / EVICTED_SHARE).clamp(1, open.len());
@@ -107,7 +107,7 @@ impl SessionTable {
 }
 
 impl UdpSession {
-    /// Makes the task of the session look at it.
+    /// Wakes the task of the session.
     pub(crate) fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();

@@ -1,4 +1,4 @@
-//! What is logged and counted of a stream or UDP session.
+//! The values of a stream or UDP session that are logged and counted.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) struct StreamRecord {
     pub(super) peer: SocketAddr,
     /// The peer, or the source of its PROXY header.
     pub(super) client: SocketAddr,
-    /// What the peer has connected or sent to.
+    /// The address that the peer has connected or sent to.
     pub(super) local: SocketAddr,
     pub(super) proxied: Option<ProxiedConnection>,
     pub(super) started: Instant,

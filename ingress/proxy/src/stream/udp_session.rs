@@ -197,7 +197,7 @@ struct RunningSession {
     record: Option<StreamRecord>,
 }
 
-/// What a session waits for.
+/// The events that a session waits for.
 enum SessionEvent {
     /// The endpoint has sent something, or its socket has an error.
     Readable(io::Result<Ready>),

@@ -42,7 +42,7 @@ pub(crate) struct Http2Connection {
     served: Cell<u32>,
 }
 
-/// What the task of a connection and its requests know.
+/// The state that the task of a connection and its requests share.
 struct ConnectionStatus {
     /// The connection has ended, or the endpoint takes no further requests on it.
     is_closed: Cell<bool>,

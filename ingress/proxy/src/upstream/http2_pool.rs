@@ -19,7 +19,7 @@ pub(crate) struct Http2Pool {
     opening: RefCell<HashMap<ConnectionKey, std::sync::Arc<Notify>, foldhash::fast::RandomState>>,
 }
 
-/// What a request without a connection has to do.
+/// The next step of a request that has no connection.
 pub(crate) enum OpeningTurn<'p> {
     /// Open one.
     Own(OpeningGuard<'p>),

@@ -41,7 +41,7 @@ pub(crate) struct Http2Request {
     traits: RequestTraits,
     pub(super) body: RequestBody,
     timer: UpstreamTimer,
-    /// What is buffered on the connection for this request.
+    /// The bytes that are buffered on the connection for this request.
     buffered: Buffered,
     slot: StreamSlot,
 }

@@ -105,7 +105,7 @@ struct BodyContent {
     copy: Option<Box<BodyCopy>>,
 }
 
-/// What is wrong with a body.
+/// The reason why a body cannot be sent.
 #[derive(Clone, Copy, Debug)]
 enum BodyFault {
     TooLarge,

@@ -275,7 +275,7 @@ pub(crate) fn is_own(name: &str) -> bool {
 /// Whether a trailer is forwarded. The rules are those of the client's fields, because some servers merge trailers into them (RFC 9110
 /// §6.5.1).
 pub(crate) fn passes(name: &[u8]) -> bool {
-    // What the proxy says about certificates of clients (`auth-tls-*`).
+    // Only the proxy sends fields about certificates of clients (`auth-tls-*`).
     const CLIENT_CERTIFICATE: &[u8] = b"ssl-client-";
     let is_claim = name
         .get(..CLIENT_CERTIFICATE.len())

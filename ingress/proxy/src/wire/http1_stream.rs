@@ -71,7 +71,7 @@ struct Inner {
     body_bytes: u64,
     /// The client waits for 100 (Continue) before it sends the body.
     awaits_continue: bool,
-    /// What is left to write of an interim response.
+    /// The bytes of an interim response that are not written yet.
     interim: &'static [u8],
 }
 

@@ -76,7 +76,7 @@ const MATCH: &str = "auth-tls-match-cn";
 pub(crate) struct AuthTls {
     /// The Secret, if its name is valid.
     pub(crate) secret: Option<Key>,
-    /// What its hosts ask for, or why every request to them gets 403.
+    /// The certificates that its hosts ask for, or why every request to them gets 403.
     pub(crate) rule: Result<Arc<ClientCertificateRules>, String>,
 }
 

@@ -53,7 +53,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 
 static SET_COOKIE_HEADER: HeaderName = SET_COOKIE;
 
-/// What is set, in an Ingress or in the ConfigMap.
+/// The settings of an Ingress or of the ConfigMap.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct CookieSettings {
     domain: Option<CookieSetting>,

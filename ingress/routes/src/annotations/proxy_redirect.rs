@@ -54,7 +54,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
 static LOCATION_HEADER: HeaderName = LOCATION;
 static REFRESH_HEADER: HeaderName = REFRESH;
 
-/// What is set, in an Ingress or in the ConfigMap: texts, because either may have only one of the two.
+/// The settings of an Ingress or of the ConfigMap, as texts: either may have only one of the two.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct RedirectSettings {
     from: Option<String>,

@@ -12,7 +12,7 @@ use crate::unsupported::parse_bool;
 /// An object that another one names.
 pub(crate) type Reference = (Kind, Key);
 
-/// What a reader has found besides the settings.
+/// The findings of a reader besides the settings.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct ReaderFindings {
     /// Why the routes of the Ingress, or all routes, answer 503.
@@ -102,7 +102,7 @@ impl<'i> SettingReader<'i> {
         self.key
     }
 
-    /// What a family has read from the ConfigMap. A change of it reads all annotations again.
+    /// The value that a family has read from the ConfigMap. When it changes, all annotations are read again.
     pub fn global<T: FamilyValue>(&self) -> Option<&'i T> {
         self.globals?.get()
     }
@@ -231,7 +231,7 @@ impl<'i> SettingReader<'i> {
     }
 
     fn push(&mut self, field: String, what: String, effect: Effect) {
-        // What the ConfigMap closes are the routes of other objects.
+        // The ConfigMap closes the routes of other objects.
         let effect = match effect {
             Effect::Closed if self.kind == Kind::ConfigMap => Effect::ClosesOthers,
             effect => effect,
@@ -256,7 +256,7 @@ impl<'i> SettingReader<'i> {
         (result, std::mem::replace(&mut self.denied, all))
     }
 
-    /// What was found besides the settings.
+    /// The findings besides the settings.
     pub(crate) fn done(self) -> ReaderFindings {
         let Self { denied, problems, invalid, mut references, .. } = self;
         references.sort_unstable();

@@ -70,7 +70,7 @@ pub(super) struct Redirect {
     status: StatusCode,
     /// A URL, or a path that begins with a slash.
     to: String,
-    /// What a path is completed with.
+    /// The scheme and host that complete a path.
     origin: RedirectOrigin,
 }
 

@@ -16,7 +16,7 @@ pub(super) enum ReplacedPart {
     Domain,
 }
 
-/// What is replaced and by what.
+/// A text to replace, and its replacement.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Replacement {
     from: ReplacedText,

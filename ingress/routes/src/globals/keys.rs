@@ -26,12 +26,12 @@ pub enum KeySupport {
     Unsupported {
         /// The consequence.
         setting: UnsupportedSetting,
-        /// What it closes, if it protects something.
+        /// The routes that it closes, if it protects something.
         guard: Option<&'static Guard>,
     },
 }
 
-/// What an unsupported key that protects something closes.
+/// The routes that an unsupported key closes because it would protect them.
 #[derive(Clone, Copy, Debug)]
 pub struct Guard {
     /// An annotation that exempts an Ingress when it is false.
@@ -39,7 +39,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// What is closed, as a clause.
+    /// The closed routes, as a clause.
     pub fn describe(&self) -> String {
         let unless = self.opt_out.map(|name| format!(" unless its Ingress has {name}: \"false\""));
         format!("every request gets 503{}", unless.unwrap_or_default())

@@ -18,7 +18,7 @@ pub enum TlsVersions {
 }
 
 impl TlsVersions {
-    /// What lists of versions should be, for reports.
+    /// The expected list of versions, for reports.
     pub(crate) const WANTED: &'static str = "TLSv1.2, TLSv1.3 or both, between spaces";
 
     /// Reads a list of nginx's `ssl_protocols`, with the versions in it that are not offered because they are obsolete (RFC 8996). `None`

@@ -21,11 +21,11 @@ pub struct SnippetDirective {
     pub protects: bool,
     /// What becomes of it.
     pub fate: Fate,
-    /// What it does, or why it does nothing.
+    /// Its effect, or why it has none.
     pub doc: &'static str,
 }
 
-/// What becomes of a directive.
+/// The fate of a directive.
 #[derive(Clone, Copy, Debug)]
 pub enum Fate {
     /// It is honoured.

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::plan::head_edits::HeadEdits;
 use crate::settings::parse_time;
 
-/// What the fields say.
+/// The value of the fields.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Expires {
     /// They are left as they are.

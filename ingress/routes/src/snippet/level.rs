@@ -1,4 +1,4 @@
-//! What a snippet says about one level of the configuration: about http, a server, a location, or a block of `if`.
+//! The directives of a snippet at one level of the configuration: http, a server, a location, or a block of `if`.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -152,9 +152,9 @@ impl AddressRule {
 pub struct CookieDirective {
     /// The attribute is Domain, not Path.
     pub is_domain: bool,
-    /// What is replaced.
+    /// The text to replace.
     pub from: String,
-    /// By what.
+    /// The replacement.
     pub to: String,
     /// Where the directive is.
     pub at: Position,

@@ -42,12 +42,12 @@ const MAX_ANNOTATIONS: usize = 256 * 1024;
 const MAX_WARNINGS: usize = 15;
 const MAX_WARNING: usize = 250;
 
-/// What the webhook answers.
+/// The answer of the webhook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdmissionVerdict {
     /// Why it is refused; empty if it is admitted.
     pub refusals: Vec<String>,
-    /// What is not served as written.
+    /// The settings that are not served as written.
     pub warnings: Vec<String>,
 }
 

@@ -13,7 +13,7 @@ use super::route::Route;
 use crate::exchange::Exchange;
 use crate::pattern::Pattern;
 
-/// What a request must have; all of it.
+/// The conditions that a request must meet, all of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestConditions {
     /// The method, in its letter case; `None` for any.
@@ -24,7 +24,7 @@ pub struct RequestConditions {
     pub query: Vec<(String, ValueCondition)>,
 }
 
-/// What a value must be.
+/// The condition on a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ValueCondition {
     /// Exactly this.

@@ -46,7 +46,7 @@ impl UpstreamUsers {
         Some(Self { all, shared_affinity, balance })
     }
 
-    /// What the rules of all users depend on.
+    /// The settings on which the rules of all users depend.
     pub(super) fn shared(&self) -> (Option<&Arc<Affinity>>, Option<&ServiceBalance>) {
         (self.shared_affinity.as_ref(), self.balance.as_ref())
     }

@@ -11,7 +11,7 @@ use super::der::{
 /// ecdsa-with-SHA256.
 const ECDSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
 
-/// What a test response says.
+/// The content of a test response.
 pub struct TestResponse<'a> {
     /// The tag and content of `certStatus`: `[0x80, 0]` for good.
     pub status: &'a [u8],

@@ -122,7 +122,7 @@ pub(super) struct Scan {
 /// A change that a scan of single files cannot judge.
 struct NeedsFullScan;
 
-/// What is known of a file before it is read.
+/// What the kernel has reported about a file before it is read.
 #[derive(Clone, Copy, PartialEq)]
 enum Hint {
     /// Nothing: its signature tells.
@@ -193,7 +193,7 @@ impl FileScanner {
             problems = Some(self.scan_all(now, changed));
             self.next_look()
         } else if needs_full_scan {
-            // What is due now waits for that scan too.
+            // Files that are due now wait for that scan too.
             self.full_scan_at
         } else {
             self.next_look()

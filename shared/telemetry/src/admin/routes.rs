@@ -126,7 +126,7 @@ const ABOUT: &[(&str, &str)] = &[
 /// The page that lists all pages of the listener.
 fn index(routes: &ByPath, common: &CommonPages) -> Handler {
     let mut paths: Vec<&str> = routes.keys().map(String::as_str).chain(common.paths()).collect();
-    // What the live page loads.
+    // The list leaves out the files that the live page loads.
     paths.retain(|path| !path.starts_with("/live/"));
     paths.sort_unstable();
     paths.dedup();

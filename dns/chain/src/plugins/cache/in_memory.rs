@@ -1,4 +1,4 @@
-//! Zones in which nothing is looked for, because none of their answers is stored.
+//! Zones for which the cache is not searched, because none of their answers is stored.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,7 +15,7 @@ pub(super) struct InMemoryZones {
     found: OnceLock<Zones>,
 }
 
-/// What the zones are found by.
+/// The inputs from which the zones are computed.
 struct ZoneSource {
     wanted: Wanted<OwnedZones>,
     /// The plugins of the server block in order.

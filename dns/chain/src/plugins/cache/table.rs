@@ -43,7 +43,7 @@ struct Sets<E> {
 /// An entry while it is read.
 pub(super) type TableGuard<E> = Guard<Option<Arc<E>>>;
 
-/// What was evicted to store an entry.
+/// The entry that was evicted to store another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
     /// Nothing.

@@ -11,7 +11,7 @@ const MAX_ALIASES: usize = 8;
 /// YXDOMAIN: the name that a DNAME makes is too long (RFC 6672 §2.2).
 const YXDOMAIN: u16 = 6;
 
-/// What a zone has for a query.
+/// The result of looking a query up in a zone.
 pub(super) enum ZoneOutcome {
     /// The reply is complete.
     Answered,

@@ -8,7 +8,7 @@ use telemetry::metrics::Counter;
 /// How long an upstream that does not repeat the letter case of a question gets it as clients write it.
 const SUSPENSION: Duration = Duration::from_secs(3600);
 
-/// What is known about the letter case in replies of one upstream.
+/// Whether replies of one upstream keep the letter case of the query.
 pub(super) struct LetterCase {
     suspended_until: Mutex<Option<Instant>>,
     mismatches: Counter,

@@ -143,7 +143,7 @@ impl ForwardUpstream {
         })
     }
 
-    /// What it was made from.
+    /// The target as configured.
     pub(super) fn target(&self) -> &ForwardTarget {
         &self.target
     }
@@ -158,7 +158,7 @@ impl ForwardUpstream {
         self.is_plain_dns
     }
 
-    /// What is known about the letter case in its replies. It is that of plain DNS over UDP only.
+    /// Whether its replies keep the letter case of the query. Used for plain DNS over UDP only.
     pub(super) fn letter_case(&self) -> &LetterCase {
         &self.letter_case
     }

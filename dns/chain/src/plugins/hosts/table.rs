@@ -25,7 +25,7 @@ pub(super) struct HostTable {
     reverse: HashMap<IpAddr, Vec<Arc<[u8]>>, RandomState>,
 }
 
-/// What a table takes from a file.
+/// The options for reading a file into a table.
 pub(super) struct HostTableOptions {
     /// Names outside are skipped.
     pub zones: Zones,

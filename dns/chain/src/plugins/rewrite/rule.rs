@@ -12,7 +12,7 @@ pub(super) struct RewriteRule {
     pub change: RuleChange,
 }
 
-/// What a rule changes.
+/// The part of a query that a rule changes.
 pub(super) enum RuleChange {
     Name(Box<NameRule>),
     Type {

@@ -1,4 +1,4 @@
-//! What the texts of a template refer to.
+//! The values that the texts of a template refer to.
 
 use regex::Regex;
 

@@ -43,7 +43,7 @@ impl SpanSender {
         loop {
             queue.wait_for_any().await;
             queue.wait_for_batch(&limits).await;
-            // What is left waits for others.
+            // The remaining spans wait for the next batch.
             let spans = queue.take(limits.size, usize::MAX);
             if spans.is_empty() {
                 continue;

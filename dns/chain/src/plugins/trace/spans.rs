@@ -12,14 +12,14 @@ pub(super) const MAX_SPANS: usize = 128;
 /// The name of the span of a query, as in CoreDNS.
 const ROOT: &str = "servedns";
 
-/// What the spans say about this server.
+/// This server, as spans describe it.
 pub(super) struct TraceEndpoint {
     pub service: String,
     /// The address that it is bound to, if it is to one.
     pub bound: Option<SocketAddr>,
 }
 
-/// What the span of a query says about it.
+/// The tags of the span of a query.
 pub(super) struct SpanTags {
     pub name: String,
     pub qtype: String,

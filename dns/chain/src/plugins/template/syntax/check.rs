@@ -3,7 +3,7 @@
 
 use super::{Command, Node, Operand, Pipeline};
 
-/// What is known about the value of `.`.
+/// The type of the value of `.`, if it is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dot {
     /// The data of the query.
