@@ -49,6 +49,15 @@ impl NextRequest {
             (request, _) => (request, false),
         }
     }
+
+    /// The next request after an outage of the server. It may be back from a backup, and a watch could continue in the middle of
+    /// another history. A restarted server rarely has the version of an old watch, so the list is seldom an additional one.
+    pub(super) fn after_outage(self) -> Self {
+        match self {
+            Self::Watch { list_method, .. } => Self::List(list_method),
+            list => list,
+        }
+    }
 }
 
 #[cfg(test)]

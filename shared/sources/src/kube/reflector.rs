@@ -15,7 +15,7 @@ use super::backoff::Backoff;
 use super::next_request::{ListMethod, NextRequest};
 use super::object_problems::ObjectProblems;
 use super::scope::ResourceScope;
-use super::server_state::ServerState;
+use super::server_state::{FAILURES, ServerState};
 use crate::source::{EventSink, QueuedEvent, WriterStopped};
 use crate::watch_status::WatchStatus;
 use crate::watch_stream::{
@@ -61,6 +61,8 @@ pub(super) struct Reflector {
     failures: u32,
     /// Watches in a row that ended too soon.
     short_watches: u32,
+    /// Whether a request has failed, or a watch fell silent, since the last version that the server is known to have reached.
+    is_interrupted: bool,
     /// When the last list ended.
     listed: Option<Instant>,
 }
@@ -76,7 +78,7 @@ impl Reflector {
         let is_fallback = false;
         let problems = ObjectProblems::new(scope.kind, reports.clone());
         let backoff = Backoff::default();
-        let (failures, short_watches, listed) = (0, 0, None);
+        let (failures, short_watches, is_interrupted, listed) = (0, 0, false, None);
         Self {
             api,
             server,
@@ -90,6 +92,7 @@ impl Reflector {
             backoff,
             failures,
             short_watches,
+            is_interrupted,
             listed,
         }
     }
@@ -107,6 +110,8 @@ impl Reflector {
             if error == ApiError::Stopped {
                 return WriterStopped;
             }
+            // A server that sends something else has not been away.
+            self.is_interrupted |= !matches!(error, ApiError::Malformed(_));
             let at_once;
             (next, at_once) = next.after(&error);
             if error.is_missing() && self.scope.kind.custom() {
@@ -132,6 +137,9 @@ impl Reflector {
             }
             let pause = self.backoff.pause(error.is_lasting(), error.retry_after(), fastrand::f64());
             self.failed(&error, &next);
+            if error.is_unreachable() && self.failures >= FAILURES {
+                next = next.after_outage();
+            }
             if is_refused && self.is_fallback {
                 self.swap_scope();
             }
@@ -162,8 +170,37 @@ impl Reflector {
 
     async fn watch(&mut self, next: &mut NextRequest) -> Result<(), ApiError> {
         let NextRequest::Watch { since, list_method } = next.clone() else { return Ok(()) };
+        if self.is_interrupted {
+            if self.is_behind(&since).await? {
+                let (kind, server) = (self.scope.kind, &self.api.url);
+                tracing::warn!(
+                    %kind,
+                    server,
+                    "listing again: the server's version is earlier than {since}, as after a restore from a backup"
+                );
+                *next = NextRequest::List(list_method);
+                return Ok(());
+            }
+            self.is_interrupted = false;
+        }
         let path = self.scope.watch(Some(&since), fastrand::u64(WATCH_SECONDS));
         self.events(&path, Some(since), list_method, next).await
+    }
+
+    /// Whether the server has not reached a version that it has sent before. A server restored from a backup has not: it accepts a
+    /// watch from there, and sends nothing until its versions have caught up.
+    async fn is_behind(&self, known: &str) -> Result<bool, ApiError> {
+        let mut response = match self.api.get(&self.scope.first(), PAGE_SILENCE).await {
+            Ok(response) => response,
+            // Streaming lists need no permission to list.
+            Err(error) if error.is_forbidden() => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let mut items = ListSplitter::default();
+        while let Some(piece) = response.piece().await? {
+            items.push(&piece, |_| {})?;
+        }
+        Ok(is_before(&read_page(items.envelope())?.version, known))
     }
 
     /// Reads a watch to its end. `since` is the version that is known; without one the watch begins with a list. `next`
@@ -192,7 +229,10 @@ impl Reflector {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break,
                 // Either there are no changes or the connection is dead: the next request shows which.
-                Err(ApiError::Silent(_)) if listed => return Ok(()),
+                Err(ApiError::Silent(_)) if listed => {
+                    self.is_interrupted = true;
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             };
             self.sink.received(kind);
@@ -292,6 +332,7 @@ impl Reflector {
         self.send(Event::Synced(self.scope.kind)).await?;
         self.problems.end_list();
         self.server.listed();
+        self.is_interrupted = false;
         if self.listed.replace(Instant::now()).is_none() {
             let part = if self.is_fallback { "the only one that may be read" } else { "all" };
             tracing::info!(kind = %self.scope.kind, server = self.api.url, part, "listed");
@@ -320,6 +361,11 @@ impl Reflector {
         self.send(Event::Restart(self.scope.kind)).await?;
         self.send(Event::Synced(self.scope.kind)).await
     }
+}
+
+/// Whether one version precedes another. Versions are numbers that grow with each change; others cannot be compared.
+fn is_before(version: &str, other: &str) -> bool {
+    matches!((version.parse::<u64>(), other.parse::<u64>()), (Ok(version), Ok(other)) if version < other)
 }
 
 /// Removes the problem reports of a kind that is no longer read.

@@ -93,6 +93,13 @@ impl ResourceScope {
         query.0
     }
 
+    /// The request for a list of one object, for the version of the list.
+    pub(super) fn first(&self) -> String {
+        let mut query = self.begin();
+        query.add("limit", "1");
+        query.0
+    }
+
     /// The request for a watch since a version, or, without one, for a streaming list. The server ends it after `seconds`.
     pub(super) fn watch(&self, since: Option<&str>, seconds: u64) -> String {
         let mut query = self.begin();

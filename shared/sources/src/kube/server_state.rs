@@ -19,7 +19,7 @@ const LOG_PERIOD: Duration = Duration::from_secs(60);
 
 /// Consecutive failures of one kind that count as an outage. A single one may be the ordinary end of a connection, such as
 /// the restart of one of several API servers.
-const FAILURES: u32 = 2;
+pub(super) const FAILURES: u32 = 2;
 
 /// The state of one API server. Copies share it.
 #[derive(Clone)]

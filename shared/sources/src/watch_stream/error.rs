@@ -95,6 +95,11 @@ impl ApiError {
         matches!(self, Self::Refused { code: 403..=405, .. })
     }
 
+    /// Whether the server could not be reached, or does not answer.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Connection { problem: ConnectionProblem::Unreachable, .. } | Self::Silent(_))
+    }
+
     /// Whether the server rejects the credentials.
     pub(crate) fn is_unauthorized(&self) -> bool {
         matches!(self, Self::Refused { code: 401, .. })

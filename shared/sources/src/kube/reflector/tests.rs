@@ -154,6 +154,14 @@ fn line(what: &str, object: &str) -> String {
     format!("{{\"type\":\"{what}\",\"object\":{object}}}\n")
 }
 
+/// The reply to a list of one object, at this version.
+fn first_of_list(version: u32) -> Reply {
+    let first = object("first", 1, "{}");
+    Reply::End(vec![format!(
+        r#"{{"metadata":{{"resourceVersion":"{version}","continue":"more"}},"items":[{first}]}}"#
+    )])
+}
+
 /// The bookmark that ends a streaming list.
 fn synced(version: u32) -> String {
     let annotations = r#"{"k8s.io/initial-events-end":"true"}"#;
@@ -175,11 +183,17 @@ fn since(request: &Request) -> &str {
 async fn a_silent_watch_continues_at_its_last_version() {
     let Outcome { requests, events } = reflect(vec![
         Reply::Silence(vec![added("a", 5), synced(7)]),
+        first_of_list(7),
         Reply::Silence(vec![added("b", 9)]),
+        first_of_list(12),
         Reply::Silence(vec![]),
+        first_of_list(12),
     ])
     .await;
     assert_eq!(events, ["[", "+a", "]", "+b"]);
+    let (checks, requests): (Vec<_>, Vec<_>) =
+        requests.into_iter().partition(|request| request.path.contains("limit=1"));
+    assert_eq!(checks.len(), 3, "each continued watch is preceded by one check");
     assert_eq!(requests.iter().map(since).collect::<Vec<_>>(), ["", "7", "9", "9"]);
     for request in &requests[1..] {
         assert_eq!((request.connected, &request.status), (true, &WatchStatus::Synced), "{request:?}");
@@ -191,6 +205,59 @@ async fn a_silent_watch_continues_at_its_last_version() {
     }
 }
 
+/// A server restored from a backup accepts a watch from a version that it has not reached, and sends nothing.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_counts_from_an_earlier_version_is_listed_again() {
+    let broken = || vec![added("a", 500), synced(700), line("ERROR", r#"{"code":500,"message":"broken"}"#)];
+    // The check follows a silent watch, and a watch that broke.
+    for before in [Reply::Silence(vec![added("a", 500), synced(700)]), Reply::End(broken())] {
+        let Outcome { requests, events } =
+            reflect(vec![before, first_of_list(90), Reply::Silence(vec![added("b", 80), synced(91)])]).await;
+        assert_eq!(events, ["[", "+a", "]", "[", "+b", "]"]);
+        assert!(requests[1].path.ends_with("?limit=1"), "{requests:#?}");
+        assert!(requests[2].path.contains("sendInitialEvents"), "{requests:#?}");
+    }
+}
+
+/// Its versions may have caught up meanwhile, so that the versions do not show that its history is another.
+#[tokio::test(start_paused = true)]
+async fn a_kind_is_listed_again_after_an_outage() {
+    let Outcome { requests, events } = reflect(vec![
+        Reply::End(vec![added("a", 5), synced(7), line("ERROR", r#"{"code":500,"message":"broken"}"#)]),
+        Reply::Refuse,
+        Reply::Status(503, "starting".into()),
+        Reply::Silence(vec![added("b", 6), synced(9)]),
+    ])
+    .await;
+    assert_eq!(events, ["[", "+a", "]", "[", "+b", "]"]);
+    assert!(requests[1].path.ends_with("?limit=1"), "{requests:#?}");
+    for listed in &requests[2..4] {
+        assert!(listed.path.contains("sendInitialEvents"), "{requests:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_allows_no_list_does_not_end_a_watch() {
+    let Outcome { requests, events } = reflect(vec![
+        Reply::Silence(vec![synced(7)]),
+        Reply::Status(403, r#"{"message":"services is forbidden","code":403}"#.into()),
+        Reply::Silence(vec![added("a", 8)]),
+    ])
+    .await;
+    assert_eq!(events, ["[", "]", "+a"]);
+    assert_eq!(since(&requests[2]), "7", "{requests:#?}");
+    assert!(requests[3].problems.is_empty(), "{requests:#?}");
+}
+
+#[test]
+fn versions_that_are_no_numbers_are_not_compared() {
+    for (version, other, before) in
+        [("9", "10", true), ("10", "9", false), ("9", "9", false), ("a", "b", false), ("", "7", false)]
+    {
+        assert_eq!(is_before(version, other), before, "{version} {other}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_outage_is_visible_until_the_server_is_back() {
     let Outcome { requests, events } = reflect(vec![
@@ -199,10 +266,10 @@ async fn an_outage_is_visible_until_the_server_is_back() {
         Reply::End(vec![added("a", 5), synced(7), bookmark(8)]),
         Reply::Refuse,
         Reply::Refuse,
-        Reply::Silence(vec![]),
+        Reply::Silence(vec![added("a", 5), synced(9)]),
     ])
     .await;
-    assert_eq!(events, ["[", "+a", "]"]);
+    assert_eq!(events, ["[", "+a", "]", "[", "+a", "]"]);
     let seen: Vec<_> = requests.iter().map(|request| (request.connected, request.problems.len())).collect();
     assert_eq!(
         seen,
@@ -251,12 +318,22 @@ async fn what_may_be_read_is_read_where_a_role_does_not_allow_all() {
     let list = || Reply::Silence(vec![added("a", 5), synced(7)]);
     let Outcome { requests, events } = reflect_within(
         (all, Some(shop)),
-        vec![forbidden(), forbidden(), forbidden(), list(), forbidden(), list()],
+        vec![
+            forbidden(),
+            forbidden(),
+            forbidden(),
+            list(),
+            // The check after the silence, the watch, and both again.
+            forbidden(),
+            forbidden(),
+            first_of_list(7),
+            list(),
+        ],
     )
     .await;
     let in_shop: Vec<_> = requests.iter().map(|request| request.path.contains("/shop/")).collect();
     // Once listed, a scope is kept: a server that restarts forbids everything for a moment.
-    assert_eq!(in_shop, [false, true, false, true, true, true, true], "{requests:#?}");
+    assert_eq!(in_shop, [false, true, false, true, true, true, true, true, true], "{requests:#?}");
     assert!(requests[1].problems.is_empty(), "{requests:#?}");
     assert!(requests[2].problems[0].contains("services in namespace shop"), "{requests:#?}");
     assert_eq!(requests[0].at, requests[1].at, "at once");
@@ -272,6 +349,7 @@ async fn an_undecodable_object_keeps_its_last_version_and_is_reported_until_it_i
     };
     let Outcome { requests, events } = reflect(vec![
         Reply::Silence(vec![added("a", 4), added("bad", 5), synced(7)]),
+        first_of_list(7),
         Reply::End(vec![line("MODIFIED", &bad), expired]),
         // A streaming list, then the same by pages.
         Reply::Silence(vec![added("a", 4), line("ADDED", &bad), synced(9)]),
@@ -288,7 +366,7 @@ async fn an_undecodable_object_keeps_its_last_version_and_is_reported_until_it_i
     );
     let problem_text: Vec<_> = requests.iter().map(|request| request.problems.join("|")).collect();
     let problem = r#"Service shop/bad: spec.clusterIP: "ten"; wanted an IP address or "None""#;
-    assert_eq!(problem_text, ["", "", problem, problem, problem, problem, problem, ""]);
+    assert_eq!(problem_text, ["", "", "", problem, problem, problem, problem, problem, ""]);
 }
 
 #[tokio::test(start_paused = true)]
