@@ -1,13 +1,14 @@
 //! Plugins that change or make answers, each with a Corefile and what a client gets.
 #![allow(clippy::unwrap_used, reason = "a test support that fails is a test that fails")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod answers;
 mod autopath;
 mod metadata;
 mod replies;
 mod rewrite;
-#[path = "../support/mod.rs"]
-mod support;
 mod zone_files;
 
 use dns_chain::codes::Rcode;

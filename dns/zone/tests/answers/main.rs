@@ -1,14 +1,15 @@
 //! Queries and their answers as tables in zone file syntax: the Kubernetes DNS specification 1.1.0 and what CoreDNS's
 //! `kubernetes` plugin does beyond it.
 
+#[allow(dead_code)]
+#[path = "../world/mod.rs"]
+mod world;
+
 mod aliases;
 mod any_name;
 mod reverse;
 mod search_list;
 mod services;
-#[allow(dead_code)]
-#[path = "../world/mod.rs"]
-mod world;
 mod zone_options;
 mod zones;
 
