@@ -210,16 +210,20 @@ impl<'i> ZoneReader<'i> {
                 return Err("the record has no type and data".to_owned());
             };
             rest = after;
-            if let Some(known) = Type::named(token.text) {
-                break known.0;
-            } else if let Some(known) = Class::named(token.text).filter(|_| class.is_none()) {
+            // ANY is a class as well; no record has the type.
+            if let Some(known) = Class::named(token.text).filter(|_| class.is_none()) {
                 class = Some(known.0);
+            } else if let Some(known) = Type::named(token.text) {
+                break known.0;
             } else if let Some(known) = token.ttl().ok().filter(|_| ttl.is_none()) {
                 ttl = Some(known);
             } else {
                 return Err(format!("{:?} is not a type, a class or a TTL", token.text));
             }
         };
+        if is_meta_type(rtype) {
+            return Err(format!("{} is not a type of records in a zone", Type(rtype)));
+        }
         let ttl = match (ttl, self.ttl) {
             (Some(ttl), ImplicitTtl::Directive(_)) => ttl,
             (Some(ttl), _) => {
@@ -233,6 +237,11 @@ impl<'i> ZoneReader<'i> {
             .map_err(|what| format!("data of {}: {what}", Type(rtype)))?;
         Ok(TextRecord { owner, rtype, class: class.unwrap_or(class::IN), ttl, rdata })
     }
+}
+
+/// Whether a type is OPT, or one of queries and transactions (RFC 6895 §3.1).
+fn is_meta_type(rtype: u16) -> bool {
+    matches!(rtype, 41 | 128..=255)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Record data in presentation format, by the fields of each type.
 
+mod wire;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use base64::Engine as _;
@@ -105,7 +107,12 @@ pub(super) fn read(rtype: u16, tokens: &[ZoneToken<'_>], origin: &Name) -> Resul
     if let [first, rest @ ..] = tokens
         && first.text == r"\#"
     {
-        return generic(rest);
+        let data = generic(rest)?;
+        return if fields(rtype).is_none_or(|fields| wire::is_valid(fields, &data)) {
+            Ok(data)
+        } else {
+            Err(format!("{} bytes that are not those of the type", data.len()))
+        };
     }
     let fields = fields(rtype).ok_or_else(|| r"no text form is known; write \# LENGTH HEX".to_owned())?;
     let (mut rest, mut data) = (tokens, Vec::new());

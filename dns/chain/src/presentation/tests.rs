@@ -27,6 +27,8 @@ fn a_record_is_read_from_text() {
         ("a. NAPTR 1 2 \"S\" \"\" \"!\" b.", "a. 3600 IN NAPTR 000100020153000121016200"),
         (r"a. TYPE65280 \# 3 0a 0b0c", "a. 3600 IN TYPE65280 0a0b0c"),
         (r"a. CLASS7 A \# 4 0a000001", "a. 3600 CLASS7 A 0a000001"),
+        (r"a. IN MX \# 5 000a016200", "a. 3600 IN MX 000a016200"),
+        (r"a. IN HTTPS \# 9 000100000300020050", "a. 3600 IN HTTPS 000100000300020050"),
         (
             "a. NSEC b. A MX RRSIG TYPE1234",
             "a. 3600 IN NSEC 016200 0006400100000002 041b000000000000000000000000000000000000000000000000000020",
@@ -69,6 +71,18 @@ fn a_text_that_is_no_record_is_an_error_that_says_what_is_wrong() {
         ("a. A )", "')' without '('"),
         ("a. LOC 1 2 3", r"write \# LENGTH HEX"),
         (r"a. A \# 4 0a", "1 bytes, not 4"),
+        // The data of a known type has its form (RFC 3597 §5): a reply with it would be no DNS message.
+        (r"a. A \# 3 0a0000", "3 bytes that are not those of the type"),
+        (r"a. NS \# 3 056100", "not those of the type"),
+        (r"a. NS \# 2 c00c", "not those of the type"),
+        (r"a. MX \# 3 000a01", "not those of the type"),
+        (r"a. CNAME \# 4 01610000", "not those of the type"),
+        (r"a. TXT \# 0", "not those of the type"),
+        (r"a. TXT \# 2 0561", "not those of the type"),
+        (r"a. NSEC \# 4 00002100", "not those of the type"),
+        (r"a. HTTPS \# 7 00010000010004", "not those of the type"),
+        (r"a. OPT \# 0", "OPT is not a type of records"),
+        (r"a. AXFR \# 0", "AXFR is not a type of records"),
         ("a. WIBBLE x", "\"WIBBLE\" is not a type, a class or a TTL"),
         ("a..b A 10.0.0.1", "is not a domain name"),
         (" A 10.0.0.1", "no record before this one"),
@@ -117,6 +131,9 @@ $INCLUDE more other.test.
     );
     let error = zone("\n$INCLUDE none", &Name::ROOT, &include, &mut |_| Ok(())).unwrap_err();
     assert_eq!(error.to_string(), "line 2: none: no such file");
+    let offset = "$GENERATE 1-1 ${9223372036854775807} A 10.0.0.1";
+    let error = zone(offset, &Name::ROOT, &include, &mut |_| Ok(())).unwrap_err();
+    assert_eq!(error.to_string(), "line 1: modifier of $GENERATE");
     let error =
         zone("$GENERATE 0-4294967295 a A 10.0.0.1", &Name::ROOT, &include, &mut |_| Ok(())).unwrap_err();
     assert!(error.what.contains("range"), "{error}");

@@ -13,7 +13,7 @@ use crate::codes::{Class, Type};
 pub fn record_text(reply: &Reply, record: &Record, query: &Query) -> String {
     let mut data = Vec::new();
     reply.copy_rdata(record, query, &mut data);
-    let (owner, class) = (reply.owner(record, query), Class(record.class).label());
+    let (owner, class) = (reply.owner(record, query), Class(record.class));
     let shown = rdata_text(record.rtype, &data).unwrap_or_else(|| unknown(&data));
     format!("{owner} {} {class} {} {shown}", record.ttl, Type(record.rtype))
 }
@@ -24,21 +24,25 @@ fn rdata_text(rtype: u16, data: &[u8]) -> Option<String> {
     Some(match rtype {
         rtype::A => Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).to_string(),
         rtype::AAAA => Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?).to_string(),
-        rtype::CNAME | rtype::NS | rtype::PTR | rtype::DNAME => name(data)?.to_string(),
-        rtype::MX => format!("{} {}", number(0)?, name(data.get(2..)?)?),
-        rtype::SRV => format!("{} {} {} {}", number(0)?, number(2)?, number(4)?, name(data.get(6..)?)?),
+        rtype::CNAME | rtype::NS | rtype::PTR | rtype::DNAME => whole_name(data)?.to_string(),
+        rtype::MX => format!("{} {}", number(0)?, whole_name(data.get(2..)?)?),
+        rtype::SRV => format!("{} {} {} {}", number(0)?, number(2)?, number(4)?, whole_name(data.get(6..)?)?),
         rtype::SOA => {
             let mname = name(data)?;
             let rest = &data[mname.wire().len()..];
             let rname = name(rest)?;
             let mut text = format!("{mname} {rname}");
-            for field in rest[rname.wire().len()..].chunks_exact(4) {
+            let fields = &rest[rname.wire().len()..];
+            if fields.len() != 20 {
+                return None;
+            }
+            for field in fields.chunks_exact(4) {
                 let field: [u8; 4] = field.try_into().ok()?;
                 let _ = write!(text, " {}", u32::from_be_bytes(field));
             }
             text
         }
-        rtype::TXT => strings(data)?,
+        rtype::TXT if !data.is_empty() => strings(data)?,
         _ => return None,
     })
 }
@@ -50,6 +54,11 @@ fn name(data: &[u8]) -> Option<Name> {
         end += 1 + usize::from(data[end]);
     }
     Name::from_wire(&data[..=end])
+}
+
+/// The name that data consists of.
+fn whole_name(data: &[u8]) -> Option<Name> {
+    name(data).filter(|name| name.wire().len() == data.len())
 }
 
 /// Character strings (RFC 1035 §3.3) in quotes.
@@ -102,13 +111,29 @@ mod tests {
             "a.test. 30 IN MX 10 b.test.",
             "a.test. 30 IN SOA ns.test. host.test. 1 2 3 4 5",
             "a.test. 30 IN TXT \"one\" \"two words\"",
+            "a.test. 30 CLASS7 A 10.0.0.1",
             "a.test. 30 IN TYPE999 \\# 3 010203",
         ] {
             let record = crate::presentation::record(text).unwrap().unwrap();
             let query = Query::new(1, &record.owner, record.rtype);
             let mut reply = Reply::default();
-            reply.push(Section::Answer, Owner::Question, record.rtype, record.ttl, &record.rdata);
+            let kind = (record.rtype, record.class);
+            reply.push_class(Section::Answer, Owner::Question, kind, record.ttl, &record.rdata);
             assert_eq!(record_text(&reply, &reply.records()[0], &query), text);
+        }
+    }
+
+    /// Data of an upstream may have any form.
+    #[test]
+    fn data_that_is_not_that_of_its_type_is_written_as_of_an_unknown_one() {
+        for (rtype, data) in [
+            (rtype::TXT, &b""[..]),
+            (rtype::A, b"\x0a"),
+            (rtype::CNAME, b"\x01a\0\0"),
+            (rtype::MX, b"\0\x0a\0\0"),
+            (rtype::SOA, b"\0\0\0\0\0\x01"),
+        ] {
+            assert_eq!(rdata_text(rtype, data), None, "{}", Type(rtype));
         }
     }
 

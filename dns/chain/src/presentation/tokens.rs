@@ -230,7 +230,7 @@ pub(super) fn numbered(text: &str, number: u32) -> Option<String> {
             let mut parts = modifier.split(',');
             let offset: i64 = parts.next()?.parse().ok()?;
             let width: usize = parts.next().map_or(Some(0), |width| width.parse().ok())?;
-            let value = u32::try_from(i64::from(number) + offset).ok()?;
+            let value = u32::try_from(i64::from(number).checked_add(offset)?).ok()?;
             // A wider number would not fit into a label.
             let width = width.min(63);
             match parts.next().unwrap_or("d") {

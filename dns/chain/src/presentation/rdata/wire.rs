@@ -1,0 +1,66 @@
+//! Checks record data in wire form, which a zone file may have for any type (RFC 3597 §5).
+
+use dns_wire::Name;
+
+use super::Field;
+
+/// Whether data consists of these fields.
+pub(super) fn is_valid(fields: &[Field], data: &[u8]) -> bool {
+    let rest = fields.iter().try_fold(data, |rest, field| field.skip(rest));
+    rest.is_some_and(<[u8]>::is_empty)
+}
+
+impl Field {
+    /// The data after the field; `None` if it is malformed or cut off.
+    fn skip(self, data: &[u8]) -> Option<&[u8]> {
+        let fixed = |length: usize| data.get(length..);
+        match self {
+            Self::Name => name(data),
+            Self::Byte | Self::Algorithm => fixed(1),
+            Self::Word | Self::Type => fixed(2),
+            Self::Long | Self::Seconds | Self::Date | Self::V4 => fixed(4),
+            Self::V6 => fixed(16),
+            Self::Eui(length) => fixed(length),
+            Self::Text | Self::Salt | Self::Hash => string(data),
+            Self::Texts => repeated(string(data)?, string),
+            Self::Types => repeated(data, window),
+            Self::Parameters => repeated(data, parameter),
+            Self::LongText | Self::Base64 | Self::Hex => Some(&[]),
+        }
+    }
+}
+
+/// The end of data that consists of parts of one kind.
+fn repeated(mut data: &[u8], part: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<&[u8]> {
+    while !data.is_empty() {
+        data = part(data)?;
+    }
+    Some(data)
+}
+
+/// A name without pointers.
+fn name(data: &[u8]) -> Option<&[u8]> {
+    let mut end = 0;
+    while *data.get(end)? != 0 {
+        end += 1 + usize::from(data[end]);
+    }
+    let (name, rest) = data.split_at_checked(end + 1)?;
+    Name::from_wire(name).map(|_| rest)
+}
+
+fn string(data: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = data.split_first()?;
+    rest.get(usize::from(*length)..)
+}
+
+/// A window of a bitmap of types (RFC 4034 §4.1.2).
+fn window(data: &[u8]) -> Option<&[u8]> {
+    let [_, length @ 1..=32, rest @ ..] = data else { return None };
+    rest.get(usize::from(*length)..)
+}
+
+/// A service parameter (RFC 9460 §2.2).
+fn parameter(data: &[u8]) -> Option<&[u8]> {
+    let [_, _, high, low, rest @ ..] = data else { return None };
+    rest.get(usize::from(u16::from_be_bytes([*high, *low]))..)
+}
