@@ -42,6 +42,10 @@ pub mod explain;
 mod build;
 pub mod offline;
 
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
+
 #[cfg(test)]
 mod testing;
 

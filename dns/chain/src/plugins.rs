@@ -16,6 +16,8 @@ mod errors;
 mod etcd;
 mod file;
 mod forward;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod header;
 mod health;
 mod hosts;

@@ -1,6 +1,8 @@
 //! Entry points of the fuzz targets: any text as annotation values, as paths, as a snippet. They check invariants of the
 //! result.
 
+mod request_fields;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use crate::client_certificate::{CertificateVariable, ClientAuthority, ClientCert
 use crate::exchange::{Exchange, RequestScheme};
 use crate::family_values::FamilyValues;
 use crate::options::RouteOptions;
+use crate::password::PasswordHash;
 use crate::path::{encode, normalise};
 use crate::pattern::Pattern;
 use crate::plan::filter::FilterOutcome;
@@ -25,6 +28,8 @@ use crate::problem::Effect;
 use crate::snippet::{Context, KnownNames, SnippetFinding, compile};
 use crate::table::{RouteIndex, RouteTable};
 use crate::trace_context::{ParentSpan, Sampler, TraceContext, join_state};
+
+pub use self::request_fields::request_fields;
 
 const PREFIX: &str = "nginx.ingress.kubernetes.io";
 
@@ -79,6 +84,34 @@ pub fn trace_fields(data: &[u8]) {
     if let Some(parent) = parent {
         assert_eq!((passed.trace_id, passed.is_sampled), (parent.trace_id, parent.is_sampled));
     }
+}
+
+/// A password as the first line, and hashes as in htpasswd as the others.
+///
+/// # Panics
+/// When a check panics, or when a plain password does not match itself.
+pub fn htpasswd(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let password = lines.next().unwrap_or_default();
+    for line in lines.filter_map(|line| std::str::from_utf8(line).ok()) {
+        let Some(hash) = PasswordHash::parse(line) else { continue };
+        if let Some(plain) = line.strip_prefix("{PLAIN}").filter(|plain| plain.len() <= 512) {
+            assert!(hash.verify(plain.as_bytes()), "{hash:?}");
+        }
+        // The others that are accepted take up to five seconds.
+        if hash.is_fast() || is_cheap(line) {
+            hash.verify(password);
+        }
+    }
+}
+
+/// Whether the hash of a line has few rounds.
+fn is_cheap(line: &str) -> bool {
+    let after = |prefix: &str| line.strip_prefix(prefix)?.split('$').next()?.parse::<u32>().ok();
+    let bcrypt = ["$2y$", "$2a$", "$2b$"].iter().find_map(|prefix| after(prefix));
+    let sha_crypt = ["$5$rounds=", "$6$rounds="].iter().find_map(|prefix| after(prefix));
+    let is_md5 = line.starts_with("$apr1$") || line.starts_with("$1$");
+    is_md5 || bcrypt.is_some_and(|cost| cost <= 4) || sha_crypt.is_some_and(|rounds| rounds <= 1000)
 }
 
 /// Rules as lines (`=` before an exact path, `~` before a pattern, otherwise a prefix), and a request target as the last line.
@@ -249,11 +282,13 @@ mod tests {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         /// The name of a target, and what it does with an input.
         type Target<'t> = (&'t str, &'t dyn Fn(&[u8]));
-        let targets: [Target<'_>; 4] = [
+        let targets: [Target<'_>; 6] = [
             ("annotation_values", &|bytes| annotation_values(&text(bytes))),
             ("config_map_values", &|bytes| config_map_values(&text(bytes))),
             ("path_matching", &|bytes| path_matching(&text(bytes))),
             ("client_certificate", &client_certificate),
+            ("request_fields", &request_fields),
+            ("htpasswd", &htpasswd),
         ];
         for (target, entry) in targets {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus");

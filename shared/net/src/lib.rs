@@ -22,6 +22,10 @@ pub mod testing;
 
 pub mod certificate;
 
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod fuzz;
+
 pub use descriptors::DescriptorShares;
 pub use drain::{Drain, DrainOutcome, DrainToken};
 pub use listen::BindError;

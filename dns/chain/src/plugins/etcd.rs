@@ -4,6 +4,8 @@
 //! the queries that wait for etcd keeps a slow one from taking the places of others.
 
 mod client;
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz;
 mod key;
 mod lookup;
 mod metrics;
@@ -25,6 +27,8 @@ use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
 use client::EtcdClient;
+#[cfg(any(test, feature = "fuzz"))]
+pub use fuzz::etcd_record;
 use key::KeyPrefix;
 use lookup::{FoundRecord, Lookup, LookupError};
 use metrics::EtcdMetrics;

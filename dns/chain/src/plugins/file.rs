@@ -3,6 +3,8 @@
 //! A signed zone is served with its signatures; the NSEC and NSEC3 records that prove a denial are not added.
 
 mod answer;
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz;
 mod load;
 mod reload;
 mod zone;
@@ -23,6 +25,8 @@ use crate::request::Request;
 use crate::setup::{PluginEntry, PluginGuard, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
 use answer::ZoneOutcome;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub use fuzz::zone_file;
 pub(super) use load::{FileStamp, LoadError, load};
 pub(super) use reload::WatchedFile;
 pub(super) use zone::{LoadedZone, ZoneData, ZoneTable};

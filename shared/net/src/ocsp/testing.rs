@@ -39,14 +39,19 @@ pub fn respond(request: &[u8], response: &TestResponse<'_>, key: &impl SigningKe
     let key_hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, key.der_bytes());
     let responder = value(context(2), &[&value(OCTET_STRING, &[key_hash.as_ref()])]);
     let data = value(SEQUENCE, &[&responder, &time(from), &value(SEQUENCE, &[&single])]);
-    let signature = key.sign(&data).ok()?;
+    sign(&data, response.certificates, key)
+}
+
+/// The response with this `ResponseData` and these certificates, signed with a key of ECDSA P-256. `None` if signing fails.
+pub fn sign(data: &[u8], certificates: &[&[u8]], key: &impl SigningKey) -> Option<Vec<u8>> {
+    let signature = key.sign(data).ok()?;
     let algorithm = value(SEQUENCE, &[&value(OID, &[ECDSA_SHA256])]);
     let signature = value(BIT_STRING, &[&[0], &signature]);
-    let certificates = match response.certificates {
+    let certificates = match certificates {
         [] => Vec::new(),
         certificates => value(context(0), &[&value(SEQUENCE, certificates)]),
     };
-    let basic = value(SEQUENCE, &[&data, &algorithm, &signature, &certificates]);
+    let basic = value(SEQUENCE, &[data, &algorithm, &signature, &certificates]);
     let bytes = value(SEQUENCE, &[&value(OID, &[BASIC_RESPONSE]), &value(OCTET_STRING, &[&basic])]);
     Some(value(SEQUENCE, &[&value(ENUMERATED, &[&[0]]), &value(context(0), &[&bytes])]))
 }

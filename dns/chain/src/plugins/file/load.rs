@@ -109,7 +109,7 @@ fn text(path: &Path, left: &Cell<u64>) -> Result<String, LoadError> {
     })
 }
 
-fn parse(
+pub(super) fn parse(
     text: &str,
     origin: &Name,
     include: presentation::Include<'_>,
