@@ -18,6 +18,7 @@ use crate::edge;
 use crate::live::{self, LiveIngress};
 use crate::other_controllers;
 use crate::output;
+use crate::own_zone;
 use crate::reporting;
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::{SignalAction, Signals};
@@ -59,15 +60,20 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
     let cluster =
         clusters::open(&origin(args), selection, complete, RequestLimiter::default(), runtime).await?;
     let mut options = proxy_options(args);
-    let views = edge::views(&cluster, &table_options(args), &options.controller, runtime);
+    let pages = AdminPages::open(args, &cluster, runtime).await?;
+    let (source, mut routes) = (origin(args), table_options(args));
+    routes.zone = tokio::select! {
+        zone = own_zone::find(&source, args, runtime) => zone,
+        _ = signals.stop() => return Ok(()),
+    };
+    let views = edge::views(&cluster, &routes, &options.controller, runtime);
     let shown = LiveIngress {
         cluster: cluster.clone(),
         views: views.clone(),
-        options: table_options(args),
+        options: routes.clone(),
         followed: options.followed.clone(),
     };
     live::serve(args.live, Some(shown), runtime);
-    let pages = AdminPages::open(args, &cluster, runtime).await?;
     tokio::select! {
         () = clusters::listed(&cluster, edge::REQUIRED) => {}
         Some(reason) = fatal.recv() => return Err(CommandError::outside(reason)),
@@ -76,9 +82,8 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
     follow_worker_processes(&mut options, args, &views);
     let access = AccessLogs::open(args.log.json, runtime);
     access.follow(&cluster, &views, args.log.is_verbose(), runtime);
-    other_controllers::follow(&origin(args), &cluster, &table_options(args), &options.controller, runtime);
-    let controller =
-        cluster_writer::start(&origin(args), args, &table_options(args), &cluster, &views, runtime)?;
+    other_controllers::follow(&origin(args), &cluster, &routes, &options.controller, runtime);
+    let controller = cluster_writer::start(&origin(args), args, &routes, &cluster, &views, runtime)?;
     let proxy = start(options, views, access.clone(), runtime)?;
     let _health = pages.healthy(args, proxy.health());
     let result = tokio::select! {
@@ -161,7 +166,7 @@ pub fn origin(args: &IngressArgs) -> ClusterOrigin {
     flags.unwrap_or(ClusterOrigin::Server(Access::InCluster))
 }
 
-/// The options of the routes.
+/// The options of the routes. The zone of the node is not known here: see [`own_zone::find`].
 pub fn table_options(args: &IngressArgs) -> RouteOptions {
     RouteOptions {
         controller_class: args.controller_class.as_str().into(),
@@ -178,6 +183,7 @@ pub fn table_options(args: &IngressArgs) -> RouteOptions {
         ssl_passthrough: args.ssl_passthrough,
         disable_catch_all: args.disable_catch_all,
         disable_svc_external_name: args.disable_external_name,
+        zone: None,
         tls_secrets_only: args.tls_secrets_only,
         // Clients reach `--https-port` through port 443 of a Service or load balancer.
         port_in_redirects: None,

@@ -30,6 +30,7 @@ mod dns;
 mod edge;
 mod other_controllers;
 mod cluster_writer;
+mod own_zone;
 
 mod ingress;
 mod serve;

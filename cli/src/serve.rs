@@ -16,7 +16,7 @@ use crate::ingress::AdminPages;
 use crate::live::{self, LiveIngress};
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::{SignalAction, Signals};
-use crate::{cluster_writer, dns, edge, ingress, other_controllers, output, reporting};
+use crate::{cluster_writer, dns, edge, ingress, other_controllers, output, own_zone, reporting};
 
 /// Serves until a signal stops the process.
 ///
@@ -59,7 +59,12 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
         descriptors: DescriptorShares::of(descriptors::limit() / 2),
         ..ingress::proxy_options(ingress_args)
     };
-    let table_options = ingress::table_options(ingress_args);
+    let pages = AdminPages::open(ingress_args, &cluster, runtime).await?;
+    let mut table_options = ingress::table_options(ingress_args);
+    table_options.zone = tokio::select! {
+        zone = own_zone::find(&origin, ingress_args, runtime) => zone,
+        _ = signals.stop() => return Ok(()),
+    };
     let views = edge::views(&cluster, &table_options, &options.controller, runtime);
     let shown = LiveIngress {
         cluster: cluster.clone(),
@@ -68,7 +73,6 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
         followed: options.followed.clone(),
     };
     let live_dns = live::serve(ingress_args.live, Some(shown), runtime);
-    let pages = AdminPages::open(ingress_args, &cluster, runtime).await?;
 
     let queries = dns::query_log(std::io::stdout(), runtime);
     let context = PluginContext {

@@ -73,6 +73,8 @@ pub struct IngressArgs {
     pub disable_catch_all: bool,
     /// `--disable-svc-external-name`.
     pub disable_external_name: bool,
+    /// `--enable-topology-aware-routing`.
+    pub topology_aware_routing: bool,
     /// `--enable-metrics`.
     pub metrics: bool,
     /// `--metrics-per-host` and the other flags of request metrics.
@@ -143,6 +145,7 @@ impl IngressArgs {
             completes_chains: given.on("enable-ssl-chain-completion", false),
             disable_catch_all: given.on("disable-catch-all", false),
             disable_external_name: given.on("disable-svc-external-name", false),
+            topology_aware_routing: given.on("enable-topology-aware-routing", false),
             metrics: given.on("enable-metrics", false),
             request_metrics: request_metrics(&given)?,
             tls_secrets_only: given.text("secrets").is_some_and(|mode| mode == "tls"),

@@ -32,6 +32,7 @@ async fn served(lines: &str, services: &[(&str, &[&str])]) -> TestRoutes {
             kind: ServiceKind::ClusterIp(Default::default()),
             ports: [port].into_iter().collect(),
             external: external.iter().map(|target| (*target).into()).collect(),
+            prefers_own_zone: false,
         };
         events.push(Event::Apply(Object::Service(Arc::new(service))));
     }

@@ -27,7 +27,7 @@ async fn served(options: &str, next: &str) -> TestRoutes {
         events.push(Event::Apply(Object::Namespace(Arc::new(object))));
         let kind = ServiceKind::ClusterIp(["10.96.0.1".parse().unwrap()].into_iter().collect());
         let (key, external) = (Key::new(namespace, "web"), Box::default());
-        let service = Service { key, kind, ports: Default::default(), external };
+        let service = Service { key, kind, ports: Default::default(), external, prefers_own_zone: false };
         events.push(Event::Apply(Object::Service(Arc::new(service))));
     }
     events.extend(Kind::ALL.map(Event::Synced));

@@ -99,7 +99,13 @@ fn objects(i: u32, each: u32) -> [Event; 3] {
         _ => ServiceKind::ClusterIp([IpAddr::V4(cluster_ip(i))].into_iter().collect()),
     };
     let port = ServicePort { name: "http".into(), protocol: Protocol::Tcp, port: 80, target: "8080".into() };
-    let service = Service { key, kind, ports: [port].into_iter().collect(), external: Box::default() };
+    let service = Service {
+        key,
+        kind,
+        ports: [port].into_iter().collect(),
+        external: Box::default(),
+        prefers_own_zone: false,
+    };
     let namespace = Namespace { key: Key::cluster(namespace), labels: Vec::new() };
     [
         Event::Apply(Object::Namespace(Arc::new(namespace))),
@@ -116,6 +122,7 @@ fn slice(i: u32, each: u32, round: u32) -> EndpointSlice {
         hostname: None,
         pod: Some(format!("svc-{i}-7d4b9c6f5-{n:05}").into()),
         zone: 0,
+        hints: Default::default(),
     };
     EndpointSlice {
         import: None,

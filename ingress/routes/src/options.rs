@@ -36,6 +36,8 @@ pub struct RouteOptions {
     pub disable_catch_all: bool,
     /// `--disable-svc-external-name`: Services of type ExternalName have no endpoints.
     pub disable_svc_external_name: bool,
+    /// The zone of the proxy's own node, with `--enable-topology-aware-routing`: endpoints with hints for other zones are left out.
+    pub zone: Option<CompactString>,
     /// `--secrets=tls`: Secrets of other types than `kubernetes.io/tls` are not read.
     pub tls_secrets_only: bool,
     /// The port that every redirect to https has; `None` for a port only with `use-port-in-redirects`.
@@ -80,6 +82,7 @@ impl Default for RouteOptions {
             ssl_passthrough: false,
             disable_catch_all: false,
             disable_svc_external_name: false,
+            zone: None,
             tls_secrets_only: false,
             port_in_redirects: None,
             http_port: 80,

@@ -4,6 +4,7 @@ mod pool;
 mod problems;
 mod ring;
 mod subset_ring;
+mod zoned_endpoints;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;

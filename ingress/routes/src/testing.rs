@@ -299,7 +299,16 @@ pub(crate) fn service(line: &str) -> (Service, EndpointSlice) {
             endpoints: [].into(),
             zones: [].into(),
         };
-        return (Service { key, kind, ports: Vec::new().into(), external: Box::default() }, slice);
+        return (
+            Service {
+                key,
+                kind,
+                ports: Vec::new().into(),
+                external: Box::default(),
+                prefers_own_zone: false,
+            },
+            slice,
+        );
     }
     let protocol = if second.ends_with("/udp") { Protocol::Udp } else { Protocol::Tcp };
     let second = second.trim_end_matches("/udp");
@@ -316,6 +325,7 @@ pub(crate) fn service(line: &str) -> (Service, EndpointSlice) {
         hostname: None,
         pod: None,
         zone: 0,
+        hints: Default::default(),
     });
     let slice = EndpointSlice {
         import: None,
@@ -327,7 +337,7 @@ pub(crate) fn service(line: &str) -> (Service, EndpointSlice) {
         zones: [].into(),
     };
     let kind = ServiceKind::ClusterIp([].into_iter().collect());
-    (Service { key, kind, ports: [port].into(), external: Box::default() }, slice)
+    (Service { key, kind, ports: [port].into(), external: Box::default(), prefers_own_zone: false }, slice)
 }
 
 pub(crate) fn class(name: &str, controller: &str, default: bool) -> Object {

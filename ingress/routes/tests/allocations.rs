@@ -46,6 +46,7 @@ fn service() -> [Event; 2] {
         hostname: None,
         pod: None,
         zone: 0,
+        hints: Default::default(),
     };
     let slice = EndpointSlice {
         import: None,
@@ -62,6 +63,7 @@ fn service() -> [Event; 2] {
             kind,
             ports: [port].into_iter().collect(),
             external: Box::default(),
+            prefers_own_zone: false,
         }))),
         Event::Apply(Object::EndpointSlice(Arc::new(slice))),
     ]

@@ -138,12 +138,15 @@ fn service() -> impl Strategy<Value = Service> {
             .prop_map(ServiceKind::ExternalName),
     ];
     let external = vec(name(&["192.0.2.1", "fd00:1::1", "lb.example.org"]), 0..2);
-    (key(), kind, vec(service_port(), 0..3), external).prop_map(|(key, kind, ports, external)| Service {
-        key,
-        kind,
-        ports: ports.into(),
-        external: external.into(),
-    })
+    (key(), kind, vec(service_port(), 0..3), external, any::<bool>()).prop_map(
+        |(key, kind, ports, external, prefers_own_zone)| Service {
+            key,
+            kind,
+            ports: ports.into(),
+            external: external.into(),
+            prefers_own_zone,
+        },
+    )
 }
 
 fn import() -> impl Strategy<Value = ServiceImport> {
@@ -174,13 +177,15 @@ fn slice() -> impl Strategy<Value = EndpointSlice> {
         option::of(select(["web-0", "web-1"].as_slice())),
         option::of(select(["pod-a", "pod-b"].as_slice())),
         0..3_u8,
+        vec(1..3_u8, 0..3),
     )
-        .prop_map(|(addresses, ready, hostname, pod, zone)| Endpoint {
+        .prop_map(|(addresses, ready, hostname, pod, zone, hints)| Endpoint {
             addresses: addresses.into(),
             ready,
             hostname: hostname.map(Into::into),
             pod: pod.map(Into::into),
             zone,
+            hints: hints.into(),
         });
     let port = (name(&["http", "https", ""]), protocol(), select([8080_u16, 8443].as_slice()))
         .prop_map(|(name, protocol, port)| EndpointPort { name, protocol, port });

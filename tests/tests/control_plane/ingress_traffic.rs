@@ -247,3 +247,67 @@ http://notes.test/                  = 200 main
     api.apply(&main);
     EDGE.expect(SOON, "http://notes.test/ = 200 main");
 }
+
+/// The zone is that of the Node of the Pod that `POD_NAME` names; hints and the Service are followed.
+pub(crate) fn requests_stay_in_the_zone_of_the_node(stage: &mut Stage) {
+    prepare(stage, "traffic-zone");
+    let _pods = [Backend::start("a", "10.244.1.91:8080"), Backend::start("b", "10.244.1.92:8080")];
+    let api = &stage.plane.api;
+    api.apply(
+        "{apiVersion: v1, kind: Node, metadata: {name: node-1, labels: {topology.kubernetes.io/zone: east}}}",
+    );
+    api.apply(&manifests::pod("traffic-zone", "edge", "edge", "10.244.1.93", true, ""));
+    let service = |distribution: &str| {
+        format!(
+            "
+---
+apiVersion: v1
+kind: Service
+metadata: {{ name: web, namespace: traffic-zone }}
+spec: {{ ports: [{{ name: http, port: 80, targetPort: 8080 }}] {distribution} }}
+"
+        )
+    };
+    let slice = |hints: [&str; 2]| {
+        let endpoint = |(address, zone): (&str, &str)| {
+            format!("{{ addresses: [{address}], zone: {zone}, hints: {{ forZones: [{{ name: {zone} }}] }} }}")
+        };
+        let endpoints = ["10.244.1.91", "10.244.1.92"].into_iter().zip(hints).map(endpoint);
+        format!(
+            "
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{ name: web, namespace: traffic-zone, labels: {{ kubernetes.io/service-name: web }} }}
+addressType: IPv4
+ports: [{{ name: http, port: 8080 }}]
+endpoints: [{}]
+",
+            endpoints.collect::<Vec<_>>().join(", ")
+        )
+    };
+    let (any, own) = ("", ", trafficDistribution: PreferClose");
+    api.apply(&(service(any) + &slice(["east", "west"])));
+    api.apply(&ingress("traffic-zone", "shop", "zone.test", "/", "web"));
+    let kubeconfig = stage.plane.kubeconfig("portolan", stage.plane.server.address().port());
+    let command = ["ingress", "--http-port=80", "--https-port=443", "--post-shutdown-grace-period=0"];
+    let more = ["--kubeconfig", &kubeconfig.to_string_lossy(), "--enable-topology-aware-routing"];
+    let pod = [("POD_NAME", "edge"), ("POD_NAMESPACE", "traffic-zone")];
+    let mut portolan = stage.run_with(&command, &more, &pod);
+    portolan.wait_for_log(&["topology aware routing: this node is in zone east"]);
+    let both = "http://zone.test/ = 200 a\nhttp://zone.test/ = 200 b\n";
+    let always = |name: &str| format!("http://zone.test/ = 200 {name}\n").repeat(8);
+    for line in both.lines() {
+        EDGE.expect(SOON, line);
+    }
+    api.apply(&service(own));
+    EDGE.expect(SOON, &always("a"));
+    api.apply(&slice(["west", "east"]));
+    EDGE.expect(SOON, &always("b"));
+    // No hint for the zone: all are used.
+    api.apply(&slice(["west", "west"]));
+    for line in both.lines() {
+        EDGE.expect(SOON, line);
+    }
+    assert!(portolan.stop().success());
+}

@@ -79,6 +79,7 @@ const CASES: &[Case<Stage>] = cases![
     ingress_tls::certificates_follow_their_secrets,
     ingress_traffic::only_ingresses_of_its_class_are_served,
     ingress_traffic::annotations_take_effect_when_they_are_set,
+    ingress_traffic::requests_stay_in_the_zone_of_the_node,
     http2::h2spec_passes_every_case_on_a_proxied_route,
     ingress_auth::a_route_with_passwords_is_closed_until_its_secret_exists,
     ingress_auth::a_dead_authentication_server_lets_nothing_pass,

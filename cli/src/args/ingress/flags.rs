@@ -30,10 +30,6 @@ const fn flag(
     Flag { name, takes, default, help, support }
 }
 
-const fn differs(neutral: NeutralValues, consequence: &'static str) -> FlagSupport {
-    FlagSupport::Unsupported { level: Level::Differs, neutral, consequence }
-}
-
 const fn cosmetic(neutral: NeutralValues, consequence: &'static str) -> FlagSupport {
     FlagSupport::Unsupported { level: Level::Cosmetic, neutral, consequence }
 }
@@ -58,7 +54,7 @@ pub const FLAG_GROUPS: &[FlagGroup] = &[
         flag("default-backend-service", Text, "built-in 404", "Service for requests that match no rule, as namespace/name", Honoured),
         flag("disable-catch-all", Bool, "false", "Ignore Ingresses with spec.defaultBackend", Honoured),
         flag("disable-svc-external-name", Bool, "false", "Do not serve Services of type ExternalName", Honoured),
-        flag("enable-topology-aware-routing", Bool, "false", "Prefer endpoints of the own zone", differs(False, "endpoints of all zones are used")),
+        flag("enable-topology-aware-routing", Bool, "false", "Use endpoints with hints for the zone of this node, for Services that ask for it", Honoured),
         flag("enable-annotation-validation", Bool, "true", "Validate annotation values; always on", NotNeeded),
         flag("deep-inspect", Bool, "true", "Reject hosts and paths that inject nginx directives; always on in the admission webhook", NotNeeded),
         flag("sync-period", Time, "0s", "Interval of full resyncs; not needed to see changes", NotNeeded),

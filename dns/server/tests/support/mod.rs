@@ -53,6 +53,7 @@ impl FakeCluster {
                 kind,
                 ports,
                 external: Box::default(),
+                prefers_own_zone: false,
             })))
         };
         let cluster_ips = |ips: &[&str]| {

@@ -58,7 +58,13 @@ fn object(line: &str) -> Option<Object> {
             let external = external.iter().map(|word| word[1..].into()).collect();
             let ports = ports.into_iter().map(|word| port(self::port(word).expect(word))).collect();
             if kind == "service" {
-                Object::Service(Arc::new(Service { key, kind: reach, ports, external }))
+                Object::Service(Arc::new(Service {
+                    key,
+                    kind: reach,
+                    ports,
+                    external,
+                    prefers_own_zone: false,
+                }))
             } else {
                 Object::ServiceImport(Arc::new(ServiceImport { key, kind: reach, ports }))
             }
@@ -126,7 +132,14 @@ fn endpoint(word: &str, zones: &mut Vec<CompactString>) -> Endpoint {
         zones.len() as u8
     });
     let addresses = [address.parse().expect(word)].into_iter().collect();
-    Endpoint { addresses, ready, hostname: hostname.map(Into::into), pod: pod.map(Into::into), zone }
+    Endpoint {
+        addresses,
+        ready,
+        hostname: hostname.map(Into::into),
+        pod: pod.map(Into::into),
+        zone,
+        hints: Default::default(),
+    }
 }
 
 /// Options for `cluster.local` and all reverse zones.

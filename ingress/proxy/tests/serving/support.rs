@@ -224,6 +224,7 @@ impl TestCluster {
             kind,
             ports: [port].into_iter().collect(),
             external: Box::default(),
+            prefers_own_zone: false,
         })));
         self.endpoints_in(namespace, name, endpoints);
     }
@@ -247,6 +248,7 @@ impl TestCluster {
                 hostname: None,
                 pod: None,
                 zone: 0,
+                hints: Default::default(),
             };
             let slice = EndpointSlice {
                 import: None,
@@ -277,6 +279,7 @@ impl TestCluster {
             kind,
             ports: [port].into_iter().collect(),
             external: Box::default(),
+            prefers_own_zone: false,
         })));
     }
 

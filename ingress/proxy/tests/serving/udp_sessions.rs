@@ -57,6 +57,7 @@ fn service(world: &mut StreamCluster, name: &str, endpoints: &[SocketAddr]) {
         kind,
         ports: [port].into(),
         external: Box::default(),
+        prefers_own_zone: false,
     })));
     for at in 0..4 {
         let key = Key::new("default", format!("{name}-{at}"));
@@ -71,6 +72,7 @@ fn service(world: &mut StreamCluster, name: &str, endpoints: &[SocketAddr]) {
             hostname: None,
             pod: None,
             zone: 0,
+            hints: Default::default(),
         };
         world.cluster.apply(Object::EndpointSlice(Arc::new(EndpointSlice {
             import: None,

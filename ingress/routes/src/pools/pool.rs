@@ -8,6 +8,7 @@ use cluster::{CompactString, PortRef, Protocol, Service, ServiceKind, ServicePor
 
 use super::ring::Ring;
 use super::subset_ring::SubsetRings;
+use super::zoned_endpoints::ZonedEndpoints;
 use crate::digest::md5;
 use crate::external_name::{ExternalNameError, ExternalTarget};
 use crate::options::{PoolKey, RouteOptions};
@@ -281,6 +282,7 @@ fn members(
     let port = find_port(service, &key.port, protocol)
         .ok_or_else(|| PoolError::no_port(service, &key.port, protocol))?;
     let mut endpoints: Vec<SocketAddr> = Vec::new();
+    let mut zoned = options.zone.as_ref().filter(|_| service.prefers_own_zone).map(ZonedEndpoints::new);
     for slice in cluster.slices_of(&key.service) {
         let fits = |slice_port: &&cluster::EndpointPort| {
             slice_port.protocol == protocol
@@ -288,12 +290,17 @@ fn members(
                 && (slice_port.name.is_empty() || slice_port.name == port.name)
         };
         let Some(slice_port) = slice.ports.iter().find(fits) else { continue };
-        let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready);
-        endpoints.extend(
-            ready
-                .flat_map(|endpoint| endpoint.addresses)
-                .map(|address| SocketAddr::new(address, slice_port.port)),
-        );
+        for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
+            let addresses =
+                endpoint.addresses.iter().map(|address| SocketAddr::new(*address, slice_port.port));
+            if let Some(zoned) = &mut zoned {
+                zoned.add(slice, &endpoint, addresses.clone());
+            }
+            endpoints.extend(addresses);
+        }
+    }
+    if let Some(own) = zoned.and_then(ZonedEndpoints::chosen) {
+        endpoints = own;
     }
     endpoints.sort_unstable();
     endpoints.dedup();

@@ -17,8 +17,12 @@ proptest! {
     }
 
     #[test]
-    fn advancing_equals_building_by_class(history in histories()) {
-        let options = RouteOptions { default_backend_service: Some(Key::new("shop", "db")), ..RouteOptions::default() };
+    fn advancing_equals_building_by_class_and_zone(history in histories()) {
+        let options = RouteOptions {
+            default_backend_service: Some(Key::new("shop", "db")),
+            zone: Some("east".into()),
+            ..RouteOptions::default()
+        };
         check_projection(|| PoolIndex::new(options.clone()), history);
     }
 }
@@ -246,4 +250,63 @@ fn the_cluster_ip_is_the_only_endpoint_with_service_upstream() {
         let expected = "has no cluster IP, so service-upstream has no effect";
         assert_eq!(problems.iter().any(|problem| problem.contains(expected)), by_cluster_ip, "{problems:?}");
     }
+}
+
+/// Endpoints of the Service `web`, as `address zone,zone`: the zones of its hints.
+fn hinted(cluster: &mut TestCluster, prefers_own_zone: bool, endpoints: &[&str]) {
+    let (mut service, mut slice) = service("web 80");
+    service.prefers_own_zone = prefers_own_zone;
+    let zones = ["a", "b", "c"];
+    let endpoint = |line: &&str| {
+        let (address, hints) = line.split_once(' ').unwrap_or((line, ""));
+        let index = |name: &str| zones.iter().position(|zone| *zone == name).map(|at| at as u8 + 1);
+        cluster::Endpoint {
+            addresses: [address.trim_start_matches('!').parse().expect("an address")].into(),
+            ready: !address.starts_with('!'),
+            hostname: None,
+            pod: None,
+            zone: 1,
+            hints: hints.split(',').filter_map(index).collect(),
+        }
+    };
+    slice.endpoints = endpoints.iter().map(endpoint).collect();
+    slice.zones = zones.map(Into::into).into();
+    cluster.apply([Object::Service(Arc::new(service)), Object::EndpointSlice(Arc::new(slice))]);
+}
+
+#[test]
+fn endpoints_with_hints_for_other_zones_are_left_out() {
+    // enable-topology-aware-routing
+    let options = |zone: Option<&str>| RouteOptions {
+        watch_ingress_without_class: true,
+        zone: zone.map(Into::into),
+        ..RouteOptions::default()
+    };
+    let (both, first) = ("10.0.0.1:8080 10.0.0.2:8080", "10.0.0.1:8080");
+    for (what, zone, prefers_own_zone, endpoints, members_then) in [
+        ("hints", Some("a"), true, ["10.0.0.1 a", "10.0.0.2 b"], first),
+        ("several hints", Some("a"), true, ["10.0.0.1 b,a", "10.0.0.2 b,c"], first),
+        ("without the flag", None, true, ["10.0.0.1 a", "10.0.0.2 b"], both),
+        ("a Service that does not ask for it", Some("a"), false, ["10.0.0.1 a", "10.0.0.2 b"], both),
+        ("an endpoint without hints", Some("a"), true, ["10.0.0.1 a", "10.0.0.2"], both),
+        ("no hint for the zone", Some("c"), true, ["10.0.0.1 a", "10.0.0.2 b"], both),
+        ("an unknown zone", Some("z"), true, ["10.0.0.1 a", "10.0.0.2 b"], both),
+        ("only ready endpoints count", Some("a"), true, ["10.0.0.1 a", "!10.0.0.2"], first),
+        ("none of the zone is ready", Some("b"), true, ["10.0.0.1 a", "!10.0.0.2 b"], first),
+    ] {
+        let mut world = TestCluster::with(options(zone), &ingress("web:80"));
+        hinted(&mut world, prefers_own_zone, &endpoints);
+        assert_eq!(members(&world, "web", "80"), members_then, "{what}");
+    }
+    let mut world = TestCluster::with(options(Some("a")), &ingress("web:80"));
+    for (endpoints, members_then) in [
+        (["10.0.0.1 a", "10.0.0.2 b"], first),
+        (["10.0.0.1 a", "10.0.0.2 a"], both),
+        (["10.0.0.1 b", "10.0.0.2 a"], "10.0.0.2:8080"),
+    ] {
+        hinted(&mut world, true, &endpoints);
+        assert_eq!(members(&world, "web", "80"), members_then, "changed hints");
+    }
+    hinted(&mut world, false, &["10.0.0.1 b", "10.0.0.2 a"]);
+    assert_eq!(members(&world, "web", "80"), both, "a changed Service");
 }

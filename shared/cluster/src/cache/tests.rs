@@ -107,6 +107,7 @@ fn service(name: &str) -> Event {
         kind: ServiceKind::Headless,
         ports: Default::default(),
         external: Box::default(),
+        prefers_own_zone: false,
     };
     Event::Apply(Object::Service(Arc::new(service)))
 }

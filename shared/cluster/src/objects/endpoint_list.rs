@@ -29,6 +29,8 @@ pub struct EndpointRef<'a> {
     pub pod: Option<PodName<'a>>,
     /// As [`Endpoint::zone`].
     pub zone: u8,
+    /// As [`Endpoint::hints`].
+    pub hints: SmallVec<[u8; 1]>,
 }
 
 /// The name of a Pod: the part that it shares with the others of the list, and the rest.
@@ -47,6 +49,10 @@ mod flag {
     pub(super) const HOSTNAME: u8 = 8;
     pub(super) const POD: u8 = 16;
     pub(super) const ZONE: u8 = 32;
+    /// The only hint is the zone of the endpoint, as in most clusters that have hints.
+    pub(super) const OWN_HINT: u8 = 64;
+    /// The number of hints follows, and then each.
+    pub(super) const HINTS: u8 = 128;
 }
 
 impl EndpointList {
@@ -103,12 +109,21 @@ impl<'a> Iterator for EndpointIter<'a> {
         let hostname = if has(flag::HOSTNAME) { Some(take_text(bytes)?) } else { None };
         let rest = if has(flag::POD) { Some(take_text(bytes)?) } else { None };
         let zone = if has(flag::ZONE) { take_byte(bytes)? } else { 0 };
+        let mut hints = SmallVec::new();
+        if has(flag::OWN_HINT) {
+            hints.push(zone);
+        } else if has(flag::HINTS) {
+            for _ in 0..take_number(bytes)? {
+                hints.push(take_byte(bytes)?);
+            }
+        }
         Some(EndpointRef {
             addresses,
             ready: has(flag::READY),
             hostname: hostname.map(|text| std::str::from_utf8(text).expect("it was a str")),
             pod: rest.map(|rest| PodName { prefix: self.prefix, rest }),
             zone,
+            hints,
         })
     }
 }
@@ -129,6 +144,7 @@ impl EndpointRef<'_> {
             hostname: self.hostname.map(Into::into),
             pod: self.pod.map(|pod| pod.to_text().into()),
             zone: self.zone,
+            hints: self.hints.clone(),
         }
     }
 }
@@ -176,7 +192,7 @@ fn common_prefix<'a>(mut names: impl Iterator<Item = &'a str>) -> &'a [u8] {
 }
 
 fn put_endpoint(bytes: &mut Vec<u8>, endpoint: &Endpoint, prefix: usize) {
-    let Endpoint { addresses, ready, hostname, pod, zone } = endpoint;
+    let Endpoint { addresses, ready, hostname, pod, zone, hints } = endpoint;
     let at = bytes.len();
     let mut flags = 0;
     let mut set = |flag: u8, is_set: bool| {
@@ -209,6 +225,15 @@ fn put_endpoint(bytes: &mut Vec<u8>, endpoint: &Endpoint, prefix: usize) {
     }
     if set(flag::ZONE, *zone != 0) {
         bytes.push(*zone);
+    }
+    match hints.as_slice() {
+        [] => {}
+        [hint] if hint == zone => _ = set(flag::OWN_HINT, true),
+        hints => {
+            set(flag::HINTS, true);
+            put_number(bytes, hints.len());
+            bytes.extend_from_slice(hints);
+        }
     }
     bytes[at] = flags;
 }
@@ -281,13 +306,15 @@ mod tests {
         let name = prop_oneof!["wéb-[a-z]{0,3}", "wèb-[a-z]{120,150}", Just(String::new())];
         let name = proptest::option::of(name.prop_map(String::into_boxed_str));
         let addresses = proptest::collection::vec(address, 0..4);
-        (addresses, any::<bool>(), name.clone(), name, any::<u8>()).prop_map(
-            |(addresses, ready, hostname, pod, zone)| Endpoint {
+        let hints = proptest::collection::vec(0..3_u8, 0..3);
+        (addresses, any::<bool>(), name.clone(), name, 0..3_u8, hints).prop_map(
+            |(addresses, ready, hostname, pod, zone, hints)| Endpoint {
                 addresses: addresses.into(),
                 ready,
                 hostname,
                 pod,
                 zone,
+                hints: hints.into(),
             },
         )
     }
@@ -311,6 +338,7 @@ mod tests {
             hostname: None,
             pod: Some(format!("web-7d4b9c6f5-{}x2c{}", (b'a' + last) as char, last).into()),
             zone: 1,
+            hints: [1].into_iter().collect(),
         };
         let list: EndpointList = (0..10).map(endpoint).collect();
         let shared = "web-7d4b9c6f5-".len() + 1;

@@ -22,7 +22,7 @@ pub struct EndpointSlice {
     pub endpoints: EndpointList,
     /// The ready `endpoints` where `addressType` is FQDN, one for each of their `addresses`.
     pub aliases: Box<[FqdnEndpoint]>,
-    /// Topology zones, to which [`Endpoint::zone`] is an index, so that a zone takes one byte per endpoint.
+    /// Topology zones, to which [`Endpoint::zone`] and [`Endpoint::hints`] are indexes, so that a zone takes one byte per endpoint.
     pub zones: Box<[CompactString]>,
 }
 
@@ -41,6 +41,12 @@ impl EndpointSlice {
     /// The topology zone of one of its endpoints; read by `zonal` of the `kubernetes` plugin.
     pub fn zone_of(&self, endpoint: &EndpointRef<'_>) -> Option<&CompactString> {
         self.zones.get(usize::from(endpoint.zone).checked_sub(1)?)
+    }
+
+    /// The index of a zone by its name, as in [`Endpoint::hints`]; read by `--enable-topology-aware-routing`.
+    pub fn zone_index(&self, zone: &str) -> Option<u8> {
+        let at = self.zones.iter().position(|known| known == zone)?;
+        u8::try_from(at + 1).ok()
     }
 }
 
@@ -77,6 +83,8 @@ pub struct Endpoint {
     pub pod: Option<Box<str>>,
     /// `zone` as an index into [`EndpointSlice::zones`], from 1 on; 0 when it has none.
     pub zone: u8,
+    /// `hints.forZones`: the zones whose clients should use it, as indexes like `zone`. A hint that is its own zone takes no memory.
+    pub hints: SmallVec<[u8; 1]>,
 }
 
 /// An endpoint that is a DNS name. The names of its Service are aliases of it.

@@ -27,6 +27,9 @@ pub struct Service {
     /// Where the Service is reached from outside of the cluster: `spec.externalIPs`, then `ip` or else `hostname` of each of
     /// `status.loadBalancer.ingress`; read by `k8s_external`.
     pub external: Box<[CompactString]>,
+    /// Clients should use endpoints in their own zone: `spec.trafficDistribution` or the annotation
+    /// `service.kubernetes.io/topology-mode`; read by `--enable-topology-aware-routing`.
+    pub prefers_own_zone: bool,
 }
 
 /// How a Service is reached: `spec.type` and `spec.clusterIPs` combined.

@@ -51,6 +51,21 @@ struct SlimEndpoint {
     target_ref: Target,
     #[serde(default, deserialize_with = "nullable")]
     zone: CompactString,
+    #[serde(default, deserialize_with = "nullable")]
+    hints: Hints,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Hints {
+    #[serde(default, deserialize_with = "nullable")]
+    for_zones: Vec<ZoneHint>,
+}
+
+#[derive(Deserialize)]
+struct ZoneHint {
+    #[serde(default, deserialize_with = "nullable")]
+    name: CompactString,
 }
 
 #[derive(Deserialize, Default)]
@@ -212,6 +227,34 @@ impl Target {
     }
 }
 
+impl Hints {
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        let (mut hints, mut seen) = (Self::default(), SeenFields::default());
+        text.object(|text, field| {
+            match field {
+                b"forZones" => (hints.for_zones, _) = (text.array(ZoneHint::scan)?, seen.add(0)?),
+                _ => text.skip()?,
+            }
+            Some(())
+        })?;
+        Some(hints)
+    }
+}
+
+impl ZoneHint {
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        let (mut name, mut seen) = (CompactString::default(), SeenFields::default());
+        text.object(|text, field| {
+            match field {
+                b"name" => (name, _) = (text.text()?, seen.add(0)?),
+                _ => text.skip()?,
+            }
+            Some(())
+        })?;
+        Some(Self { name })
+    }
+}
+
 /// A valid part of an object. An invalid part is left out and added to the defects.
 fn valid<T>(part: Result<T, InvalidField>, defects: &mut Vec<InvalidField>) -> Option<T> {
     part.map_err(|invalid| defects.push(invalid)).ok()
@@ -264,7 +307,7 @@ impl SlimPort {
 impl SlimEndpoint {
     fn scan(text: &mut Scanner<'_>) -> Option<Self> {
         let (mut endpoint, mut seen) = (Self::default(), SeenFields::default());
-        let Self { addresses, conditions, hostname, target_ref, zone } = &mut endpoint;
+        let Self { addresses, conditions, hostname, target_ref, zone, hints } = &mut endpoint;
         text.object(|text, field| {
             match field {
                 b"addresses" => (*addresses, _) = (text.array(Scanner::text)?, seen.add(0)?),
@@ -272,6 +315,7 @@ impl SlimEndpoint {
                 b"hostname" => (*hostname, _) = (text.text()?, seen.add(2)?),
                 b"targetRef" => (*target_ref, _) = (Target::scan(text)?, seen.add(3)?),
                 b"zone" => (*zone, _) = (text.text()?, seen.add(4)?),
+                b"hints" => (*hints, _) = (Hints::scan(text)?, seen.add(5)?),
                 _ => text.skip()?,
             }
             Some(())
@@ -318,12 +362,15 @@ impl SlimEndpoint {
         if addresses.is_empty() && !self.addresses.is_empty() {
             return None;
         }
+        let zone = zone_index(self.zone, zones);
+        let hints = self.hints.for_zones.into_iter().map(|hint| zone_index(hint.name, zones));
         Some(Endpoint {
             addresses,
             ready: self.conditions.ready.unwrap_or(true),
             hostname,
             pod: (self.target_ref.kind == "Pod").then(|| self.target_ref.name.into()),
-            zone: zone_index(self.zone, zones),
+            zone,
+            hints: hints.filter(|hint| *hint != 0).collect(),
         })
     }
 }

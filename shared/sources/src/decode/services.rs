@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use cluster::{CompactString, Key, Kind, Namespace, Object, Service, ServiceKind, ServicePort};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Deserializer, IgnoredAny};
 
 use super::fields::{
     Metadata, NumberOrName, PortNumber, ProtocolName, StringMap, check_label, check_port_names, nullable,
+    pick, scan_pick,
 };
 use super::scan::{Scanner, SeenFields};
 use super::{InvalidField, Slim};
@@ -31,10 +32,28 @@ impl Slim for SlimNamespace {
     }
 }
 
+/// The annotation about endpoints in the zone of a client; other annotations are skipped.
+#[derive(Default)]
+pub(super) struct TopologyMode(CompactString);
+
+impl<'de> Deserialize<'de> for TopologyMode {
+    fn deserialize<D: Deserializer<'de>>(annotations: D) -> Result<Self, D::Error> {
+        pick(annotations, Self::NAMES).map(|[mode]| Self(mode))
+    }
+}
+
+impl TopologyMode {
+    const NAMES: [&str; 1] = ["service.kubernetes.io/topology-mode"];
+
+    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+        scan_pick(text, Self::NAMES).map(|[mode]| Self(mode))
+    }
+}
+
 #[derive(Deserialize)]
 pub(super) struct SlimService {
     #[serde(default, deserialize_with = "nullable")]
-    metadata: Metadata,
+    metadata: Metadata<IgnoredAny, TopologyMode>,
     #[serde(default, deserialize_with = "nullable")]
     spec: Spec,
     #[serde(default, deserialize_with = "nullable")]
@@ -53,6 +72,8 @@ struct Spec {
     external_name: CompactString,
     #[serde(default, deserialize_with = "nullable", rename = "externalIPs")]
     external_ips: Vec<CompactString>,
+    #[serde(default, deserialize_with = "nullable", rename = "trafficDistribution")]
+    traffic_distribution: CompactString,
     #[serde(default, deserialize_with = "nullable")]
     ports: Vec<SlimPort>,
 }
@@ -119,7 +140,9 @@ impl Slim for SlimService {
         let ignored = |text: &mut Scanner<'_>| text.skip().map(|()| IgnoredAny);
         text.object(|text, field| {
             match field {
-                b"metadata" => (metadata, _) = (Metadata::scan(text, ignored, ignored)?, seen.add(0)?),
+                b"metadata" => {
+                    (metadata, _) = (Metadata::scan(text, ignored, TopologyMode::scan)?, seen.add(0)?)
+                }
                 b"spec" => (spec, _) = (Spec::scan(text)?, seen.add(1)?),
                 b"status" => _ = (Status::scan_empty(text)?, seen.add(2)?),
                 _ => text.skip()?,
@@ -137,7 +160,11 @@ impl Slim for SlimService {
         let from_outside = self.status.load_balancer.ingress.into_iter().map(LoadBalancerIngress::target);
         let external = self.spec.external_ips.into_iter().chain(from_outside);
         let external = external.filter(|target| !target.is_empty()).collect();
-        Ok(Some(Object::Service(Arc::new(Service { key, kind, ports, external }))))
+        // PreferSameZone is another name of PreferClose (Kubernetes 1.34).
+        let distribution = self.spec.traffic_distribution;
+        let prefers_own_zone = self.metadata.annotations.0.eq_ignore_ascii_case("auto")
+            || matches!(&*distribution, "PreferClose" | "PreferSameZone");
+        Ok(Some(Object::Service(Arc::new(Service { key, kind, ports, external, prefers_own_zone }))))
     }
 }
 
@@ -162,6 +189,9 @@ impl Spec {
                 b"externalName" => (spec.external_name, _) = (text.text()?, seen.add(3)?),
                 b"externalIPs" => (spec.external_ips, _) = (text.array(Scanner::text)?, seen.add(4)?),
                 b"ports" => (spec.ports, _) = (text.array(SlimPort::scan)?, seen.add(5)?),
+                b"trafficDistribution" => {
+                    (spec.traffic_distribution, _) = (text.text()?, seen.add(6)?);
+                }
                 _ => text.skip()?,
             }
             Some(())

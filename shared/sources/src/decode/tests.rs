@@ -29,7 +29,8 @@ fn show(object: &Object) -> String {
         Object::Node(node) => format!("{} {:?} {:?}", node.key.name, node.addresses, node.hostnames),
         Object::Service(service) => {
             let external = service.external.iter().map(|target| format!(" >{target}"));
-            reached(&service.kind, &service.ports) + &external.collect::<String>()
+            let zone = if service.prefers_own_zone { " own zone" } else { "" };
+            reached(&service.kind, &service.ports) + &external.collect::<String>() + zone
         }
         Object::ServiceImport(import) => reached(&import.kind, &import.ports),
         Object::EndpointSlice(slice) => {
@@ -39,8 +40,10 @@ fn show(object: &Object) -> String {
                 .map(|port| format!(" {}:{}/{}", port.name, port.port, port.protocol.label()));
             let endpoints = slice.endpoints.iter().map(|endpoint| {
                 let zone = slice.zone_of(&endpoint).map(|zone| format!(" zone={zone}")).unwrap_or_default();
-                let Endpoint { addresses, ready, hostname, pod, zone: _ } = &endpoint.to_endpoint();
-                format!(" {addresses:?} ready={ready} host={} pod={}{zone}", name(hostname), name(pod))
+                let Endpoint { addresses, ready, hostname, pod, zone: _, hints } = &endpoint.to_endpoint();
+                let hints = hints.iter().map(|hint| format!(" for={}", slice.zones[usize::from(*hint) - 1]));
+                let zones = zone + &hints.collect::<String>();
+                format!(" {addresses:?} ready={ready} host={} pod={}{zones}", name(hostname), name(pod))
             });
             let aliases = slice.aliases.iter();
             let aliases = aliases.map(|alias| format!(" {}={}", alias.name, name(&alias.hostname)));
@@ -163,6 +166,17 @@ fn services_get_the_defaults_of_the_api_server() {
             (r#"{},"spec":{"clusterIP":"None","clusterIPs":["None"]}"#, "headless"),
             (r#"{},"spec":{"clusterIPs":["None"]}"#, "headless"),
             (r#"{},"spec":{}"#, "[]"),
+            (r#"{},"spec":{"trafficDistribution":"PreferClose"}"#, "[] own zone"),
+            (r#"{},"spec":{"trafficDistribution":"PreferSameZone"}"#, "[] own zone"),
+            (r#"{},"spec":{"trafficDistribution":"PreferSameNode"}"#, "[]"),
+            (
+                r#""metadata":{"name":"web","annotations":{"a":"b","service.kubernetes.io/topology-mode":"auto"}}"#,
+                "[] own zone",
+            ),
+            (
+                r#""metadata":{"name":"web","annotations":{"service.kubernetes.io/topology-mode":"Disabled"}}"#,
+                "[]",
+            ),
             (r#"{},"spec":null"#, "[]"),
             (r#"{}"#, "[]"),
             (r#"{},"spec":{"clusterIP":"","ports":null}"#, "[]"),
@@ -244,6 +258,10 @@ fn slices_have_their_service_and_a_missing_ready_condition_means_ready() {
         (
             r#""addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"],"zone":"b"},{"addresses":["10.0.0.2"],"zone":"a"},{"addresses":["10.0.0.3"],"zone":"b"}]"#,
             "web [10.0.0.1] ready=true host=- pod=- zone=b [10.0.0.2] ready=true host=- pod=- zone=a [10.0.0.3] ready=true host=- pod=- zone=b",
+        ),
+        (
+            r#""addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"],"zone":"a","hints":{"forZones":[{"name":"a"}]}},{"addresses":["10.0.0.2"],"zone":"a","hints":{"forZones":[{"name":"b"},{"name":"a"}],"forNodes":[{"name":"n"}]}},{"addresses":["10.0.0.3"],"hints":null}]"#,
+            "web [10.0.0.1] ready=true host=- pod=- zone=a for=a [10.0.0.2] ready=true host=- pod=- zone=a for=b for=a [10.0.0.3] ready=true host=- pod=-",
         ),
         (r#""addressType":"IPv4","endpoints":null,"ports":null"#, "web"),
         (r#""addressType":"IPv4","endpoints":[],"ports":[{"port":null}]"#, "web :0/tcp"),

@@ -197,6 +197,7 @@ fn a_change_of_endpoints_is_timed_once_its_view_is_published() {
             kind,
             ports: Default::default(),
             external: Box::default(),
+            prefers_own_zone: false,
         };
         Event::Apply(Object::Service(Arc::new(service)))
     };

@@ -39,6 +39,7 @@ fn a_name_that_is_deleted_while_its_query_waits_falls_through() {
             kind,
             ports: Default::default(),
             external: Box::default(),
+            prefers_own_zone: false,
         });
         let namespace = Arc::new(Namespace { key: Key::cluster("default"), labels: Default::default() });
         let mut events =

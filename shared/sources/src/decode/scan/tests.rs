@@ -7,9 +7,9 @@ fn by_serde(kind: Kind, text: &str) -> Option<Result<DecodedObject, InvalidField
     decode::decode(kind, &mut serde_json::Deserializer::from_str(text)).ok()
 }
 
-const SLICE: &str = r#"{"kind":"EndpointSlice","metadata":{"name":"web-x","namespace":"shop","resourceVersion":"7","labels":{"app":"\"é","kubernetes.io/service-name":"web"},"annotations":{"endpoints.kubernetes.io/last-change-trigger-time":"2026-01-01T00:00:00Z"},"managedFields":[{"fieldsV1":{"k:{\"uid\":\"\\\"}":{},"n":[-1.5e3,true,null,[],{}]}}]},"addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"],"conditions":{"ready":true,"serving":false},"hostname":"a","targetRef":{"kind":"Pod","name":"web-1","uid":"u"},"nodeName":"n","zone":"z"},{"addresses":["10.0.0.2","nowhere"],"conditions":{}},{"addresses":[]}],"ports":[{"name":"http","protocol":"TCP","port":8080},{"name":"dns","protocol":"UDP"}]}"#;
+const SLICE: &str = r#"{"kind":"EndpointSlice","metadata":{"name":"web-x","namespace":"shop","resourceVersion":"7","labels":{"app":"\"é","kubernetes.io/service-name":"web"},"annotations":{"endpoints.kubernetes.io/last-change-trigger-time":"2026-01-01T00:00:00Z"},"managedFields":[{"fieldsV1":{"k:{\"uid\":\"\\\"}":{},"n":[-1.5e3,true,null,[],{}]}}]},"addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"],"conditions":{"ready":true,"serving":false},"hostname":"a","targetRef":{"kind":"Pod","name":"web-1","uid":"u"},"nodeName":"n","zone":"z","hints":{"forZones":[{"name":"y"},{"name":"z"}]}},{"addresses":["10.0.0.2","nowhere"],"conditions":{}},{"addresses":[]}],"ports":[{"name":"http","protocol":"TCP","port":8080},{"name":"dns","protocol":"UDP"}]}"#;
 
-const SERVICE: &str = r#"{"metadata":{"name":"web","namespace":"shop","labels":{"a":"b"},"annotations":{}},"spec":{"ports":[{"name":"http","port":80,"targetPort":8080},{"name":"https","protocol":"TCP","port":443,"targetPort":"tls","nodePort":30000}],"clusterIP":"10.96.0.1","clusterIPs":["10.96.0.1","fd00::1"],"externalIPs":["192.0.2.1"],"type":"NodePort"},"status":{"loadBalancer":{},"conditions":[]}}"#;
+const SERVICE: &str = r#"{"metadata":{"name":"web","namespace":"shop","labels":{"a":"b"},"annotations":{"service.kubernetes.io/topology-mode":"Auto"}},"spec":{"ports":[{"name":"http","port":80,"targetPort":8080},{"name":"https","protocol":"TCP","port":443,"targetPort":"tls","nodePort":30000}],"clusterIP":"10.96.0.1","clusterIPs":["10.96.0.1","fd00::1"],"externalIPs":["192.0.2.1"],"trafficDistribution":"PreferClose","type":"NodePort"},"status":{"loadBalancer":{},"conditions":[]}}"#;
 
 #[test]
 fn a_scanned_object_is_the_decoded_one() {
@@ -50,6 +50,8 @@ fn unusual_text_is_not_scanned() {
         slice("\"ready\":true", "\"ready\":true,\"ready\":true"),
         slice("\"addressType\":\"IPv4\"", "\"addressType\":\"IPX\""),
         slice("\"addressType\":\"IPv4\",", ""),
+        slice("[{\"name\":\"y\"}", "[{\"name\":null}"),
+        service("\"PreferClose\"", "null"),
         slice("8080", "0"),
         slice("8080", "08"),
         slice("8080", "80.5"),
