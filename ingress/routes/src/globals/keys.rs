@@ -74,6 +74,7 @@ const fn guarded(
 const NOT_READ: &str = "ingress-nginx reads it without effect";
 const NGINX_TABLE: &str = "it sizes a table of nginx";
 const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
+const WITHOUT_GEOIP: &str = "the databases are not read: a setting that names a variable $geoip2_* is reported as invalid, and closes its routes if it could protect them";
 const STREAMED: &str = "bodies are streamed and not buffered";
 
 /// All 194 keys of ingress-nginx 1.15: those of annotation families, and those without one.
@@ -112,7 +113,7 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     not_needed("ssl-buffer-size", "it sizes a buffer of nginx"),
     // Logs.
     not_needed("access-log-params", "they are options of nginx for a log file"),
-    not_needed("error-log-path", "the error log goes to standard error"),
+    served(cosmetic("error-log-path", Words(&["/var/log/nginx/error.log", "/dev/stderr", "stderr"]), "messages go to standard error and not into a file")),
     // Tracing.
     not_needed("opentelemetry-config", "it is a file of an nginx module, whose settings are the keys otlp-* and otel-*"),
     // The process, what is inside nginx, and what is refused.
@@ -133,8 +134,8 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     not_needed("debug-connections", "it is a debug log of nginx"),
     not_needed("nginx-status-ipv4-whitelist", "there is no status page of nginx"),
     not_needed("nginx-status-ipv6-whitelist", "there is no status page of nginx"),
-    served(cosmetic("use-geoip2", False, "there are no variables of GeoIP")),
-    served(cosmetic("geoip2-autoreload-in-minutes", NotPositive, "there are no variables of GeoIP")),
+    served(cosmetic("use-geoip2", False, WITHOUT_GEOIP)),
+    served(cosmetic("geoip2-autoreload-in-minutes", NotPositive, WITHOUT_GEOIP)),
     guarded("enable-modsecurity", False, "the web application firewall would not check requests", &FIREWALL),
     served(cosmetic("enable-owasp-modsecurity-crs", False, WITH_FIREWALL)),
     served(cosmetic("modsecurity-snippet", OnlyEmpty, WITH_FIREWALL)),

@@ -193,7 +193,7 @@ fn unsupported_keys_are_reported_with_their_consequence() {
             "ConfigMap ingress/controller: proxy-body-sise: is not known; did you mean proxy-body-size?",
             "ConfigMap ingress/controller: server-snippet: line 1, column 1: auth_y is not a known directive",
             "ConfigMap ingress/controller: ssl-protocols: TLSv1: obsolete (RFC 8996) and not offered; the other versions are",
-            "ConfigMap ingress/controller: use-geoip2 \"true\" is not honoured: there are no variables of GeoIP",
+            "ConfigMap ingress/controller: use-geoip2 \"true\" is not honoured: the databases are not read: a setting that names a variable $geoip2_* is reported as invalid, and closes its routes if it could protect them",
         ]
     );
     let levels = |level| {
