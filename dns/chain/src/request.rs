@@ -77,6 +77,8 @@ struct QuestionChange {
     /// The link that changed it.
     by: usize,
     before: QuestionFields,
+    /// Whether records of the question become records of the one before.
+    is_alias: bool,
 }
 
 impl Request {
@@ -112,7 +114,18 @@ impl Request {
     /// the plugin that called this.
     // Hot: 0 allocations once the list has grown.
     pub fn change_question(&mut self, name: &Name, qtype: u16, qclass: u16) {
-        self.changes.push(QuestionChange { by: NO_LINK, before: self.query.question() });
+        self.change(name, qtype, qclass, false);
+    }
+
+    /// As [`change_question`](Self::change_question), but on the way out the records that the question owns become records of the
+    /// question before.
+    // Hot: 0 allocations once the list has grown.
+    pub fn alias_question(&mut self, name: &Name, qtype: u16, qclass: u16) {
+        self.change(name, qtype, qclass, true);
+    }
+
+    fn change(&mut self, name: &Name, qtype: u16, qclass: u16, is_alias: bool) {
+        self.changes.push(QuestionChange { by: NO_LINK, before: self.query.question(), is_alias });
         self.query.set_question(name, qtype);
         self.query.qclass = qclass;
     }
@@ -165,7 +178,10 @@ impl Request {
 
     fn undo(&mut self, change: &QuestionChange, reply: &mut Reply) {
         if self.query.name() != change.before.name.wire() {
-            reply.complete_names(&self.query);
+            match change.is_alias {
+                true => reply.complete_names_below(&self.query),
+                false => reply.complete_names(&self.query),
+            }
         }
         self.query.restore(&change.before);
     }

@@ -45,6 +45,12 @@ impl Name {
         }
     }
 
+    /// The name in the first `len` bytes, which are known to be a complete one.
+    pub(crate) fn from_checked(len: u8, bytes: [u8; MAX_NAME]) -> Self {
+        debug_assert!(Self::from_wire(&bytes[..usize::from(len)]).is_some_and(|name| name.len == len));
+        Self { len, bytes }
+    }
+
     /// These labels in wire form, above this name. `None` when they are not complete labels, or the name becomes too long.
     // Hot: 0 allocations.
     pub fn below(&self, labels: &[u8]) -> Option<Self> {

@@ -172,7 +172,7 @@ impl Query {
 
     /// A copy of the name.
     pub fn to_name(&self) -> Name {
-        Name::from_wire(self.name()).unwrap_or(Name::ROOT)
+        Name::from_checked(self.len, self.name)
     }
 
     /// The operation (RFC 1035 §4.1.1): QUERY or NOTIFY.

@@ -85,6 +85,13 @@ struct Span {
 /// Owners from this value on are offsets into the question.
 const RELATIVE: u32 = 0xffff_ff00;
 
+impl Record {
+    /// Whether its owner is [`Owner::Question`]. The owner of others may be the same name, stored in full.
+    pub fn is_of_question(&self) -> bool {
+        self.owner == RELATIVE
+    }
+}
+
 impl Reply {
     /// Resets to NOERROR without flags and records. The buffers are kept.
     pub fn clear(&mut self) {
@@ -267,10 +274,23 @@ impl Reply {
     /// question.
     // Hot: no allocation once the buffers have grown.
     pub fn complete_names(&mut self, query: &Query) {
+        self.complete(query, false);
+    }
+
+    /// As [`Reply::complete_names`], but what the question owns belongs to the other question. Its name is not written, neither
+    /// here nor in the packet.
+    // Hot: no allocation once the buffers have grown.
+    pub fn complete_names_below(&mut self, query: &Query) {
+        self.complete(query, true);
+    }
+
+    fn complete(&mut self, query: &Query, keeps_owner: bool) {
         let mut known: Option<(u32, u32)> = None;
         for at in 0..self.records.len() {
             let Record { owner, rtype, rdata, .. } = self.records[at];
-            if owner >= RELATIVE {
+            if keeps_owner && owner == RELATIVE {
+                // A pointer to the question, whichever that is.
+            } else if owner >= RELATIVE {
                 let stored = known.filter(|(relative, _)| *relative == owner).map(|(_, stored)| stored);
                 self.records[at].owner = stored.unwrap_or_else(|| {
                     let at = self.bytes.len() as u32;

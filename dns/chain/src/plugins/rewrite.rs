@@ -7,6 +7,7 @@ mod edns;
 mod matching;
 mod name;
 mod options;
+mod order;
 mod outcome;
 mod reply;
 mod rule;
@@ -20,6 +21,7 @@ use futures_util::future::BoxFuture;
 use crate::plugin::{After, Answer, Flow, Hooks, Plugin, QueryFailure, Runner};
 use crate::request::Request;
 use crate::setup::{PluginEntry, PluginInstances, Setup, SetupErrors};
+use order::RuleOrder;
 use outcome::{AppliedRules, NameText, RuleOutcome, RuleQuestion, Scratch};
 use rule::RewriteRule;
 
@@ -36,6 +38,7 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
 
 struct Rewrite {
     rules: Vec<RewriteRule>,
+    order: RuleOrder,
     /// Whether a rule changes the targets of CNAMEs, which are then resolved.
     has_cname_rules: bool,
 }
@@ -52,14 +55,16 @@ impl Plugin for Rewrite {
     // Hot: 0 allocations if no rule matches but `name exact`.
     fn query(&self, request: &mut Request, _: &mut Answer) -> Flow {
         request.extensions.remove::<AppliedRules>();
-        SCRATCH.with_borrow_mut(|scratch| self.rewrite(request, scratch))
+        let hash = dns_wire::hash(request.query.lower());
+        match self.order.next(0, hash) {
+            Some(first) => SCRATCH.with_borrow_mut(|scratch| self.rewrite(request, hash, first, scratch)),
+            None => Flow::Next,
+        }
     }
 
     // Hot: 0 allocations if no rule has matched.
     fn reply(&self, request: &mut Request, answer: &mut Answer) -> After {
-        let Some(AppliedRules(applied)) = request.extensions.get::<AppliedRules>() else {
-            return After::Pass;
-        };
+        let Some(applied) = request.extensions.get::<AppliedRules>() else { return After::Pass };
         if answer.dropped {
             return After::Pass;
         }
@@ -80,7 +85,7 @@ impl Plugin for Rewrite {
         runner: &'a dyn Runner,
     ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let Some(AppliedRules(applied)) = request.extensions.get::<AppliedRules>() else { return };
+            let Some(applied) = request.extensions.get::<AppliedRules>() else { return };
             let found = reply::changed_cname(&self.rules, applied, &request.query, &answer.reply);
             if let Some((record, target)) = found {
                 reply::replace_target(&mut answer.reply, &request.query, record, &target);
@@ -99,30 +104,40 @@ impl Plugin for Rewrite {
 }
 
 impl Rewrite {
-    fn rewrite(&self, request: &mut Request, scratch: &mut Scratch) -> Flow {
-        let mut question = RuleQuestion::of(&request.query);
+    /// Applies the rules from `first` on to a query whose name has this hash.
+    fn rewrite(&self, request: &mut Request, hash: u64, first: usize, scratch: &mut Scratch) -> Flow {
+        let mut question = RuleQuestion::new(&request.query, hash);
         let Scratch { text, applied, .. } = scratch;
         let mut text = NameText::new(text);
         applied.clear();
-        for (index, rule) in self.rules.iter().enumerate() {
-            match rule.apply(index, request, &mut question, &mut text, applied) {
-                RuleOutcome::Ignored => continue,
+        let mut next = Some(first);
+        while let Some(index) = next {
+            let rule = &self.rules[index];
+            let outcome = rule.apply(index, request, &mut question, &mut text, applied);
+            let is_applied = !matches!(outcome, RuleOutcome::Ignored);
+            match outcome {
+                RuleOutcome::Ignored | RuleOutcome::Applied => {}
                 RuleOutcome::Renamed => text.clear(),
-                RuleOutcome::Applied => {}
                 RuleOutcome::InvalidName(name) => {
                     let why = format!("plugin/rewrite: invalid name after rewrite: {name}");
                     return Flow::Fail(QueryFailure::new(rcode::SERVFAIL, why));
                 }
             }
-            if rule.stop {
+            if is_applied && rule.stop {
                 break;
             }
+            next = self.order.next(index + 1, question.hash);
         }
+        let is_alias = question.is_alias;
         if question.is_changed(&request.query) {
-            request.change_question(&question.name, question.qtype, question.qclass);
+            let (name, qtype, qclass) = (question.name(&request.query), question.qtype, question.qclass);
+            match is_alias {
+                true => request.alias_question(&name, qtype, qclass),
+                false => request.change_question(&name, qtype, qclass),
+            }
         }
         if !applied.is_empty() {
-            request.extensions.insert(scratch.attach());
+            request.extensions.insert(scratch.attach(is_alias));
         }
         Flow::Next
     }
@@ -140,5 +155,5 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
         return Err(errors);
     }
     let has_cname_rules = rules.iter().any(RewriteRule::changes_cnames);
-    Ok(vec![Arc::new(Rewrite { rules, has_cname_rules })])
+    Ok(vec![Arc::new(Rewrite { order: RuleOrder::new(&rules), rules, has_cname_rules })])
 }

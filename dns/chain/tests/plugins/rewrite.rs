@@ -59,6 +59,33 @@ async fn names_below_a_rewritten_one_are_turned_back_too() {
     }
 }
 
+/// Of all kinds of rules the first one that matches is applied, and after `continue` those below it.
+#[tokio::test]
+async fn rules_of_different_kinds_are_tried_in_the_order_of_the_corefile() {
+    let hosts = "hosts /none {\n10.0.0.1 b.test\n10.0.0.2 c.test\n10.0.0.3 d.test\n}";
+    let to_b = "rewrite name exact a.test b.test\n";
+    let to_b_too = "rewrite continue name exact a.test b.test\n";
+    let pattern_to_c = "rewrite name regex ^[ab][.]test[.]$ c.test\n";
+    let pattern_to_b_too = "rewrite continue name regex ^a[.]test[.]$ b.test\n";
+    let b_to_d = "rewrite name exact b.test d.test\n";
+    for (rules, wanted) in [
+        ([to_b, pattern_to_c, b_to_d], "a.test. 3600 IN A 10.0.0.1"),
+        ([pattern_to_c, to_b, b_to_d], "c.test. 3600 IN A 10.0.0.2"),
+        ([to_b, "rewrite name exact a.test d.test\n", ""], "a.test. 3600 IN A 10.0.0.1"),
+        ([b_to_d, to_b_too, "rewrite ttl exact none.test 5\n"], "a.test. 3600 IN A 10.0.0.1"),
+        ([to_b_too, b_to_d, ""], "a.test. 3600 IN A 10.0.0.3"),
+        ([to_b_too, "rewrite type TXT MX\n", b_to_d], "a.test. 3600 IN A 10.0.0.3"),
+        ([to_b_too, "rewrite type A A\n", b_to_d], "a.test. 3600 IN A 10.0.0.1"),
+        ([to_b_too, "rewrite ttl exact b.test 5\n", b_to_d], "a.test. 5 IN A 10.0.0.1"),
+        // A pattern without `answer` leaves its own names in the answer.
+        ([to_b_too, pattern_to_c, ""], "c.test. 3600 IN A 10.0.0.2"),
+        ([pattern_to_b_too, b_to_d, ""], "b.test. 3600 IN A 10.0.0.3"),
+    ] {
+        let lines = format!("{}{hosts}", rules.concat());
+        check(&[(&lines, Question::new("a.test.", "A"), "NOERROR", [&[wanted], &[], &[]])]).await;
+    }
+}
+
 /// `prefix old` is no whole label, and the target of a pattern is no whole name.
 #[tokio::test]
 async fn texts_of_cname_rules_get_no_final_dot() {

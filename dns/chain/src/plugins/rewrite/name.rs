@@ -1,9 +1,11 @@
 //! `rewrite name`: the queried name, and the names of the answers on the way back.
 
+use std::borrow::Cow;
+
 use dns_wire::Name;
 
 use super::matching::{MatchKind, TextRewrite};
-use super::outcome::{Applied, NameText, RuleOutcome, RuleQuestion};
+use super::outcome::{Applied, HashedName, NameText, RuleOutcome, RuleQuestion};
 use crate::request::Request;
 
 /// A rule for the queried name.
@@ -18,12 +20,11 @@ pub(super) struct NameRule {
     pub answers: Vec<AnswerRule>,
 }
 
-/// The name of an `exact` rule in lower case.
+/// The names of an `exact` rule.
 struct ExactName {
-    name: Name,
-    hash: u64,
+    from: HashedName,
     /// The name that replaces it, unless that depends on the query or is none.
-    to: Option<Name>,
+    to: Option<HashedName>,
 }
 
 /// `answer name` and `answer value`: names of the answers, or in their data.
@@ -42,9 +43,9 @@ impl NameRule {
         let rewrite = TextRewrite::new(kind, from, to)?;
         let exact = match &rewrite {
             TextRewrite::Exact { from, to } => {
-                let to = if has_metadata { None } else { to.parse().ok() };
-                let exact = from.parse().ok().map(Name::lower);
-                exact.map(|name| ExactName { name, hash: dns_wire::hash(name.wire()), to })
+                let name = |text: &str| text.parse::<Name>().ok().map(HashedName::from);
+                let to = if has_metadata { None } else { name(to) };
+                name(from).map(|from| ExactName { from, to })
             }
             _ => None,
         };
@@ -59,28 +60,32 @@ impl NameRule {
         Ok(Self { exact, rewrite, has_metadata, auto, answers })
     }
 
+    /// The hash of the name of an `exact` rule.
+    pub(super) fn only_name(&self) -> Option<u64> {
+        self.exact.as_ref().map(|exact| exact.from.hash)
+    }
+
     // Hot: 0 allocations if the name does not match, or the rule is `exact` without metadata.
-    pub(super) fn apply(
-        &self,
+    pub(super) fn apply<'r>(
+        &'r self,
         index: usize,
         request: &Request,
-        question: &mut RuleQuestion,
+        question: &mut RuleQuestion<'r>,
         text: &mut NameText<'_>,
         applied: &mut Vec<Applied>,
     ) -> RuleOutcome {
+        let lower = question.lower(&request.query);
         let matches = match &self.exact {
-            Some(exact) => {
-                exact.hash == question.hash && question.name.wire().eq_ignore_ascii_case(exact.name.wire())
-            }
-            None => self.rewrite.matches(text.of(&question.name)),
+            Some(exact) => exact.from.lower.wire() == lower,
+            None => self.rewrite.matches(text.of(lower)),
         };
         if !matches {
             return RuleOutcome::Ignored;
         }
         if let Some(ExactName { to: Some(name), .. }) = &self.exact {
-            return self.rename(index, question, *name, applied);
+            return self.rename(index, request, question, Cow::Borrowed(name), applied);
         }
-        let Some(mut renamed) = self.rewrite.apply(text.of(&question.name)) else {
+        let Some(mut renamed) = self.rewrite.apply(text.of(lower)) else {
             return RuleOutcome::Ignored;
         };
         if self.has_metadata {
@@ -90,23 +95,24 @@ impl NameRule {
             }
         }
         let Ok(name) = renamed.parse::<Name>() else { return RuleOutcome::InvalidName(renamed) };
-        self.rename(index, question, name, applied)
+        self.rename(index, request, question, Cow::Owned(name.into()), applied)
     }
 
-    fn rename(
+    fn rename<'r>(
         &self,
         index: usize,
-        question: &mut RuleQuestion,
-        name: Name,
+        request: &Request,
+        question: &mut RuleQuestion<'r>,
+        name: Cow<'r, HashedName>,
         applied: &mut Vec<Applied>,
     ) -> RuleOutcome {
         if self.auto {
-            applied.push(Applied::Remap([name.lower(), question.name]));
+            applied.push(Applied::Remap([name.lower, question.name(&request.query)]));
         }
         if !self.answers.is_empty() {
             applied.push(Applied::RewriteRule(index));
         }
-        question.rename(name);
+        question.rename(name, self.auto);
         RuleOutcome::Renamed
     }
 }

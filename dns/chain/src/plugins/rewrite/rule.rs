@@ -42,11 +42,11 @@ pub(super) enum RuleChange {
 
 impl RewriteRule {
     /// Applies the rule to a question, with its name as text.
-    pub(super) fn apply(
-        &self,
+    pub(super) fn apply<'r>(
+        &'r self,
         index: usize,
         request: &mut Request,
-        question: &mut RuleQuestion,
+        question: &mut RuleQuestion<'r>,
         text: &mut NameText<'_>,
         applied: &mut Vec<Applied>,
     ) -> RuleOutcome {
@@ -56,7 +56,7 @@ impl RewriteRule {
             RuleChange::Class { from, to } => replace(&mut question.qclass, *from, *to),
             RuleChange::Edns(rule) => rule.apply(request, applied),
             RuleChange::Ttl { names, .. } | RuleChange::Rcode { names, .. } => {
-                let matches = names.matches(text.of(&question.name));
+                let matches = names.matches(text.of(question.lower(&request.query)));
                 applied.extend(matches.then_some(Applied::RewriteRule(index)));
                 matches
             }
@@ -66,6 +66,14 @@ impl RewriteRule {
             }
         };
         if is_applied { RuleOutcome::Applied } else { RuleOutcome::Ignored }
+    }
+
+    /// The hash of the only name that it may match, if it is known.
+    pub(super) fn only_name(&self) -> Option<u64> {
+        match &self.change {
+            RuleChange::Name(rule) => rule.only_name(),
+            _ => None,
+        }
     }
 
     pub(super) fn changes_cnames(&self) -> bool {
