@@ -135,8 +135,7 @@ impl Exchange {
             Err(bad) => return Err((bad, request)),
         };
         let host = &authority[..host_len];
-        let lowered =
-            host.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| host.to_ascii_lowercase().into());
+        let lowered = has(host, CAPITAL).then(|| host.to_ascii_lowercase().into());
         Ok(Self {
             request,
             peer,
@@ -257,10 +256,30 @@ fn host_len(authority: &str) -> Option<usize> {
     };
     let (host, port) = authority.split_at(end);
     let port = port.strip_prefix(':').unwrap_or(port);
-    let is_valid =
-        host.bytes().all(|byte| byte > b' ' && !matches!(byte, b'/' | b'\\' | b'@' | b'?' | b'#' | 127..))
-            && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_valid = !has(host, NO_HOST) && port.bytes().all(|byte| byte.is_ascii_digit());
     is_valid.then_some(host.strip_suffix('.').unwrap_or(host).len())
+}
+
+/// Bytes that no host has, and capital letters: bits of [`HOST_BYTES`].
+const NO_HOST: u8 = 1;
+const CAPITAL: u8 = 2;
+
+static HOST_BYTES: [u8; 256] = {
+    let (mut kinds, mut at) = ([0; 256], 0);
+    while at < 256 {
+        kinds[at] = match at as u8 {
+            ..=b' ' | b'/' | b'\\' | b'@' | b'?' | b'#' | 127.. => NO_HOST,
+            b'A'..=b'Z' => CAPITAL,
+            _ => 0,
+        };
+        at += 1;
+    }
+    kinds
+};
+
+/// Whether a host has bytes of a kind. Hot: four instructions a byte, without a branch for each.
+fn has(host: &str, kind: u8) -> bool {
+    host.bytes().fold(0, |kinds, byte| kinds | HOST_BYTES[usize::from(byte)]) & kind != 0
 }
 
 #[cfg(test)]
