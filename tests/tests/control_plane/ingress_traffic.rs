@@ -293,7 +293,7 @@ endpoints: [{}]
     let command = ["ingress", "--http-port=80", "--https-port=443", "--post-shutdown-grace-period=0"];
     let more = ["--kubeconfig", &kubeconfig.to_string_lossy(), "--enable-topology-aware-routing"];
     let pod = [("POD_NAME", "edge"), ("POD_NAMESPACE", "traffic-zone")];
-    let mut portolan = stage.run_with(&command, &more, &pod);
+    let portolan = stage.run_with(&command, &more, &pod);
     portolan.wait_for_log(&["topology aware routing: this node is in zone east"]);
     let both = "http://zone.test/ = 200 a\nhttp://zone.test/ = 200 b\n";
     let always = |name: &str| format!("http://zone.test/ = 200 {name}\n").repeat(8);
