@@ -15,7 +15,7 @@ use webpki::{
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::refusal::CertificateError;
+use super::refusal::{CertificateError, is_self_signed};
 
 /// The longest `ca.crt` and the longest `ca.crl`, in bytes. A Secret of the API server is shorter than 1 MiB.
 const MAX_TEXT: usize = 1 << 20;
@@ -143,7 +143,12 @@ impl ClientAuthority {
             Ok(()) => Ok(()),
             // OpenSSL accepts a self-signed certificate that is listed itself, also if it may issue others.
             Err(Error::CaUsedAsEndEntity) if self.lists.is_empty() && self.roots.contains(leaf) => {
-                listed(leaf, now)
+                usable(leaf, now)
+            }
+            // One that is not listed has no known issuer: webpki does not look for the issuer of a certificate that may issue others.
+            Err(Error::CaUsedAsEndEntity) if is_self_signed(leaf) && !self.roots.contains(leaf) => {
+                usable(leaf, now)?;
+                Err(CertificateError::of(&Error::UnknownIssuer, &chain[..1]))
             }
             Err(error) => Err(CertificateError::of(&error, chain)),
         }
@@ -173,8 +178,8 @@ fn lists(secret: &Secret) -> Result<Vec<CertRevocationList<'static>>, String> {
     ders.iter().map(read).collect()
 }
 
-/// Verifies a self-signed certificate that is trusted itself.
-fn listed(leaf: &[u8], now: UnixTime) -> Result<(), CertificateError> {
+/// Checks the times and the purpose of a self-signed certificate.
+fn usable(leaf: &[u8], now: UnixTime) -> Result<(), CertificateError> {
     let Ok((_, leaf)) = X509Certificate::from_der(leaf) else {
         return Err(CertificateError::Invalid("not a certificate"));
     };

@@ -45,16 +45,18 @@ impl CertificateError {
 
 /// OpenSSL's text for a chain that leads to no known certificate.
 fn unknown_issuer(chain: &[CertificateDer<'_>]) -> &'static str {
-    let is_self_signed = |der: &CertificateDer<'_>| {
-        let parsed = X509Certificate::from_der(der);
-        parsed.is_ok_and(|(_, parsed)| parsed.subject().as_raw() == parsed.issuer().as_raw())
-    };
     match chain {
         [leaf] if is_self_signed(leaf) => "self-signed certificate",
         [_] | [] => "unable to verify the first certificate",
         [.., last] if is_self_signed(last) => "self-signed certificate in certificate chain",
         _ => "unable to get local issuer certificate",
     }
+}
+
+/// Whether a certificate names itself as its issuer.
+pub(super) fn is_self_signed(der: &CertificateDer<'_>) -> bool {
+    let parsed = X509Certificate::from_der(der);
+    parsed.is_ok_and(|(_, parsed)| parsed.subject().as_raw() == parsed.issuer().as_raw())
 }
 
 /// Why a request is not served.

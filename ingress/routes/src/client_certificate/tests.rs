@@ -105,6 +105,12 @@ fn chains_are_verified_as_openssl_verifies_them() {
     let server = |params: &mut CertificateParams| {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     };
+    let old_root = {
+        let mut params = params("old");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        old(&mut params);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+    };
     let itself = params("self").self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone();
     for (what, chain, wanted) in [
         ("none", vec![], "NONE"),
@@ -125,6 +131,9 @@ fn chains_are_verified_as_openssl_verifies_them() {
             "FAILED:unable to get local issuer certificate",
         ),
         ("self-signed", vec![itself], "FAILED:self-signed certificate"),
+        ("self-signed, may issue others", vec![der(&other)], "FAILED:self-signed certificate"),
+        ("self-signed, with another", vec![der(&other), der(&sub)], "FAILED:self-signed certificate"),
+        ("self-signed, expired", vec![old_root], "FAILED:certificate has expired"),
         ("expired", vec![leaf_with(&ca, old)], "FAILED:certificate has expired"),
         ("from the future", vec![leaf_with(&ca, new)], "FAILED:certificate is not yet valid"),
         ("of a server", vec![leaf_with(&ca, server)], "FAILED:unsuitable certificate purpose"),
@@ -200,16 +209,17 @@ fn requests_are_refused_by_the_mode_and_the_subject() {
         vec![],
         vec![leaf(&ca)],
         vec![leaf(&other)],
+        vec![other.der().clone()],
         vec![leaf_with(&ca, |params| params.not_after = date_time_ymd(2025, 1, 1))],
     ];
     const NONE: Option<ClientRefusal<'_>> = None;
     const MISSING: Option<ClientRefusal<'_>> = Some(ClientRefusal::NoCertificate);
     const INVALID: Option<ClientRefusal<'_>> = Some(ClientRefusal::InvalidCertificate);
     for (verify, wanted) in [
-        (VerifyClient::On, [MISSING, NONE, INVALID, INVALID]),
-        (VerifyClient::Optional, [NONE, NONE, INVALID, INVALID]),
-        (VerifyClient::OptionalNoCa, [NONE, NONE, NONE, INVALID]),
-        (VerifyClient::Off, [NONE, NONE, NONE, NONE]),
+        (VerifyClient::On, [MISSING, NONE, INVALID, INVALID, INVALID]),
+        (VerifyClient::Optional, [NONE, NONE, INVALID, INVALID, INVALID]),
+        (VerifyClient::OptionalNoCa, [NONE, NONE, NONE, NONE, INVALID]),
+        (VerifyClient::Off, [NONE, NONE, NONE, NONE, NONE]),
     ] {
         let rules = rules(&secret, verify);
         let found: Vec<_> = chains.iter().map(|chain| rules.refusal(&rules.check(chain, NOW))).collect();
