@@ -112,7 +112,7 @@ pub fn request_fields(data: &[u8]) {
     let peer = SocketAddr::from(([192, 0, 2, 77], 1));
     let Ok(mut exchange) = Exchange::new(request, peer, RequestScheme::Https) else { return };
     // What follows the head chooses whether the connection has a PROXY header.
-    let proxied = (!buffer.is_empty()).then(|| ProxiedConnection { source: peer, destination: peer });
+    let proxied = (!buffer.is_empty()).then_some(ProxiedConnection { source: peer, destination: peer });
     ROUTES.with(|(table, pools)| serve(table, pools, &mut exchange, proxied));
 }
 
