@@ -47,8 +47,8 @@ fn rdata_text(rtype: u16, data: &[u8]) -> Option<String> {
     })
 }
 
-/// The name at the start of data.
-fn name(data: &[u8]) -> Option<Name> {
+/// The name at the start of data, without pointers.
+pub(super) fn name(data: &[u8]) -> Option<Name> {
     let mut end = 0;
     while *data.get(end)? != 0 {
         end += 1 + usize::from(data[end]);

@@ -1,8 +1,7 @@
 //! Checks record data in wire form, which a zone file may have for any type (RFC 3597 §5).
 
-use dns_wire::Name;
-
 use super::Field;
+use crate::presentation::text::name;
 
 /// Whether data consists of these fields.
 pub(super) fn is_valid(fields: &[Field], data: &[u8]) -> bool {
@@ -15,7 +14,7 @@ impl Field {
     fn skip(self, data: &[u8]) -> Option<&[u8]> {
         let fixed = |length: usize| data.get(length..);
         match self {
-            Self::Name => name(data),
+            Self::Name => data.get(name(data)?.wire().len()..),
             Self::Byte | Self::Algorithm => fixed(1),
             Self::Word | Self::Type => fixed(2),
             Self::Long | Self::Seconds | Self::Date | Self::V4 => fixed(4),
@@ -36,16 +35,6 @@ fn repeated(mut data: &[u8], part: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<&[
         data = part(data)?;
     }
     Some(data)
-}
-
-/// A name without pointers.
-fn name(data: &[u8]) -> Option<&[u8]> {
-    let mut end = 0;
-    while *data.get(end)? != 0 {
-        end += 1 + usize::from(data[end]);
-    }
-    let (name, rest) = data.split_at_checked(end + 1)?;
-    Name::from_wire(name).map(|_| rest)
 }
 
 fn string(data: &[u8]) -> Option<&[u8]> {
