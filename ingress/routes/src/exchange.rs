@@ -119,8 +119,8 @@ impl Exchange {
         let read = || {
             // HTTP/1.0 may leave it out.
             let authority = std::str::from_utf8(request.authority().unwrap_or_default());
-            let authority = authority.ok().filter(|host| host.is_ascii()).ok_or(BadRequest::BadHost)?;
-            let host_len = host_len(authority).ok_or(BadRequest::BadHost)?;
+            let authority = authority.map_err(|_| BadRequest::BadHost)?;
+            let host = HostSpan::of(authority).ok_or(BadRequest::BadHost)?;
             let encoded = encoded_target(request.target());
             let target = encoded.as_deref().unwrap_or_else(|| text(request.target()));
             let normal = match normalise(split_target(target).0) {
@@ -128,14 +128,13 @@ impl Exchange {
                 Ok(Cow::Owned(path)) => Some(path.into()),
                 Err(bad) => return Err(BadRequest::BadPath(bad)),
             };
-            Ok((CompactString::from(authority), host_len, encoded.map(String::into_boxed_str), normal))
+            Ok((CompactString::from(authority), host, encoded.map(String::into_boxed_str), normal))
         };
-        let (authority, host_len, encoded, normal) = match read() {
+        let (authority, host, encoded, normal) = match read() {
             Ok(read) => read,
             Err(bad) => return Err((bad, request)),
         };
-        let host = &authority[..host_len];
-        let lowered = has(host, CAPITAL).then(|| host.to_ascii_lowercase().into());
+        let lowered = host.has_capitals.then(|| authority[..host.length].to_ascii_lowercase().into());
         Ok(Self {
             request,
             peer,
@@ -153,7 +152,7 @@ impl Exchange {
             permits: Vec::new(),
             identity: ClientIdentity::of(peer),
             authority,
-            host_len,
+            host_len: host.length,
             lowered,
             encoded,
             normal,
@@ -247,17 +246,37 @@ fn split_target(target: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Length of the host name within `host:port`, without a final dot; `None` where there is no such name.
-fn host_len(authority: &str) -> Option<usize> {
-    let end = if authority.starts_with('[') {
-        authority.find(']')? + 1
-    } else {
-        memchr::memchr(b':', authority.as_bytes()).unwrap_or(authority.len())
-    };
-    let (host, port) = authority.split_at(end);
-    let port = port.strip_prefix(':').unwrap_or(port);
-    let is_valid = !has(host, NO_HOST) && port.bytes().all(|byte| byte.is_ascii_digit());
-    is_valid.then_some(host.strip_suffix('.').unwrap_or(host).len())
+/// The host name within `host:port`.
+struct HostSpan {
+    /// Its length without a final dot.
+    length: usize,
+    has_capitals: bool,
+}
+
+impl HostSpan {
+    /// Finds the host name; `None` where there is none. Hot: one pass over its bytes, without a branch for each kind.
+    fn of(authority: &str) -> Option<Self> {
+        let bytes = authority.as_bytes();
+        let is_bracketed = bytes.first() == Some(&b'[');
+        let last = if is_bracketed { b']' } else { b':' };
+        let (mut kinds, mut end) = (0, 0);
+        while end < bytes.len() && bytes[end] != last {
+            kinds |= HOST_BYTES[usize::from(bytes[end])];
+            end += 1;
+        }
+        if is_bracketed {
+            end += 1;
+        }
+        let (host, port) = bytes.split_at_checked(end)?;
+        let port = port.strip_prefix(b":").unwrap_or(port);
+        if kinds & NO_HOST != 0 || !port.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        Some(Self {
+            length: host.strip_suffix(b".").unwrap_or(host).len(),
+            has_capitals: kinds & CAPITAL != 0,
+        })
+    }
 }
 
 /// Bytes that no host has, and capital letters: bits of [`HOST_BYTES`].
@@ -276,11 +295,6 @@ static HOST_BYTES: [u8; 256] = {
     }
     kinds
 };
-
-/// Whether a host has bytes of a kind. Hot: four instructions a byte, without a branch for each.
-fn has(host: &str, kind: u8) -> bool {
-    host.bytes().fold(0, |kinds, byte| kinds | HOST_BYTES[usize::from(byte)]) & kind != 0
-}
 
 #[cfg(test)]
 pub(crate) mod tests;

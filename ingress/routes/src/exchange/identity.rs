@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use cluster::CompactString;
 use http::HeaderName;
 
-use super::{Exchange, RequestScheme, host_len};
+use super::{Exchange, HostSpan, RequestScheme};
 use crate::identity_settings::IdentitySettings;
 
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -98,7 +98,7 @@ impl Exchange {
     /// The same without port and final dot.
     pub fn best_host(&self) -> &str {
         let Some(authority) = &self.identity.authority else { return self.host_as_sent() };
-        &authority[..host_len(authority).unwrap_or(authority.len())]
+        &authority[..HostSpan::of(authority).map_or(authority.len(), |host| host.length)]
     }
 
     /// The port that the client connected to, if a trusted peer reports it.
@@ -132,7 +132,7 @@ impl Exchange {
     /// The first host of `X-Forwarded-Host`, if it is valid.
     fn forwarded_host(&self) -> Option<CompactString> {
         let host = self.header(&X_FORWARDED_HOST)?.split(',').next()?.trim();
-        host_len(host).filter(|length| *length > 0).map(|_| host.into())
+        HostSpan::of(host).filter(|name| name.length > 0).map(|_| host.into())
     }
 }
 
