@@ -112,8 +112,8 @@ pub struct SelectedTarget<'t> {
 pub struct SelectedEndpoint {
     /// Its address.
     pub address: UpstreamAddress,
-    /// `Set-Cookie` for the response. That of the last attempt is used, even if it has none.
-    pub cookie: Option<HeaderValue>,
+    /// `Set-Cookie` for the response. That of the last attempt is used, even if it has none. Boxed, because most have none.
+    pub cookie: Option<Box<HeaderValue>>,
 }
 
 /// The address of an endpoint.
@@ -309,6 +309,7 @@ impl SelectedTarget<'_> {
         let value = || format!("{key}|{}", hex::encode(backend_key));
         let set = |value: String| affinity.set_cookie(&value, rule_path, self.client, balancer.unix_time());
         let cookie = affinity_rule.sets_cookie.then(|| HeaderValue::try_from(set(value())).ok()).flatten();
+        let cookie = cookie.map(Box::new);
         Some(SelectedEndpoint { address: UpstreamAddress::Socket(endpoint), cookie })
     }
 }

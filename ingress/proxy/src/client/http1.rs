@@ -161,15 +161,20 @@ impl<H: RequestHandler> Connection<'_, H> {
         let Self { client, stream, state, handler, .. } = self;
         state.begin();
         let request = ClientRequest { head: Ok(head), body: RequestBodySource::Http1((*stream).clone()) };
-        let response = {
+        // Set by the closure below, which would copy it as a result.
+        let mut response = None;
+        {
             let mut handling = std::pin::pin!(handler.handle(client, request));
             std::future::poll_fn(|cx| match handling.as_mut().poll(cx) {
-                Poll::Ready(response) => Poll::Ready(Some(response)),
+                Poll::Ready(handled) => {
+                    response = Some(handled);
+                    Poll::Ready(())
+                }
                 Poll::Pending if client.waits_for_others.get() => Poll::Pending,
-                Poll::Pending => stream.poll_closed(cx).map(|()| None),
+                Poll::Pending => stream.poll_closed(cx),
             })
-            .await
-        };
+            .await;
+        }
         let Some(ClientResponse { head: WrittenHead::Http1(head), body }) = response else {
             return AfterRequest::End;
         };

@@ -49,7 +49,7 @@ pub(crate) async fn check(
     let services = WorkerServices { request_id };
     for limit in &route.plan.limits {
         if let FilterOutcome::Respond(response) = limit.enter(exchange, &services) {
-            return Some((Phase::Limits, response));
+            return Some((Phase::Limits, *response));
         }
     }
     let access = &route.plan.access;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{StatusCode, Version};
+use http::{HeaderValue, StatusCode, Version};
 use ingress_routes::plan::upstream_options::UpstreamOptions;
 use ingress_routes::upstream::round_robin;
 use ingress_routes::{
@@ -31,6 +31,15 @@ use crate::upstream::timer::UpstreamTimer;
 
 /// How many attempts a request may have where `proxy-next-upstream-tries` sets no limit.
 const MAX_ATTEMPTS: usize = 100;
+
+/// The endpoint of one attempt.
+struct PickedEndpoint {
+    address: SocketAddr,
+    /// Of an ExternalName Service.
+    is_external: bool,
+    /// As in [`SelectedEndpoint`].
+    cookie: Option<Box<HeaderValue>>,
+}
 
 impl<'a> ProxyRequest<'a> {
     /// Sends the request to one endpoint after another until one has answered (`proxy-next-upstream`).
@@ -75,16 +84,15 @@ impl<'a> ProxyRequest<'a> {
                 None => self.pick(choice, &tried).await,
                 picked => picked,
             };
-            let Some((address, pick)) = picked else { break };
+            let Some(PickedEndpoint { address, is_external, cookie }) = picked else { break };
             tried.push(address);
-            let is_external = matches!(pick.address, UpstreamAddress::Host { .. });
             if is_external && self.passes() >= MAX_PASSES {
                 let error = "the request loops: it has come back through an ExternalName Service too often";
                 worker.upstream_log.failed(&choice.target.name, &address, &error);
                 failed = StatusCode::LOOP_DETECTED.into();
                 break;
             }
-            let connection = match self.connect(address, choice, &pick).await {
+            let connection = match self.connect(address, choice, is_external).await {
                 Ok(connection) => connection,
                 Err(error) => {
                     worker.upstream_log.failed(&choice.target.name, &address, &error);
@@ -120,7 +128,7 @@ impl<'a> ProxyRequest<'a> {
                     }
                     if next.is_none() {
                         worker.memory.recycle_head_buffer(buffer, head);
-                        return Ok(EndpointResponse { request, head: response, endpoint: pick });
+                        return Ok(EndpointResponse { request, head: response, cookie });
                     }
                     if let Some(attempt) = self.guard.attempts.last_mut() {
                         attempt.ended = Some(elapsed);
@@ -199,38 +207,41 @@ impl<'a> ProxyRequest<'a> {
     }
 
     /// The endpoint of the next attempt. `None` without one, and with `proxy-next-upstream-tries: 0` if each was tried.
-    async fn pick(
-        &self,
-        choice: &SelectedTarget<'_>,
-        tried: &[SocketAddr],
-    ) -> Option<(SocketAddr, SelectedEndpoint)> {
-        let picked = self.pick_any(choice, tried).await;
+    async fn pick(&self, choice: &SelectedTarget<'_>, tried: &[SocketAddr]) -> Option<PickedEndpoint> {
+        let SelectedEndpoint { address, cookie } = self.select(choice, tried)?;
+        let (address, is_external) = match address {
+            UpstreamAddress::Socket(address) => (address, false),
+            UpstreamAddress::Host { host, port } => (self.resolve(choice, &host, port, tried).await?, true),
+        };
         let is_limited = self.route.plan.proxy.next_upstream_tries > 0;
-        picked.filter(|(address, _)| is_limited || !tried.contains(address))
+        let is_allowed = is_limited || !tried.contains(&address);
+        is_allowed.then(|| PickedEndpoint { address, is_external, cookie })
     }
 
-    async fn pick_any(
-        &self,
-        choice: &SelectedTarget<'_>,
-        tried: &[SocketAddr],
-    ) -> Option<(SocketAddr, SelectedEndpoint)> {
+    /// The next endpoint of the pool. The pool is looked up for each attempt, so that endpoints removed in the meantime are not used.
+    fn select(&self, choice: &SelectedTarget<'_>, tried: &[SocketAddr]) -> Option<SelectedEndpoint> {
         let worker = &self.client.worker;
-        // Loaded for each attempt, so that endpoints removed in the meantime are not used.
         let pools = worker.pools();
         let pool = pools.get(&choice.target.pool).or(self.pool.as_ref())?;
-        let pick = choice.next_of_pool(pool, tried, &mut worker.balancer())?;
-        match &pick.address {
-            UpstreamAddress::Socket(address) => Some((*address, pick)),
-            UpstreamAddress::Host { host, port } => {
-                let addresses = match worker.resolver.addresses(host, *port, false).await {
-                    Ok(addresses) => addresses,
-                    Err(error) => {
-                        worker.upstream_log.failed(&choice.target.name, host, &error);
-                        return None;
-                    }
-                };
-                let turn = worker.balancer().round_robin_position(choice.target);
-                round_robin(&addresses, tried, turn).map(|address| (address, pick))
+        choice.next_of_pool(pool, tried, &mut worker.balancer())
+    }
+
+    /// The next address of an ExternalName Service.
+    async fn resolve(
+        &self,
+        choice: &SelectedTarget<'_>,
+        host: &str,
+        port: u16,
+        tried: &[SocketAddr],
+    ) -> Option<SocketAddr> {
+        let worker = &self.client.worker;
+        match worker.resolver.addresses(host, port, false).await {
+            Ok(addresses) => {
+                round_robin(&addresses, tried, worker.balancer().round_robin_position(choice.target))
+            }
+            Err(error) => {
+                worker.upstream_log.failed(&choice.target.name, &host, &error);
+                None
             }
         }
     }
@@ -240,7 +251,7 @@ impl<'a> ProxyRequest<'a> {
         &mut self,
         address: SocketAddr,
         choice: &SelectedTarget<'_>,
-        pick: &SelectedEndpoint,
+        is_external: bool,
     ) -> Result<AttemptConnection, ConnectError> {
         let worker = &self.client.worker;
         let first = self.guard.attempts.is_empty();
@@ -266,7 +277,7 @@ impl<'a> ProxyRequest<'a> {
         if let Some(connection) = kept {
             return Ok(connection);
         }
-        let pool = matches!(pick.address, UpstreamAddress::Socket(_)).then(|| choice.target.pool.clone());
+        let pool = (!is_external).then(|| choice.target.pool.clone());
         let name = self.guard.attempts.last().map_or_else(Default::default, |attempt| attempt.name.clone());
         let (protocol, timeout) = (self.protocol(), self.route.plan.proxy.connect_timeout);
         let result = AttemptConnection::open(worker, key, protocol, (pool, name), timeout).await;

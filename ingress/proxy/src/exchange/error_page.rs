@@ -15,9 +15,9 @@ use crate::upstream::request_head::BodyLength;
 
 impl ProxyRequest<'_> {
     /// Whether the response of an endpoint with this status is replaced.
-    pub(super) fn is_replaced(&self, status: StatusCode) -> bool {
+    pub(super) fn is_replaced(&self, response: &EndpointResponse) -> bool {
         let pages = self.route.plan.error_pages.as_ref();
-        pages.is_some_and(|pages| pages.replace_of_endpoint(status))
+        pages.is_some_and(|pages| pages.replace_of_endpoint(status_from(&response.head)))
     }
 
     /// Sends a response that the proxy makes itself, unless a default backend makes it.

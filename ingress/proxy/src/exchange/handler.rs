@@ -15,6 +15,7 @@ use crate::client::response_head::ResponseTraits;
 use crate::exchange::direct_response::page;
 use crate::exchange::proxy_request::ProxyRequest;
 use crate::exchange::{access, client_certificate};
+use crate::io::boxed::boxed;
 use crate::io::buffers::{BufferHold, BufferUse};
 use crate::upstream::request_body::{RequestBody, RequestBodySource};
 use crate::upstream::request_head::BodyLength;
@@ -53,16 +54,16 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         }
     };
     let length = body_length(&head);
-    // Moved into the record at once, and not again: it is large.
-    guard.exchange = match Exchange::new(head, client.peer, client.scheme) {
-        Ok(exchange) => Some(exchange),
+    match Exchange::new(head, client.peer, client.scheme) {
+        // Moved into the record at once, and not again: it is large.
+        Ok(exchange) => guard.exchange = Some(exchange),
         Err((error, head)) => {
             tracing::debug!(%error, client = %client.peer_ip, "a request target or host is invalid");
             guard.refused_line = head.line_bytes();
             worker.memory.recycle_request(head);
             return page(client, guard, &DirectResponse::status(StatusCode::BAD_REQUEST));
         }
-    };
+    }
     let record = &mut *guard;
     let exchange = record.exchange.as_mut().expect("set above");
     let followed = &worker.options.followed;
@@ -100,12 +101,12 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
             && exchange.path() == worker.options.health_check_path
         {
             record.silent = true;
-            let response = FilterOutcome::Respond(DirectResponse::status(StatusCode::OK));
+            let response = FilterOutcome::respond(DirectResponse::status(StatusCode::OK));
             (worker.routes.hold(route), response, found.phase())
         } else {
             // nginx checks certificates before it chooses a host.
             let refusal = client_certificate::check(client, &found, exchange);
-            let outcome = refusal.map_or_else(|| found.rewrite(exchange), FilterOutcome::Respond);
+            let outcome = refusal.map_or_else(|| found.rewrite(exchange), FilterOutcome::respond);
             // A snippet may have changed the path, and with it the route.
             (worker.routes.hold(found.route()), outcome, found.phase())
         }
@@ -144,7 +145,11 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
     if let Some(mirror) = &route.plan.mirror {
         request.mirror(&**mirror);
     }
-    request.run().await
+    // The request is large: only `answer` takes it over without copying it once more.
+    match request.send().await {
+        Ok(response) if !request.is_replaced(&response) => request.answer(response),
+        sent => boxed(|| request.answer_with_page(sent)).await,
+    }
 }
 
 fn request_body(

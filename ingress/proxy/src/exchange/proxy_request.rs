@@ -4,13 +4,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use ingress_routes::access_log::ResponseSide;
 use ingress_routes::plan::compression::CodingRule;
 use ingress_routes::plan::fastcgi::FastCgiOptions;
 use ingress_routes::plan::filter::ResponseView;
 use ingress_routes::plan::head_edits::HeadEdits;
-use ingress_routes::{DirectResponse, Exchange, Pool, Route, SelectedEndpoint};
+use ingress_routes::{DirectResponse, Exchange, Pool, Route};
 use ingress_wire::known_header::KnownHeader;
 use ingress_wire::request::Method;
 use ingress_wire::response::ParsedResponse;
@@ -20,11 +20,10 @@ use crate::client::connection::ClientConnection;
 use crate::client::request::ClientResponse;
 use crate::client::request_guard::RequestGuard;
 use crate::client::response_body::ResponseBody;
-use crate::client::response_head::ResponseFields;
+use crate::client::response_head::{ResponseFields, WrittenHead};
 use crate::exchange::connect::AttemptProtocol;
 use crate::exchange::direct_response::page;
 use crate::exchange::loop_detection::LOOP_ID;
-use crate::io::boxed::boxed;
 use crate::upstream::error::{TimeoutKind, UpstreamError};
 use crate::upstream::fastcgi_head::FastCgiHead;
 use crate::upstream::request::UpstreamRequest;
@@ -64,7 +63,8 @@ pub(crate) struct ProxyRequest<'a> {
 pub(super) struct EndpointResponse {
     pub(super) request: UpstreamRequest,
     pub(super) head: Box<ParsedResponse>,
-    pub(super) endpoint: SelectedEndpoint,
+    /// The affinity cookie.
+    pub(super) cookie: Option<Box<HeaderValue>>,
 }
 
 /// Why there is no response of an endpoint.
@@ -110,12 +110,10 @@ impl<'a> ProxyRequest<'a> {
         Self { client, route, guard, body: Some(body), length, purpose, pool: None, first_attempt: 0 }
     }
 
-    /// Responds with that of an endpoint, or with the page of an error.
-    pub(super) async fn run(mut self) -> ClientResponse {
+    /// Sends the request to an endpoint of the upstream, or of the default backend that responds instead.
+    pub(super) async fn send(&mut self) -> Result<EndpointResponse, AttemptsFailed> {
         let (worker, route) = (&self.client.worker, self.route);
-        let Some(upstream) = &route.upstream else {
-            return self.respond(&DirectResponse::status(StatusCode::NOT_FOUND)).await;
-        };
+        let upstream = route.upstream.as_ref().ok_or(StatusCode::NOT_FOUND)?;
         let choice = {
             let pools = worker.pools();
             let exchange = self.guard.exchange.as_ref().expect("set before the first attempt");
@@ -132,11 +130,16 @@ impl<'a> ProxyRequest<'a> {
             }
         };
         self.guard.canary = choice.canary.then_some(0);
-        match self.attempts(&choice).await {
-            Ok(response) if self.is_replaced(status_from(&response.head)) => {
-                boxed(|| self.replace(response)).await
-            }
-            Ok(response) => self.answer(response),
+        self.attempts(&choice).await
+    }
+
+    /// Responds with the page of an error: in place of an endpoint's response, or because there is none.
+    pub(super) async fn answer_with_page(
+        self,
+        sent: Result<EndpointResponse, AttemptsFailed>,
+    ) -> ClientResponse {
+        match sent {
+            Ok(response) => self.replace(response).await,
             Err(AttemptsFailed { status, is_of_client: true }) => {
                 page(self.client, self.guard, &DirectResponse::status(status))
             }
@@ -217,7 +220,7 @@ impl<'a> ProxyRequest<'a> {
 
     /// Passes the endpoint's response on to the client.
     pub(super) fn answer(mut self, response: EndpointResponse) -> ClientResponse {
-        let EndpointResponse { request, head: response, endpoint: pick } = response;
+        let EndpointResponse { request, head: response, cookie } = response;
         let worker = &self.client.worker;
         if let Some(format) = &worker.settings().access_log.format {
             let head = response.head();
@@ -234,6 +237,26 @@ impl<'a> ProxyRequest<'a> {
             worker.memory.recycle_response(response);
             return page(self.client, self.guard, &DirectResponse::status(StatusCode::BAD_GATEWAY));
         }
+        let (head, encoder) = self.head_for_client(&response, request.left(), cookie.as_deref());
+        worker.memory.recycle_response(response);
+        self.guard.status = status.as_u16();
+        let body = match request {
+            UpstreamRequest::Stream(request) if switching => ResponseBody::switched(request, self.guard),
+            request => ResponseBody::endpoint(request, self.guard, encoder),
+        };
+        ClientResponse::new(self.client, head, body)
+    }
+
+    /// The head of an endpoint's response for the client, and what compresses the body, whose length is `left`. A function of its own, so that
+    /// the large list of edits ends without being copied.
+    fn head_for_client(
+        &self,
+        response: &ParsedResponse,
+        left: Option<u64>,
+        cookie: Option<&HeaderValue>,
+    ) -> (WrittenHead, Option<Box<BodyEncoder>>) {
+        let exchange = self.guard.exchange.as_ref().expect("set before the first attempt");
+        let status = status_from(response);
         let mut edits = HeadEdits::default();
         let view = ResponseView::of_endpoint(status, response.head());
         self.route.plan.edit_response_head(exchange, &view, &mut edits);
@@ -245,30 +268,22 @@ impl<'a> ProxyRequest<'a> {
         let encoder = self.route.plan.compression.as_ref().and_then(|compression| {
             let start = |rule: &CodingRule| match exchange.method() {
                 Method::Head => Some(None),
-                _ => BodyEncoder::start(rule, &worker.shared.encoders).map(Some),
+                _ => BodyEncoder::start(rule, &self.client.worker.shared.encoders).map(Some),
             };
             compression.apply(exchange, &view, &mut edits, start).flatten()
         });
-        let length = request.left().filter(|_| encoder.is_none());
         let fields = ResponseFields {
             status,
             reason: Some(response.reason()).filter(|reason| !reason.is_empty()),
-            endpoint: Some(&response),
+            endpoint: Some(response),
             own: &[],
             edits: &edits,
-            cookie: pick.cookie.as_ref(),
+            cookie,
             passes_server: self.route.plan.heads.passes_server,
             closes: false,
         };
-        let head = fields.head(self.client, self.guard.traits, length);
-        drop(edits);
-        worker.memory.recycle_response(response);
-        self.guard.status = status.as_u16();
-        let body = match request {
-            UpstreamRequest::Stream(request) if switching => ResponseBody::switched(request, self.guard),
-            request => ResponseBody::endpoint(request, self.guard, encoder),
-        };
-        ClientResponse::new(self.client, head, body)
+        let length = left.filter(|_| encoder.is_none());
+        (fields.head(self.client, self.guard.traits, length), encoder)
     }
 }
 

@@ -41,6 +41,6 @@ impl RequestFilter for AppRoot {
             return FilterOutcome::Continue;
         }
         let location = format!("{}://{}{}", exchange.scheme.as_str(), exchange.authority(), self.0);
-        FilterOutcome::Respond(DirectResponse::redirect(StatusCode::FOUND, location))
+        FilterOutcome::respond(DirectResponse::redirect(StatusCode::FOUND, location))
     }
 }

@@ -134,9 +134,9 @@ impl RequestFilter for Blocklist {
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         match self.blocks(exchange) {
             Ok(false) => FilterOutcome::Continue,
-            Ok(true) => FilterOutcome::Respond(DirectResponse::status(StatusCode::FORBIDDEN)),
+            Ok(true) => FilterOutcome::respond(DirectResponse::status(StatusCode::FORBIDDEN)),
             Err(StepLimitExceeded) => {
-                FilterOutcome::Respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR))
+                FilterOutcome::respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR))
             }
         }
     }

@@ -216,7 +216,7 @@ impl RequestFilter for Cors {
         }
         let content_type = HeaderValue::from_static("text/plain charset=UTF-8");
         let response = DirectResponse::status(StatusCode::NO_CONTENT).with(CONTENT_TYPE, content_type);
-        FilterOutcome::Respond(response)
+        FilterOutcome::respond(response)
     }
 }
 

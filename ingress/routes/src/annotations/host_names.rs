@@ -104,7 +104,7 @@ impl RequestFilter for ToCounterpart {
             RequestScheme::Https => ("https", self.https_port),
         };
         let location = format!("{scheme}://{}:{port}{target}", self.host);
-        FilterOutcome::Respond(DirectResponse::redirect(self.status, location))
+        FilterOutcome::respond(DirectResponse::redirect(self.status, location))
     }
 }
 

@@ -206,6 +206,6 @@ impl RequestFilter for ToHttps {
             Some(port) => format!("https://{host}:{port}{target}"),
             None => format!("https://{host}{target}"),
         };
-        FilterOutcome::Respond(DirectResponse::redirect(self.status, location))
+        FilterOutcome::respond(DirectResponse::redirect(self.status, location))
     }
 }

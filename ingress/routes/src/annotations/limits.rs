@@ -233,7 +233,7 @@ impl LimitRule for RequestRate {
         let now = i64::try_from(services.uptime().as_millis()).unwrap_or(i64::MAX);
         match self.clients.key(exchange) {
             Some(client) if !admit(&self.rates, client, now) => {
-                FilterOutcome::Respond(DirectResponse::status(self.status))
+                FilterOutcome::respond(DirectResponse::status(self.status))
             }
             _ => FilterOutcome::Continue,
         }
@@ -257,7 +257,7 @@ impl LimitRule for OpenRequests {
                 exchange.permits.push(permit);
                 FilterOutcome::Continue
             }
-            None => FilterOutcome::Respond(DirectResponse::status(self.status)),
+            None => FilterOutcome::respond(DirectResponse::status(self.status)),
         }
     }
 }

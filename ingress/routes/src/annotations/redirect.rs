@@ -146,6 +146,6 @@ impl RequestFilter for Redirect {
             return FilterOutcome::Continue;
         }
         let origin = if self.to.starts_with('/') { self.origin.of(exchange) } else { String::new() };
-        FilterOutcome::Respond(DirectResponse::redirect(self.status, format!("{origin}{}", self.to)))
+        FilterOutcome::respond(DirectResponse::redirect(self.status, format!("{origin}{}", self.to)))
     }
 }

@@ -247,7 +247,7 @@ impl RequestFilter for Rewrite {
         match self.target(exchange) {
             Ok(None) => FilterOutcome::Continue,
             Ok(Some(target)) if self.redirects => {
-                FilterOutcome::Respond(DirectResponse::redirect(StatusCode::FOUND, target))
+                FilterOutcome::respond(DirectResponse::redirect(StatusCode::FOUND, target))
             }
             Ok(target) => {
                 exchange.target = target;
@@ -256,7 +256,7 @@ impl RequestFilter for Rewrite {
                 FilterOutcome::Continue
             }
             Err(StepLimitExceeded) => {
-                FilterOutcome::Respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR))
+                FilterOutcome::respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR))
             }
         }
     }

@@ -153,7 +153,7 @@ impl RequestFilter for BlockedNetworks {
     fn request(&self, exchange: &mut Exchange) -> FilterOutcome {
         let client = exchange.client_ip();
         match self.0.iter().any(|network| network.contains(&client)) {
-            true => FilterOutcome::Respond(DirectResponse::status(StatusCode::FORBIDDEN)),
+            true => FilterOutcome::respond(DirectResponse::status(StatusCode::FORBIDDEN)),
             false => FilterOutcome::Continue,
         }
     }

@@ -183,7 +183,7 @@ impl RequestFilter for ClosedOverHttps {
         match exchange.scheme {
             RequestScheme::Http => FilterOutcome::Continue,
             RequestScheme::Https => {
-                FilterOutcome::Respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE))
+                FilterOutcome::respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE))
             }
         }
     }

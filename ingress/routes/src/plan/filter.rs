@@ -63,8 +63,15 @@ pub trait ResponseHeadFilter: Send + Sync + Debug {
 pub enum FilterOutcome {
     /// The next filter runs; after the last one the next phase begins.
     Continue,
-    /// This response is sent; the request is not sent to an endpoint.
-    Respond(DirectResponse),
+    /// This response is sent; the request is not sent to an endpoint. Boxed, because outcomes are passed on through several functions.
+    Respond(Box<DirectResponse>),
+}
+
+impl FilterOutcome {
+    /// Responds with this.
+    pub fn respond(response: DirectResponse) -> Self {
+        Self::Respond(Box::new(response))
+    }
 }
 
 /// The head of a response as filters see it.

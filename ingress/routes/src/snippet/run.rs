@@ -94,10 +94,10 @@ pub fn run(
         match runner.steps(&program.steps, part) {
             Ok(Flow::Next) => continue,
             Ok(Flow::End) => runner.exchange.rewrite_ended = true,
-            Ok(Flow::Respond(response)) => outcome = FilterOutcome::Respond(response),
+            Ok(Flow::Respond(response)) => outcome = FilterOutcome::respond(response),
             Err(Failure::TooLong | Failure::StepLimit) => {
                 let response = DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR);
-                outcome = FilterOutcome::Respond(response);
+                outcome = FilterOutcome::respond(response);
             }
         }
         break;

@@ -81,7 +81,7 @@ impl Route {
     /// The 503 of a closed route, then each filter of the rewrite phase in turn.
     pub(super) fn rewrite(&self, exchange: &mut Exchange) -> FilterOutcome {
         if self.denied.is_some() {
-            return FilterOutcome::Respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE));
+            return FilterOutcome::respond(DirectResponse::status(StatusCode::SERVICE_UNAVAILABLE));
         }
         self.plan.rewrite(exchange)
     }

@@ -73,7 +73,7 @@ impl<'t> RouteMatch<'t> {
             if exchange.new_uri {
                 searches += 1;
                 if searches > MAX_SEARCHES || !self.find_again(exchange) {
-                    return FilterOutcome::Respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR));
+                    return FilterOutcome::respond(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR));
                 }
             }
             let outcome = self.location_phase(exchange);
@@ -106,7 +106,7 @@ impl<'t> RouteMatch<'t> {
             return FilterOutcome::Continue;
         }
         if self.host.server_tls.is_closed {
-            return FilterOutcome::Respond(DirectResponse::status(StatusCode::FORBIDDEN));
+            return FilterOutcome::respond(DirectResponse::status(StatusCode::FORBIDDEN));
         }
         for filter in &self.host.root.plan.server_rewrite {
             if let outcome @ FilterOutcome::Respond(_) = filter.request(exchange) {
@@ -129,7 +129,7 @@ impl<'t> RouteMatch<'t> {
         if let (true, PathMatch::Route(route)) = (self.is_counterpart(), &self.path_match) {
             return route.rewrite(exchange);
         }
-        let status = |status| FilterOutcome::Respond(DirectResponse::status(status));
+        let status = |status| FilterOutcome::respond(DirectResponse::status(status));
         match self.path_match {
             PathMatch::StepLimit(_) => status(StatusCode::INTERNAL_SERVER_ERROR),
             PathMatch::Route(route) | PathMatch::MissingSlash(route) if route.refuses_body(exchange) => {
@@ -137,7 +137,7 @@ impl<'t> RouteMatch<'t> {
             }
             PathMatch::Route(route) => route.rewrite(exchange),
             PathMatch::MissingSlash(route) => {
-                FilterOutcome::Respond(with_slash(exchange, route.plan.redirect_origin))
+                FilterOutcome::respond(with_slash(exchange, route.plan.redirect_origin))
             }
         }
     }
