@@ -165,8 +165,10 @@ impl HistogramLayout {
     /// Adds a value.
     #[inline]
     pub(super) fn observe(&self, rows: &ThreadRows, value: f64) {
-        // There are few bounds and most values are small: a linear search is as fast as a binary one.
-        let bucket = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
+        // Most values are small or above all bounds: for those, this is faster than a binary search.
+        let is_above = self.bounds.last().is_none_or(|last| value > *last);
+        let bounded = if is_above { None } else { self.bounds.iter().position(|bound| value <= *bound) };
+        let bucket = bounded.unwrap_or(self.bounds.len());
         rows.add(self.buckets + bucket, 1);
         rows.add_float(self.sum, value);
     }

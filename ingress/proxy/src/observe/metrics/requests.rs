@@ -39,6 +39,23 @@ pub(crate) struct RequestSample {
     pub(crate) response_bytes: u64,
 }
 
+impl RequestSample {
+    /// The values of [`HISTOGRAMS`].
+    fn values(&self) -> [Option<f64>; HISTOGRAMS.len()] {
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        let (received, sent) = (Some(self.request_bytes as f64), Some(self.response_bytes as f64));
+        [
+            Some(self.request.as_secs_f64()),
+            seconds(self.response),
+            seconds(self.header),
+            seconds(self.connect),
+            received,
+            sent,
+            sent,
+        ]
+    }
+}
+
 /// Which flag sets the buckets of a histogram.
 enum Buckets {
     Time,
@@ -46,50 +63,43 @@ enum Buckets {
     Size,
 }
 
-/// A histogram: name, help, buckets, and the value of a request.
-type Row = (&'static str, &'static str, Buckets, fn(&RequestSample) -> Option<f64>);
+/// A histogram: name, help, buckets.
+type Row = (&'static str, &'static str, Buckets);
 
+/// The histograms, in the order of [`RequestSample::values`].
 const HISTOGRAMS: [Row; 7] = [
     (
         "request_duration_seconds",
         // ingress-nginx's text, although the unit is seconds.
         "The request processing time in milliseconds",
         Buckets::Time,
-        |sample| Some(sample.request.as_secs_f64()),
     ),
     (
         "response_duration_seconds",
         "The time spent on receiving the response from the upstream server",
         Buckets::Time,
-        |sample| Some(sample.response?.as_secs_f64()),
     ),
     (
         "header_duration_seconds",
         "The time spent on receiving first header from the upstream server",
         Buckets::Time,
-        |sample| Some(sample.header?.as_secs_f64()),
     ),
     (
         "connect_duration_seconds",
         "The time spent on establishing a connection with the upstream server",
         Buckets::Time,
-        |sample| Some(sample.connect?.as_secs_f64()),
     ),
     (
         "request_size",
         "The request length (including request line, header, and request body)",
         Buckets::Length,
-        |sample| Some(sample.request_bytes as f64),
     ),
     (
         "response_size",
         "The response length (including request line, header, and request body)",
         Buckets::Length,
-        |sample| Some(sample.response_bytes as f64),
     ),
-    ("bytes_sent", "DEPRECATED The number of bytes sent to a client", Buckets::Size, |sample| {
-        Some(sample.response_bytes as f64)
-    }),
+    ("bytes_sent", "DEPRECATED The number of bytes sent to a client", Buckets::Size),
 ];
 
 /// The labels of a request.
@@ -121,7 +131,7 @@ impl RequestMetrics {
         let labels = LABELS.map(|label| if is_shown(label) { label } else { "" });
         let requests = shown("requests")
             .map(|name| registry.counters(&name, "The total number of client requests", labels));
-        let histograms = HISTOGRAMS.map(|(suffix, help, buckets, _)| {
+        let histograms = HISTOGRAMS.map(|(suffix, help, buckets)| {
             let bounds = match buckets {
                 Buckets::Time => &options.time_buckets,
                 Buckets::Length => &options.length_buckets,
@@ -150,7 +160,7 @@ impl RequestMetrics {
 
     /// Counts a request. Hot: no lock and no allocation.
     pub(super) fn count(&self, series: &LabelledSeries, sample: &RequestSample) {
-        self.events.count(&series.numbers, |number| HISTOGRAMS[number].3(sample));
+        self.events.count(&series.numbers, sample.values());
     }
 
     /// The labels.
