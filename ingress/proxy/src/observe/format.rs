@@ -7,21 +7,27 @@ use ingress_routes::LogEscape;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// A number in decimal.
+/// A number in decimal. Hot: numbers of two and three digits, such as statuses, are copied as one piece of known length.
 pub(crate) fn number(out: &mut impl BufMut, number: u64) {
-    out.put_slice(itoa::Buffer::new().format(number).as_bytes());
+    match number {
+        10..100 => out.put_slice(&[digit(number / 10), digit(number)]),
+        100..1000 => out.put_slice(&[digit(number / 100), digit(number / 10), digit(number)]),
+        _ => out.put_slice(itoa::Buffer::new().format(number).as_bytes()),
+    }
 }
 
 /// Seconds with three decimals, cut off as nginx does.
 pub(crate) fn seconds(out: &mut Vec<u8>, time: Duration) {
-    number(out, time.as_secs());
-    let millis = time.subsec_millis();
-    out.extend([
-        b'.',
-        b'0' + (millis / 100) as u8,
-        b'0' + (millis / 10 % 10) as u8,
-        b'0' + (millis % 10) as u8,
-    ]);
+    let (seconds, millis) = (time.as_secs(), u64::from(time.subsec_millis()));
+    if seconds >= 10 {
+        number(out, seconds / 10);
+    }
+    out.extend_from_slice(&[digit(seconds), b'.', digit(millis / 100), digit(millis / 10), digit(millis)]);
+}
+
+/// The last digit of a number.
+fn digit(number: u64) -> u8 {
+    b'0' + (number % 10) as u8
 }
 
 /// nginx's default escaping: quote, backslash and what is not printable ASCII become `\xXX`.
@@ -121,8 +127,22 @@ mod tests {
 
     #[test]
     fn times_have_three_decimals() {
-        for (micros, text) in [(0, "0.000"), (1_999, "0.001"), (61_230_000, "61.230"), (999_999, "0.999")] {
+        for (micros, text) in [
+            (0, "0.000"),
+            (1_999, "0.001"),
+            (999_999, "0.999"),
+            (10_000_000, "10.000"),
+            (61_230_000, "61.230"),
+            (1_234_567_000, "1234.567"),
+        ] {
             assert_eq!(written(|out| seconds(out, Duration::from_micros(micros))), text);
+        }
+    }
+
+    #[test]
+    fn numbers_are_decimal() {
+        for value in (0..2000).chain([u64::MAX]) {
+            assert_eq!(written(|out| number(out, value)), value.to_string());
         }
     }
 
