@@ -68,12 +68,19 @@ impl SendBuffer {
 
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; Self::SLICES]) -> usize {
         let size = self.size.as_ref().map_or(&[][..], |(line, written)| &line.as_bytes()[*written..]);
-        let parts = [&self.head[..], size, &self.data, self.end, &self.trailers];
         let mut count = 0;
-        for part in parts.into_iter().filter(|part| !part.is_empty()) {
-            slices[count] = IoSlice::new(part);
-            count += 1;
-        }
+        // Not a loop over a list of parts, which would take three times as many instructions.
+        let mut add = |part: &'a [u8]| {
+            if !part.is_empty() {
+                slices[count] = IoSlice::new(part);
+                count += 1;
+            }
+        };
+        add(&self.head);
+        add(size);
+        add(&self.data);
+        add(self.end);
+        add(&self.trailers);
         count
     }
 

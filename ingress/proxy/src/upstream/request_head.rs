@@ -1,5 +1,6 @@
 //! The head of the request to an endpoint, with ingress-nginx's `X-Forwarded-*`, `X-Real-IP` and `X-Request-ID` fields.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
@@ -213,18 +214,11 @@ impl<'a> UpstreamHead<'a> {
                 }
             }
         }
-        for (from, name) in [
-            (self.forwarded_for.as_str(), &b"X-Original-Forwarded-For"[..]),
-            ("x-forwarded-host", b"X-Original-Forwarded-Host"),
-        ] {
-            // Several fields are one list (RFC 9110 §5.3), and the client's address may be in any of them.
-            let mut values = head.get_named(from.as_bytes()).filter(|value| !value.is_empty());
-            let Some(first) = values.next() else { continue };
-            let values: SmallVec<[&[u8]; 4]> = [first].into_iter().chain(values).collect();
-            match values.as_slice() {
-                [value] => field(writer, name, value),
-                values => field(writer, name, &values.join(&b", "[..])),
-            }
+        if let Some(value) = joined(head.get_named(self.forwarded_for.as_str().as_bytes())) {
+            field(writer, b"X-Original-Forwarded-For", &value);
+        }
+        if let Some(value) = joined(head.get_all(KnownHeader::XForwardedHost)) {
+            field(writer, b"X-Original-Forwarded-Host", &value);
         }
         match self.body {
             BodyLength::None => {}
@@ -249,6 +243,16 @@ impl<'a> UpstreamHead<'a> {
             false => writer.write_request(given.method_name(), self.target, head, out),
         }
     }
+}
+
+/// The values of a field; `None` if all are empty. Several fields are one list (RFC 9110 §5.3), and the client's address may be in any of
+/// them.
+fn joined<'h>(values: impl Iterator<Item = &'h [u8]>) -> Option<Cow<'h, [u8]>> {
+    let mut values = values.filter(|value| !value.is_empty());
+    let first = values.next()?;
+    let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };
+    let values: SmallVec<[&[u8]; 4]> = [first, second].into_iter().chain(values).collect();
+    Some(Cow::Owned(values.join(&b", "[..])))
 }
 
 /// The addresses that were received, and the peer.
