@@ -3,6 +3,7 @@
 pub(crate) mod boxed;
 pub(crate) mod turn;
 pub(crate) mod buffers;
+pub(crate) mod readable;
 pub(crate) mod transport_stream;
 pub(crate) mod timer_wheel;
 pub(crate) mod clock;

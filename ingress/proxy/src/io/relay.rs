@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::io::clock::{Clock, Timer};
+use crate::io::readable::Readable;
 use crate::io::scratch;
 
 /// How many bytes were copied.
@@ -21,7 +22,7 @@ pub(crate) struct Transferred {
     pub(crate) first_byte: Option<Instant>,
 }
 
-/// Copies bytes until both sides have ended, one has failed, neither has sent anything for `idle`, or `is_cut`.
+/// Copies bytes until both sides have ended, one has failed, neither has sent anything for `idle`, or `is_cut`. Polled by one task.
 pub(crate) async fn relay<C, E>(
     client: (&mut C, Bytes),
     endpoint: (&mut E, Bytes),
@@ -29,8 +30,8 @@ pub(crate) async fn relay<C, E>(
     is_cut: impl Fn() -> bool,
 ) -> Transferred
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    E: AsyncRead + AsyncWrite + Unpin,
+    C: AsyncRead + AsyncWrite + Readable + Unpin,
+    E: AsyncRead + AsyncWrite + Readable + Unpin,
 {
     let (client, early) = client;
     let (endpoint, reply) = endpoint;
@@ -64,6 +65,8 @@ struct Direction {
     left: Bytes,
     ended: bool,
     done: bool,
+    /// Everything was written and flushed, and the reader wakes the task when it has more.
+    is_waiting: bool,
     passed: u64,
 }
 
@@ -71,14 +74,19 @@ impl Direction {
     fn new(early: Bytes) -> Self {
         // An empty `Bytes` keeps the buffer that it is a part of in memory.
         let left = if early.is_empty() { Bytes::new() } else { early };
-        Self { left, ended: false, done: false, passed: 0 }
+        Self { left, ended: false, done: false, is_waiting: false, passed: 0 }
     }
 
     fn poll<R, W>(&mut self, cx: &mut Context<'_>, reader: &mut R, writer: &mut W) -> Poll<io::Result<()>>
     where
-        R: AsyncRead + Unpin,
+        R: AsyncRead + Readable + Unpin,
         W: AsyncWrite + Unpin,
     {
+        // Usually the other direction has woken the task.
+        if self.is_waiting && !reader.may_be_readable() {
+            return Poll::Pending;
+        }
+        self.is_waiting = false;
         loop {
             if self.done {
                 return Poll::Ready(Ok(()));
@@ -108,6 +116,7 @@ impl Direction {
                 Poll::Pending => {
                     // A TLS stream may keep written data until it is flushed.
                     ready!(Pin::new(&mut *writer).poll_flush(cx))?;
+                    self.is_waiting = true;
                     return Poll::Pending;
                 }
                 Poll::Ready(written) => ready!(written?)?,

@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
 
+use crate::io::readable::Readable;
+
 /// The byte stream of a client's connection.
 pub(crate) type ClientStream = TransportStream<server::TlsStream<TcpStream>>;
 
@@ -41,6 +43,16 @@ impl<T: AsyncRead + Unpin> TransportStream<T> {
                 let stream = Pin::new(&mut **stream);
                 stream.poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer).is_pending()
             }
+        }
+    }
+}
+
+impl<T> Readable for TransportStream<T> {
+    fn may_be_readable(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.may_be_readable(),
+            // Bytes may have been received and decrypted that were not read.
+            Self::Tls(_) => true,
         }
     }
 }

@@ -15,6 +15,7 @@ use ingress_wire::request::{ParsedRequest, refused_line};
 use ingress_wire::request_head::{HeadError, HeadLimits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::io::readable::Readable;
 use crate::io::send_buffer::SendBuffer;
 use crate::io::transport_stream::ClientStream;
 use crate::io::{scratch, vectored};
@@ -359,6 +360,12 @@ impl AsyncRead for &Http1Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0.borrow_mut().stream).poll_read(cx, buffer)
+    }
+}
+
+impl Readable for &Http1Stream {
+    fn may_be_readable(&self) -> bool {
+        self.0.borrow().stream.may_be_readable()
     }
 }
 
