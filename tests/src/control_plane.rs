@@ -156,6 +156,31 @@ impl ControlPlane {
         (self.folder.join("portolan.crt"), self.folder.join("portolan.key"))
     }
 
+    /// Stops all processes with SIGTERM, etcd last.
+    pub fn stop(&mut self) {
+        if let Some(process) = self.controllers.take() {
+            process.stop();
+        }
+        self.server.stop();
+        if let Some(process) = self.etcd.take() {
+            process.stop();
+        }
+    }
+
+    /// Copies the data of etcd for [`ControlPlane::restore`]. All processes are stopped meanwhile.
+    pub fn back_up(&mut self) {
+        self.stop();
+        replace_folder(&self.folder.join("etcd"), &self.folder.join("etcd-backup"));
+        self.ensure_running();
+    }
+
+    /// Starts all processes with the data of the last [`ControlPlane::back_up`]. etcd counts its revisions from there.
+    pub fn restore(&mut self) {
+        self.stop();
+        replace_folder(&self.folder.join("etcd-backup"), &self.folder.join("etcd"));
+        self.ensure_running();
+    }
+
     /// Kills etcd. The API server has no storage until [`ControlPlane::ensure_running`].
     pub fn kill_etcd(&mut self) {
         if let Some(process) = self.etcd.take() {
@@ -389,6 +414,15 @@ fn write_credentials(folder: &Path, authority: &CertificateAuthority, surroundin
     for (name, text) in files {
         fs::write(folder.join(name), text).expect("the scratch folder is writable");
     }
+}
+
+/// Replaces the folder `to` by a copy of `from`.
+fn replace_folder(from: &Path, to: &Path) {
+    if to.exists() {
+        fs::remove_dir_all(to).expect("the scratch folder is writable");
+    }
+    let status = Command::new("cp").arg("-a").args([from, to]).status().expect("`cp` runs");
+    assert!(status.success(), "a copy of {}: {status}", from.display());
 }
 
 /// Calls etcd's gRPC gateway (JSON over HTTP).

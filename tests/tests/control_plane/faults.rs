@@ -16,6 +16,9 @@ use crate::manifests::{self, CLASS, ingress, service, slice};
 /// How long answers are checked while the API server is unavailable.
 pub(crate) const WHILE: Duration = Duration::from_secs(3);
 
+/// Revisions of etcd that a restored backup does not have.
+const REVISIONS: u32 = 500;
+
 /// Services `kept`, `gone` and `moved`, each with an Ingress of its own and one endpoint.
 pub(crate) fn prepare(stage: &Stage) {
     let api = &stage.plane.api;
@@ -95,11 +98,16 @@ fn both(stage: &Stage) -> (Portolan, Portolan) {
     both
 }
 
+/// Checks that the answers stay those of `BEFORE`.
 fn nothing_changes(stage: &Stage, dns: &Portolan) {
+    answers_stay(stage, dns, BEFORE_DNS, BEFORE_HTTP);
+}
+
+fn answers_stay(stage: &Stage, dns: &Portolan, records: &str, pages: &str) {
     let server = stage.resolver();
     wait::throughout("the answers without an API server", WHILE, || {
-        server.matches(BEFORE_DNS)?;
-        EDGE.matches(BEFORE_HTTP)?;
+        server.matches(records)?;
+        EDGE.matches(pages)?;
         match dns.ready()? {
             200 => Ok(()),
             status => Err(format!("/ready says {status}")),
@@ -136,6 +144,34 @@ pub(crate) fn changes_during_an_api_server_outage_take_effect_afterwards(stage: 
     stage.resolver().expect(SOON, AFTER_DNS);
     EDGE.expect(SOON, AFTER_HTTP);
     println!("    from a ready API server to everything seen: {:.1?}", ready.elapsed());
+}
+
+/// The restored etcd counts its revisions from the backup, so that the API server has not reached the versions that Portolan knows. It
+/// accepts a watch from one of those, and would send nothing.
+pub(crate) fn a_control_plane_restored_from_a_backup_is_followed(stage: &mut Stage) {
+    prepare(stage);
+    let _pods = backends();
+    stage.plane.back_up();
+    let (dns, _ingress) = both(stage);
+    change(&stage.plane.api);
+    // More revisions than the start of an API server writes.
+    for number in 0..REVISIONS {
+        stage.plane.put_in_etcd("/after-the-backup", Some(&number.to_string()), None);
+    }
+    stage.resolver().expect(SOON, AFTER_DNS);
+    EDGE.expect(SOON, AFTER_HTTP);
+
+    stage.plane.stop();
+    answers_stay(stage, &dns, AFTER_DNS, AFTER_HTTP);
+    stage.plane.restore();
+    let ready = Instant::now();
+    stage.resolver().expect(SOON, BEFORE_DNS);
+    EDGE.expect(SOON, BEFORE_HTTP);
+    println!("    from a ready API server to the restored state: {:.1?}", ready.elapsed());
+    // Its changes are followed, too, though their versions are earlier than those before the restore.
+    change(&stage.plane.api);
+    stage.resolver().expect(SOON, AFTER_DNS);
+    EDGE.expect(SOON, AFTER_HTTP);
 }
 
 /// A stopped process keeps its connections open and sends nothing.

@@ -144,6 +144,7 @@ const CASES: &[Case<Stage>] = cases![
     faults::answers_continue_while_the_api_server_is_stopped,
     faults::an_api_server_that_is_away_is_a_problem_until_it_is_back,
     faults::changes_during_an_api_server_outage_take_effect_afterwards,
+    faults::a_control_plane_restored_from_a_backup_is_followed,
     taken_ports::a_taken_port_is_named_with_the_key_that_moves_it,
     refusals::a_compaction_of_etcd_loses_nothing,
     refusals::a_list_broken_in_the_middle_makes_no_name_wrong,
