@@ -1,6 +1,7 @@
 //! The programs that tests run, built on demand: Kubernetes, other programs from their Go modules, and `portolan`.
 
 mod controllers;
+mod debian;
 
 use std::env;
 use std::fs::{self, File};
@@ -12,6 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub use controllers::{Neighbour, acme_server};
+pub use debian::systemd_resolved;
 
 /// The Kubernetes release in `tests/cluster/go.mod`. kubectl does not work without a version.
 const KUBERNETES: &str = "1.35.4";
@@ -48,7 +50,16 @@ fn cached(
     sources: &Path,
     build: impl FnOnce(&Path) -> Result<(), String>,
 ) -> Result<PathBuf, String> {
-    let folder = cache()?.join(format!("{name}-{}", fingerprint(sources)?));
+    built_once(&format!("{name}-{}", fingerprint(sources)?), name, build)
+}
+
+/// The program `name` in a folder of the cache, which `build` makes if it is not there.
+fn built_once(
+    folder: &str,
+    name: &str,
+    build: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let folder = cache()?.join(folder);
     let binary = folder.join(name);
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let lock = File::create(folder.join("lock")).map_err(|error| format!("{}: {error}", folder.display()))?;

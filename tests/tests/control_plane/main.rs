@@ -32,6 +32,7 @@ mod multicluster;
 mod neighbours;
 mod opentelemetry;
 mod refusals;
+mod systemd_resolved;
 mod takeover;
 mod taken_ports;
 
@@ -70,6 +71,7 @@ const CASES: &[Case<Stage>] = cases![
     resolvers::the_go_resolver_finds_the_api_server,
     resolvers::node_resolves_names_with_c_ares_and_with_the_c_library,
     feature_levels::systemd_resolved_stays_at_its_best_feature_level,
+    systemd_resolved::systemd_resolved_forwards_names_of_the_cluster_and_others,
     ingress_traffic::an_ingress_routes_to_its_pods,
     ingress_traffic::a_changed_path_moves_the_route,
     ingress_traffic::requests_follow_the_endpoints,
@@ -190,6 +192,8 @@ fn open() -> Result<Stage, String> {
     programs::h2spec()?;
     programs::helm()?;
     programs::definitions()?;
+    // Only one case needs it, which says what is missing.
+    let _ = programs::systemd_resolved();
     namespace::enter()?;
     Ok(Stage::start(&cluster, &portolan))
 }

@@ -38,7 +38,7 @@ spec: { clusterIP: 10.96.0.81, ports: [{ port: 80 }] }
 }
 
 /// Sorted output of `getent <database> <key>`: addresses and names.
-fn getent(database: &str, key: &str) -> String {
+pub(crate) fn getent(database: &str, key: &str) -> String {
     let output =
         Command::new("getent").args([database, key]).output().expect("getent (Debian package libc-bin)");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
