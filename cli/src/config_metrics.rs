@@ -108,6 +108,7 @@ mod tests {
             pools: cluster.project(PoolIndex::new(options.clone())),
             table: cluster.project(RouteIndex::new(options.clone())),
             streams: cluster.project(ingress_routes::StreamIndex::new(options)),
+            geo: cluster::Current::new(ingress_routes::GeoDatabases::default()),
         };
         let (batch, batches) = std::sync::mpsc::channel();
         cluster.observe(move |_, _| batch.send(()).unwrap());

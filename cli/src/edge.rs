@@ -1,10 +1,10 @@
 //! Starts the ingress proxy: its views of a cluster, problem reports, access log and listeners.
 
-use cluster::{Kind, Kinds};
+use cluster::{Current, Kind, Kinds};
 use ingress_proxy::{
     ConfigurationMetrics, Controller, Proxy, ProxyOptions, ProxyStartError, ProxyViews, Telemetry,
 };
-use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions, StreamIndex};
+use ingress_routes::{CertIndex, GeoDatabases, PoolIndex, RouteIndex, RouteOptions, StreamIndex};
 use sources::Cluster;
 use telemetry::AdminResponse;
 
@@ -42,6 +42,7 @@ pub fn views(
         pools: cluster.project(PoolIndex::new(options.clone())),
         table: cluster.project(RouteIndex::new(options.clone())),
         streams: cluster.project(StreamIndex::new(options.clone())),
+        geo: Current::new(GeoDatabases::default()),
     };
     reporting::follow(cluster, &views, options, runtime);
     config_metrics::follow(

@@ -6,9 +6,9 @@ mod remote;
 
 use std::time::Duration;
 
-use cluster::{Cache, Kind, Kinds};
+use cluster::{Cache, Current, Kind, Kinds};
 use explain::{ExplainedRequest, ExplainedStream, Tree};
-use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions, StreamIndex};
+use ingress_routes::{CertIndex, GeoDatabases, PoolIndex, RouteIndex, RouteOptions, StreamIndex};
 use sources::kube::{Access, RequestLimiter, Selection};
 use sources::{Cluster, WatchStatus};
 
@@ -76,8 +76,10 @@ async fn explain(
     let table = cluster.project(RouteIndex::new(options.clone()));
     listed(&cluster, Kinds::default()).await?;
     let unread = unread(&cluster);
+    // The files are those of another process.
+    let geo = Current::new(GeoDatabases::default());
     if unread.is_empty() {
-        return Ok(live::explain(request, &cluster, (&table, &pools, &certs), &options));
+        return Ok(live::explain(request, &cluster, (&table, &pools, &certs, &geo), &options));
     }
     // The views of a cluster wait for every kind.
     let mut cache = Cache::default();
@@ -85,7 +87,7 @@ async fn explain(
     let certs = cache.project(CertIndex::new(options.clone()));
     let pools = cache.project(PoolIndex::new(options.clone()));
     let table = cache.project(RouteIndex::new(options.clone()));
-    Ok(live::explain(request, &cluster, (&table, &pools, &certs), &options).with_all(unread))
+    Ok(live::explain(request, &cluster, (&table, &pools, &certs, &geo), &options).with_all(unread))
 }
 
 /// Explains a TCP or UDP service.

@@ -1,9 +1,10 @@
 //! `portolan ingress`: the ingress proxy, with the flags of ingress-nginx.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use ingress_proxy::{Controller, Proxy, ProxyOptions, ProxyViews};
-use ingress_routes::RouteOptions;
+use ingress_routes::{Defaults, GeoSettings, RouteOptions, ServerSettings};
 use sources::Cluster;
 use sources::kube::{Access, ClientTls, RequestLimiter, Selection};
 use telemetry::log::{LogFormat, LogOutput};
@@ -15,6 +16,7 @@ use crate::cluster_writer;
 use crate::clusters::{self, ClusterOrigin};
 use crate::command_error::CommandError;
 use crate::edge;
+use crate::geoip;
 use crate::live::{self, LiveIngress};
 use crate::other_controllers;
 use crate::output;
@@ -80,6 +82,7 @@ async fn serve(args: &IngressArgs, runtime: &Runtime, mut fatal: FatalErrors) ->
         _ = signals.stop() => return Ok(()),
     }
     follow_worker_processes(&mut options, args, &views);
+    geoip::follow(&args.geoip_folder, &cluster, &views, runtime);
     let access = AccessLogs::open(args.log.json, runtime);
     access.follow(&cluster, &views, args.log.is_verbose(), runtime);
     other_controllers::follow(&origin(args), &cluster, &routes, &options.controller, runtime);
@@ -192,7 +195,13 @@ pub fn table_options(args: &IngressArgs) -> RouteOptions {
         health_port: args.healthz.1,
         tcp_services: args.tcp_services.clone(),
         udp_services: args.udp_services.clone(),
-        defaults: ingress_routes::Defaults::default(),
+        defaults: Defaults {
+            server: Arc::new(ServerSettings {
+                geo: GeoSettings { editions: args.geoip_editions.clone(), ..GeoSettings::default() },
+                ..ServerSettings::default()
+            }),
+            ..Defaults::default()
+        },
     }
 }
 

@@ -23,7 +23,7 @@ use http::header::HOST;
 use http::uri::Authority;
 use ingress_proxy::ProxyViews;
 use ingress_proxy::followed_requests::FollowedRequests;
-use ingress_routes::{Certs, Pools, RouteOptions, RouteTable, Streams};
+use ingress_routes::{Certs, GeoDatabases, Pools, RouteOptions, RouteTable, Streams};
 use sources::Cluster;
 use telemetry::{AdminPeer, AdminRequest, AdminResponse};
 
@@ -88,7 +88,7 @@ impl LiveIngress {
     /// Explains a request with the current views.
     fn explain(&self, request: &ExplainedRequest) -> Tree {
         let Self { cluster, views, options, .. } = self;
-        explain(request, cluster, (&views.table, &views.pools, &views.certs), options)
+        explain(request, cluster, (&views.table, &views.pools, &views.certs, &views.geo), options)
     }
 }
 
@@ -100,17 +100,23 @@ pub fn explain_stream(stream: &ExplainedStream, streams: &Current<Streams>) -> T
     explain::stream::explain(stream, &streams.load())
 }
 
-/// Explains a request with the current routes, endpoints and certificates of a cluster.
+/// Explains a request with the current routes, endpoints, certificates and GeoIP databases of a cluster.
 pub fn explain(
     request: &ExplainedRequest,
     cluster: &Cluster,
-    (table, pools, certs): (&Current<RouteTable>, &Current<Pools>, &Current<Certs>),
+    (table, pools, certs, geo): (
+        &Current<RouteTable>,
+        &Current<Pools>,
+        &Current<Certs>,
+        &Current<GeoDatabases>,
+    ),
     options: &RouteOptions,
 ) -> Tree {
     let views = IngressViews {
         table: &table.load(),
         pools: &pools.load(),
         certs: &certs.load(),
+        geo,
         ingress: &|key: &Key| {
             cluster.read(|snapshot| snapshot.get::<Ingress>(key).map(|found| (**found).clone()))
         },

@@ -25,6 +25,7 @@ mod live;
 
 mod signals;
 mod access_logs;
+mod geoip;
 
 mod dns;
 mod edge;

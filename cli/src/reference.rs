@@ -9,7 +9,7 @@ mod snippets;
 
 use ingress_routes::annotations::{FAMILIES, UNSUPPORTED};
 use ingress_routes::globals::KeySupport;
-use ingress_routes::{Level, UnsupportedSetting, config_map_keys};
+use ingress_routes::{GeoEdition, Level, UnsupportedSetting, config_map_keys};
 use serde_json::Value;
 use telemetry::metrics::Registry;
 
@@ -147,6 +147,14 @@ fn config_map() -> String {
             }
         };
         text += &format!("| `{}` | {honoured} | {follows} |\n", key.name);
+    }
+    text += "\n## Variables of GeoIP databases\n\nWith `use-geoip2` log formats, snippets, headers and other texts with variables may have those of the \
+             editions that `--maxmind-edition-ids` names. Their files are read from `/etc/ingress-controller/geoip` (`--geoip-folder`), and again within five \
+             seconds of a change. They say what is known about the client ($remote_addr).\n\n| file | variables |\n|---|---|\n";
+    for edition in GeoEdition::all() {
+        let names: Vec<_> = edition.variables().map(|name| format!("`${name}`")).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(" ") };
+        text += &format!("| `{}` | {names} |\n", edition.file_name());
     }
     text
 }

@@ -16,7 +16,7 @@ use crate::ingress::AdminPages;
 use crate::live::{self, LiveIngress};
 use crate::runtime::{FatalErrors, Runtime};
 use crate::signals::{SignalAction, Signals};
-use crate::{cluster_writer, dns, edge, ingress, other_controllers, output, own_zone, reporting};
+use crate::{cluster_writer, dns, edge, geoip, ingress, other_controllers, output, own_zone, reporting};
 
 /// Serves until a signal stops the process.
 ///
@@ -102,6 +102,7 @@ async fn serve(args: &ServeArgs, runtime: &Runtime, mut fatal: FatalErrors) -> R
         _ = signals.stop() => return Ok(()),
     }
     ingress::follow_worker_processes(&mut options, ingress_args, &views);
+    geoip::follow(&ingress_args.geoip_folder, &cluster, &views, runtime);
     let access = AccessLogs::open(ingress_args.log.json, runtime);
     access.follow(&cluster, &views, ingress_args.log.is_verbose(), runtime);
     other_controllers::follow(&origin, &cluster, &table_options, &options.controller, runtime);

@@ -6,11 +6,11 @@ mod settings;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use cluster::{Ingress, Key, PathType};
+use cluster::{Current, Ingress, Key, PathType};
 use ingress_routes::plan::access::{AccessCheck, AccessStep, Services};
 use ingress_routes::{
-    Certs, DirectResponse, Exchange, FilterOutcome, HostReason, PathReason, Pools, RequestId, RequestScheme,
-    Route, RouteMatch, RouteTable,
+    Certs, DirectResponse, Exchange, FilterOutcome, GeoDatabases, HostReason, PathReason, Pools, RequestId,
+    RequestScheme, Route, RouteMatch, RouteTable,
 };
 
 use self::balancing::FixedRandom;
@@ -28,6 +28,8 @@ pub struct IngressViews<'v> {
     pub pools: &'v Pools,
     /// Certificates.
     pub certs: &'v Certs,
+    /// What is known about addresses of clients.
+    pub geo: &'v Current<GeoDatabases>,
     /// An Ingress of the cluster by its key.
     pub ingress: &'v dyn Fn(&Key) -> Option<Ingress>,
     /// `--annotations-prefix`.
@@ -48,6 +50,7 @@ pub fn explain(request: &ExplainedRequest, views: &IngressViews<'_>) -> Tree {
     };
     exchange.began = views.now;
     exchange.identify(&views.table.server().identity, None);
+    exchange.geo = views.table.server().geo.is_enabled.then(|| views.geo.local().load());
     exchange.request_id = RequestId::of(Some(&exchange.request), || 0);
     let found = views.table.find_for(&exchange);
     let covers = |host: &str| views.certs.covers(exchange.host(), host);

@@ -3,6 +3,7 @@
 mod flags;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -12,6 +13,7 @@ use ingress_controller::{
     WebhookOptions,
 };
 use ingress_proxy::MetricsOptions;
+use ingress_routes::GeoEdition;
 
 use super::flag::{Flag, FlagSupport, FlagValues, UnsupportedFlag};
 use super::live::{self, LiveAccess};
@@ -75,6 +77,10 @@ pub struct IngressArgs {
     pub disable_external_name: bool,
     /// `--enable-topology-aware-routing`.
     pub topology_aware_routing: bool,
+    /// `--maxmind-edition-ids`.
+    pub geoip_editions: Arc<[GeoEdition]>,
+    /// `--geoip-folder`: where their files are.
+    pub geoip_folder: PathBuf,
     /// `--enable-metrics`.
     pub metrics: bool,
     /// `--metrics-per-host` and the other flags of request metrics.
@@ -146,6 +152,8 @@ impl IngressArgs {
             disable_catch_all: given.on("disable-catch-all", false),
             disable_external_name: given.on("disable-svc-external-name", false),
             topology_aware_routing: given.on("enable-topology-aware-routing", false),
+            geoip_editions: geoip_editions(&given)?,
+            geoip_folder: matches.get_one::<PathBuf>("geoip-folder").cloned().unwrap_or_default(),
             metrics: given.on("enable-metrics", false),
             request_metrics: request_metrics(&given)?,
             tls_secrets_only: given.text("secrets").is_some_and(|mode| mode == "tls"),
@@ -245,6 +253,22 @@ fn selector(text: String) -> Result<LabelSelector, CommandError> {
 const CONFLICTS: &[(&str, &str)] =
     &[("publish-service", "publish-status-address"), ("watch-namespace", "watch-namespace-selector")];
 
+/// Reads `--maxmind-edition-ids`.
+fn geoip_editions(given: &FlagValues<'_>) -> Result<Arc<[GeoEdition]>, CommandError> {
+    let flag = "maxmind-edition-ids";
+    if !given.has(flag) {
+        return Ok(GeoEdition::DEFAULT.into());
+    }
+    let Some(text) = given.text(flag) else { return Ok(Arc::new([])) };
+    let edition = |name| {
+        GeoEdition::named(name).ok_or_else(|| {
+            let wanted = GeoEdition::all().map(GeoEdition::name).collect::<Vec<_>>().join(", ");
+            CommandError::usage(format!("--{flag} {name:?}: wanted names between commas of {wanted}"))
+        })
+    };
+    text.split(',').map(edition).collect()
+}
+
 /// Reads the flags of request metrics.
 fn request_metrics(given: &FlagValues<'_>) -> Result<MetricsOptions, CommandError> {
     let default = MetricsOptions::default();
@@ -310,6 +334,13 @@ pub fn command() -> Command {
             .value_name("NAME")
             .help_heading("Admission webhook")
             .help("ValidatingWebhookConfiguration whose caBundle is written, and Secret of the certificate, which is made and renewed here"),
+        Arg::new("geoip-folder")
+            .long("geoip-folder")
+            .value_name("PATH")
+            .value_parser(clap::value_parser!(PathBuf))
+            .default_value(GEOIP_FOLDER)
+            .help_heading("GeoIP")
+            .help("Directory of the GeoIP databases"),
         Arg::new("secrets")
             .long("secrets")
             .value_name("WHICH")
@@ -347,6 +378,9 @@ pub fn command() -> Command {
 }
 
 const CLUSTER: &str = "Cluster";
+
+/// That of ingress-nginx.
+const GEOIP_FOLDER: &str = "/etc/ingress-controller/geoip";
 
 /// The supported flags, under the heading of their group.
 fn honoured() -> impl Iterator<Item = Arg> {

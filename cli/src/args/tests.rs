@@ -196,6 +196,8 @@ fn an_invalid_command_line_has_exit_code_2() {
         "portolan ingress --watch-namespace=a --watch-namespace-selector=b",
         "portolan ingress --watch-namespace-selector a=b=c",
         "portolan ingress --configmap name-only",
+        "portolan ingress --maxmind-edition-ids GeoLite2-City,GeoLite2-Town",
+        "portolan ingress --maxmind-edition-ids GeoLite2-City,,GeoLite2-ASN",
         "portolan ingress --shutdown-grace-period soon",
         "portolan ingress --time-buckets 1,1",
         "portolan ingress --length-buckets some",
@@ -223,6 +225,64 @@ fn every_flag_of_ingress_nginx_is_listed_once_and_has_a_consequence() {
         if let FlagSupport::Unsupported { consequence, .. } = flag.support {
             assert!(!consequence.is_empty(), "{}", flag.name);
         }
+    }
+}
+
+#[test]
+fn the_editions_of_geoip_databases_are_those_of_the_flag() {
+    for (flags, wanted) in [
+        ("", "GeoLite2-City GeoLite2-ASN /etc/ingress-controller/geoip"),
+        ("--maxmind-edition-ids=", "/etc/ingress-controller/geoip"),
+        (
+            "--maxmind-edition-ids=GeoIP2-ISP,GeoLite2-Country --geoip-folder=/data",
+            "GeoIP2-ISP GeoLite2-Country /data",
+        ),
+    ] {
+        let line = format!("portolan ingress {flags}");
+        let Ok(ParsedCommand::Ingress(args)) = parse(&line) else { panic!("{line}") };
+        let folder = args.geoip_folder.display().to_string();
+        let names: Vec<_> =
+            args.geoip_editions.iter().map(|edition| edition.name()).chain([folder.as_str()]).collect();
+        assert_eq!(names.join(" "), wanted, "{line}");
+    }
+}
+
+#[test]
+fn flags_without_effect_are_accepted_and_those_that_change_something_are_reported() {
+    let parsed = |line: &str| {
+        let line = format!("portolan ingress {line}");
+        let Ok(ParsedCommand::Ingress(args)) = parse(&line) else { panic!("{line}") };
+        args.unsupported.iter().map(|flag| flag.name).collect::<Vec<_>>()
+    };
+    for flag in [
+        "--enable-annotation-validation=false",
+        "--deep-inspect=false",
+        "--sync-period=10m",
+        "--sync-rate-limit=0.5",
+        "--dynamic-configuration-retries=3",
+        "--ssl-passthrough-proxy-port=9442",
+        "--default-server-port=9181",
+        "--status-port=9246",
+        "--stream-port=9247",
+        "--internal-logger-address=127.0.0.1:9514",
+        "--health-check-timeout=20",
+        "--profiling=false",
+        "--profiler-port=9245",
+        "--profiler-address=0.0.0.0",
+        "--disable-full-test",
+        "--monitor-max-batch-size=1",
+    ] {
+        assert_eq!(parsed(flag), [""; 0], "{flag}");
+    }
+    for (flag, name) in [
+        ("--bucket-factor=1.1", "bucket-factor"),
+        ("--max-buckets=50", "max-buckets"),
+        ("--maxmind-license-key=abc", "maxmind-license-key"),
+        ("--maxmind-mirror=https://mirror.example", "maxmind-mirror"),
+        ("--maxmind-retries-count=3", "maxmind-retries-count"),
+        ("--maxmind-retries-timeout=5s", "maxmind-retries-timeout"),
+    ] {
+        assert_eq!(parsed(flag), [name]);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cluster::{Cache, Current};
 use ingress_routes::{
-    CertIndex, PoolIndex, RouteIndex, RouteOptions, RouteTable, ServerSettings, StreamIndex,
+    CertIndex, GeoDatabases, PoolIndex, RouteIndex, RouteOptions, RouteTable, ServerSettings, StreamIndex,
 };
 use net::{BindError, Drain, DrainOutcome, DrainToken, TlsError};
 use telemetry::metrics::{Registry, UpDownCounter};
@@ -100,6 +100,7 @@ impl Proxy {
             pools: cluster.project(PoolIndex::new(options.clone())),
             certs: cluster.project(CertIndex::new(options.clone())),
             streams: cluster.project(StreamIndex::new(options)),
+            geo: Current::new(GeoDatabases::default()),
         };
         ProxyMetrics::new(registry, &controller, &metrics, &views, None);
         ConfigurationMetrics::new(registry, &controller);

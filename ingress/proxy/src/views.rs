@@ -3,7 +3,7 @@
 pub(crate) mod held_routes;
 
 use cluster::Current;
-use ingress_routes::{Certs, Pools, RouteTable, Streams};
+use ingress_routes::{Certs, GeoDatabases, Pools, RouteTable, Streams};
 
 /// The current views of a cluster.
 #[derive(Clone)]
@@ -16,4 +16,6 @@ pub struct ProxyViews {
     pub certs: Current<Certs>,
     /// TCP and UDP services by port.
     pub streams: Current<Streams>,
+    /// What is known about addresses of clients. It comes from files, and not from the cluster.
+    pub geo: Current<GeoDatabases>,
 }

@@ -15,6 +15,7 @@ mod custom_headers;
 mod fastcgi;
 mod error_pages;
 mod external_auth;
+mod geoip;
 mod header_names;
 mod host_names;
 mod hsts;
@@ -181,8 +182,9 @@ pub struct Rule<'r> {
 /// request takes precedence over the directives of snippets, these over a redirect annotation, that over a rewrite, and a rewrite over
 /// the redirect to https. Headers
 /// of endpoints are hidden and changed before others are set. Address lists, passwords and external authentication decide in this
-/// order; the last, and `mirror`, need the timeouts of `proxy`.
+/// order; the last, and `mirror`, need the timeouts of `proxy`. `geoip` decides which variables texts of the others may have.
 pub const FAMILIES: &[AnnotationFamily] = &[
+    geoip::FAMILY,
     header_names::FAMILY,
     upstream_head::FAMILY,
     response_head::FAMILY,

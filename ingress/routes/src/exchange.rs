@@ -7,10 +7,11 @@ mod request_id;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::CompactString;
+use cluster::{CompactString, HeldView};
 use ingress_wire::request::{Method, ParsedRequest};
 use ingress_wire::request_head::encoded_target;
 
@@ -19,6 +20,7 @@ pub use self::identity::ProxiedConnection;
 pub use self::request_id::RequestId;
 use crate::client_certificate::ClientCertificate;
 use crate::family_values::FamilyValues;
+use crate::geo::GeoDatabases;
 use crate::limits::ConnectionPermit;
 use crate::path::{BadPath, encode, normalise};
 use crate::pattern::StepBudget;
@@ -86,6 +88,8 @@ pub struct Exchange {
     pub certificate: bool,
     /// What is known about the certificate of the client, if the host has rules about it (`auth-tls-*`).
     pub client_certificate: Option<Arc<ClientCertificate>>,
+    /// Where the variables `$geoip2_*` are looked up, with `use-geoip2`.
+    pub geo: Option<Rc<HeldView<GeoDatabases>>>,
     /// The steps that regular expressions may still take.
     pub step_budget: Cell<StepBudget>,
     /// The number of its backend, if the route has several and one was drawn. It decides for all phases.
@@ -146,6 +150,7 @@ impl Exchange {
             rewrite_ended: false,
             certificate: false,
             client_certificate: None,
+            geo: None,
             step_budget: Cell::default(),
             drawn_backend: Cell::new(None),
             values: FamilyValues::default(),

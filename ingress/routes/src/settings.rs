@@ -32,6 +32,7 @@ pub use self::trace_export::TraceExportSettings;
 pub(crate) use self::units::{parse_size, parse_time};
 use crate::access_log::{AccessLogSettings, LogOutputSettings};
 use crate::family_values::FamilyValues;
+use crate::geo::GeoSettings;
 use crate::identity_settings::IdentitySettings;
 
 /// The settings where neither the ConfigMap nor an annotation has others: ingress-nginx's.
@@ -108,6 +109,8 @@ pub struct ServerSettings {
     pub stream: StreamSettings,
     /// Of the family `opentelemetry`: where spans are sent.
     pub trace_export: Arc<TraceExportSettings>,
+    /// Of the family `geoip`: the databases.
+    pub geo: GeoSettings,
 }
 
 impl ServerSettings {
@@ -121,6 +124,7 @@ impl ServerSettings {
         values.set(self.identity.clone());
         values.set(self.stream.clone());
         values.set(self.trace_export.clone());
+        values.set(self.geo.clone());
     }
 
     /// Takes the parts from the values of the families.
@@ -134,6 +138,8 @@ impl ServerSettings {
             identity: values.take().unwrap_or_default(),
             stream: values.take().unwrap_or_default(),
             trace_export: values.take().unwrap_or_default(),
+            // It stays among the values, because variables in annotations depend on it.
+            geo: values.get().cloned().unwrap_or_default(),
         }
     }
 }

@@ -38,8 +38,6 @@ pub enum NeutralValues {
     False,
     /// A boolean that is true.
     True,
-    /// Numbers that are not positive.
-    NotPositive,
     /// These words, in any case.
     Words(&'static [&'static str]),
 }
@@ -53,7 +51,6 @@ impl NeutralValues {
                 Self::OnlyEmpty => false,
                 Self::False => parse_bool(value) == Some(false),
                 Self::True => parse_bool(value) == Some(true),
-                Self::NotPositive => value.parse::<i64>().is_ok_and(|number| number <= 0),
                 Self::Words(words) => words.iter().any(|word| word.eq_ignore_ascii_case(value)),
             }
     }
@@ -66,7 +63,6 @@ impl std::fmt::Display for NeutralValues {
             Self::OnlyEmpty => Ok(()),
             Self::False => f.write_str("unless `false`"),
             Self::True => f.write_str("unless `true`"),
-            Self::NotPositive => f.write_str("unless 0"),
             Self::Words(words) => {
                 let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
                 write!(f, "unless {}", words.join(" or "))
@@ -155,7 +151,7 @@ mod tests {
 
     #[test]
     fn neutral_values_are_recognised() {
-        use NeutralValues::{False, NotPositive, OnlyEmpty, True, Words};
+        use NeutralValues::{False, OnlyEmpty, True, Words};
         for (neutral, value, contained) in [
             (OnlyEmpty, "", true),
             (OnlyEmpty, "  ", true),
@@ -166,10 +162,6 @@ mod tests {
             (False, "true", false),
             (True, "1", true),
             (True, "false", false),
-            (NotPositive, "0", true),
-            (NotPositive, "-1", true),
-            (NotPositive, "5", false),
-            (NotPositive, "many", false),
             (Words(&["off", "on"]), " OFF ", true),
             (Words(&["off", "on"]), "of", false),
         ] {

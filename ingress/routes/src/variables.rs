@@ -7,6 +7,7 @@ use http::HeaderName;
 use crate::client_certificate::CertificateVariable;
 use crate::credentials::BasicCredentials;
 use crate::exchange::Exchange;
+use crate::geo::GeoVariable;
 use crate::path::encode_component;
 use crate::trace_context::TraceContext;
 
@@ -65,6 +66,8 @@ pub enum RequestVariable {
     TraceState,
     /// `$proxy_add_x_forwarded_for`: the client's `X-Forwarded-For` and its address.
     ForwardedFor,
+    /// `$geoip2_*`: what a database says about the address of the client.
+    Geo(GeoVariable),
     /// `$arg_name`: the first argument of this name, as sent.
     Argument(String),
     /// `$http_name`: a request header.
@@ -104,6 +107,9 @@ impl RequestVariable {
             _ => {
                 if let Some(variable) = CertificateVariable::parse(name) {
                     return Some(Self::ClientCertificate(variable));
+                }
+                if let Some(variable) = GeoVariable::parse(name) {
+                    return Some(Self::Geo(variable));
                 }
                 let (kind, name) = name.split_once('_').filter(|(_, name)| !name.is_empty())?;
                 match kind {
@@ -178,6 +184,7 @@ impl RequestVariable {
             Self::ClientCertificate(variable) => {
                 return exchange.client_certificate.as_ref()?.variable(*variable, exchange.began);
             }
+            Self::Geo(variable) => return exchange.geo.as_ref()?.value(*variable, exchange.client_ip()),
             Self::Header(name) => return exchange.joined_header(name),
             Self::Cookie(name) => return exchange.cookie_text(name),
         };

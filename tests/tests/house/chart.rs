@@ -106,7 +106,7 @@ fn the_chart_knows_the_plugins_of_this_version() {
 }
 
 /// The flags that are not ingress-nginx's own: Portolan's, and those of klog, which the help hides.
-const MORE_FLAGS: &str = "cluster context log-format secrets v validating-webhook-configuration workers add_dir_header alsologtostderr logtostderr one_output skip_headers \
+const MORE_FLAGS: &str = "cluster context geoip-folder log-format secrets v validating-webhook-configuration workers add_dir_header alsologtostderr logtostderr one_output skip_headers \
                           skip_log_headers log_backtrace_at log_dir log_file log_file_max_size stderrthreshold vmodule";
 
 /// The reference page of the flags is printed by the program.

@@ -1,5 +1,5 @@
 use cluster::{Cache, Event, Kind};
-use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions};
+use ingress_routes::{CertIndex, GeoDatabases, PoolIndex, RouteIndex, RouteOptions};
 
 use super::*;
 
@@ -83,6 +83,7 @@ fn explained(url: &str, headers: &[&str], from: &str) -> String {
         table: &table,
         pools: &pools,
         certs: &certs,
+        geo: &Current::new(GeoDatabases::default()),
         ingress: &|key: &Key| cache.snapshot().get::<Ingress>(key).map(|found| (**found).clone()),
         prefix: &options.annotations_prefix,
         ports: (80, 443),

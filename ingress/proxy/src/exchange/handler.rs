@@ -76,6 +76,7 @@ async fn handle(client: &Rc<ClientConnection>, request: ClientRequest) -> Client
         let table = worker.table();
         worker.follow(&table);
         exchange.identify(&table.server().identity, client.proxied);
+        exchange.geo = table.server().geo.is_enabled.then(|| worker.geo());
         let found = table.find_for(exchange);
         let covers = |host: &str| worker.views.certs.load().covers(exchange.host(), host);
         let mut found = if found.alias_of().is_some_and(|host| !covers(host)) {

@@ -140,8 +140,8 @@ impl TlsServers {
 
 #[cfg(test)]
 mod tests {
-    use cluster::Cache;
-    use ingress_routes::{CertIndex, PoolIndex, RouteIndex, RouteOptions, StreamIndex};
+    use cluster::{Cache, Current};
+    use ingress_routes::{CertIndex, GeoDatabases, PoolIndex, RouteIndex, RouteOptions, StreamIndex};
 
     use super::*;
 
@@ -153,6 +153,7 @@ mod tests {
             pools: cluster.project(PoolIndex::new(options.clone())),
             certs: cluster.project(CertIndex::new(options.clone())),
             streams: cluster.project(StreamIndex::new(options)),
+            geo: Current::new(GeoDatabases::default()),
         };
         let stapling = Stapling::new(views.certs.clone(), false, false, Arc::new(|_| {}));
         let servers = TlsServers::new(&views, stapling).unwrap();

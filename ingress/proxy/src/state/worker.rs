@@ -11,7 +11,9 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use cluster::{HeldView, LocalView};
-use ingress_routes::{EwmaScores, Exchange, Pool, PoolKey, Pools, ProxySettings, RouteTable, ServerSettings};
+use ingress_routes::{
+    EwmaScores, Exchange, GeoDatabases, Pool, PoolKey, Pools, ProxySettings, RouteTable, ServerSettings,
+};
 use ingress_wire::head_writer::HeadWriter;
 use ingress_wire::request_head::HeadLimits;
 use net::Drain;
@@ -56,6 +58,7 @@ pub(crate) struct Worker {
     pub(crate) routes: HeldRoutes,
     table: LocalView<RouteTable>,
     pools: LocalView<Pools>,
+    geo: LocalView<GeoDatabases>,
     /// TLS to the servers of subrequests. As in nginx (`proxy_ssl_verify off`), their certificates are not verified.
     pub(crate) subrequest_tls: Arc<ClientConfig>,
     pub(crate) drain: Drain,
@@ -129,6 +132,7 @@ impl Worker {
             number,
             table: views.table.local(),
             pools: views.pools.local(),
+            geo: views.geo.local(),
             views,
             clock: Rc::new(Clock::new(jiff::tz::TimeZone::system())),
             connection_pool: ConnectionPool::new(settings.connections.upstream_keep_alive),
@@ -183,6 +187,11 @@ impl Worker {
     /// The current endpoints.
     pub(crate) fn pools(&self) -> Rc<HeldView<Pools>> {
         self.pools.load()
+    }
+
+    /// The databases of the variables `$geoip2_*`.
+    pub(crate) fn geo(&self) -> Rc<HeldView<GeoDatabases>> {
+        self.geo.load()
     }
 
     /// Follows the settings of a view. Hot: one comparison unless they have changed.

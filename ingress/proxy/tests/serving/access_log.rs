@@ -1,6 +1,9 @@
 //! The access log.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
+
+use ingress_routes::{GeoDatabase, GeoDatabases, GeoEdition};
 
 use crate::support::{ScriptedEndpoint, TestCluster, TestOptions, one_worker, options};
 
@@ -124,6 +127,35 @@ fn the_format_follows_the_configmap() {
     );
     assert_eq!(log[1], format!(r#"{{"h":"\"x\"","n":"","e":"\"1\"","a":"a","r":"/2"}} {ingress} 0 2"#));
     assert!(log[2].contains("\"GET /3 HTTP/1.1\" 200 0 \"-\""), "the default format: {}", log[2]);
+}
+
+/// [settings/geoip2.go] The databases may change at any time.
+#[test]
+fn lines_have_the_variables_of_geoip_databases() {
+    let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 0\n\n");
+    let mut world = TestCluster::serving_with(one_worker(), &[script.address]);
+    let format = "$geoip2_city_country_code/$geoip2_city/$geoip2_latitude $remote_addr";
+    let mut client = world.client();
+    let mut get = |address: &str| {
+        client.send(&format!("GET / HTTP/1.1\nHost: shop.example\nX-Forwarded-For: {address}\n\n"));
+        assert_eq!(client.response().status, 200);
+    };
+    let keys = [("log-format-upstream", format), ("use-forwarded-headers", "true"), ("use-geoip2", "true")];
+    world.configure(&keys);
+    get("192.0.2.7");
+    let file = include_bytes!("../../../routes/src/geo/databases/GeoLite2-City.mmdb").as_slice();
+    let database = GeoDatabase::parse(GeoEdition::DEFAULT[0], file.into()).unwrap();
+    world.views().geo.store(Arc::new(GeoDatabases::new(vec![Arc::new(database)])));
+    get("192.0.2.7");
+    get("198.51.100.1");
+    get("203.0.113.1");
+    let lines = [
+        "-/-/- 192.0.2.7",
+        "GB/London/51.51420 192.0.2.7",
+        "BR/S\\xC3\\xA3o Paulo/- 198.51.100.1",
+        "-/-/- 203.0.113.1",
+    ];
+    assert_eq!(world.log(4), lines);
 }
 
 #[test]

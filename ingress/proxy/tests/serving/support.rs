@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster::{
-    Backend, Cache, ConfigMap, Endpoint, EndpointPort, EndpointSlice, Event, Ingress, IngressClass,
+    Backend, Cache, ConfigMap, Current, Endpoint, EndpointPort, EndpointSlice, Event, Ingress, IngressClass,
     IngressPath, IngressRule, IngressTls, Key, Kind, Object, PathType, PortRef, Protocol, Secret, Service,
     ServiceBackend, ServiceKind, ServicePort,
 };
 use ingress_proxy::{ListenProblem, Proxy, ProxyOptions, ProxyViews, Telemetry};
 use ingress_routes::{
-    CertIndex, ConnectionSettings, PoolIndex, ProxySettings, RouteIndex, RouteOptions, RoutingProblem,
-    StreamIndex, StreamSettings,
+    CertIndex, ConnectionSettings, GeoDatabases, PoolIndex, ProxySettings, RouteIndex, RouteOptions,
+    RoutingProblem, StreamIndex, StreamSettings,
 };
 use telemetry::LogWriter;
 use telemetry::metrics::{Counter, Registry};
@@ -139,6 +139,7 @@ impl TestCluster {
             pools: cache.project(PoolIndex::new(routes.clone())),
             certs: cache.project(CertIndex::new(routes.clone())),
             streams: cache.project(StreamIndex::new(routes)),
+            geo: Current::new(GeoDatabases::default()),
         };
         let class = IngressClass {
             key: Key::cluster("nginx"),

@@ -270,6 +270,7 @@ mod tests {
             ("best_http_host", LogVariable::Request(RequestVariable::BestHost)),
             ("scheme", LogVariable::Request(RequestVariable::RequestScheme)),
             ("cookie_Session", LogVariable::Request(RequestVariable::Cookie("session".into()))),
+            ("geoip2_City", LogVariable::Request(RequestVariable::parse("geoip2_city").expect("a variable"))),
             ("arg_q", LogVariable::Request(RequestVariable::Argument("q".into()))),
             ("upstream_http_x_app", field(ResponseSide::Upstream, "x-app")),
             ("sent_http_content_type", field(ResponseSide::Sent, "content-type")),
@@ -277,7 +278,7 @@ mod tests {
         ] {
             assert_eq!(LogVariable::parse(name), Some(variable), "{name}");
         }
-        for unknown in ["", "1", "http_", "upstream_http_", "the_real_ip", "geoip2_city", "request_body"] {
+        for unknown in ["", "1", "http_", "upstream_http_", "the_real_ip", "geoip2_town", "request_body"] {
             assert_eq!(LogVariable::parse(unknown), None, "{unknown}");
         }
     }

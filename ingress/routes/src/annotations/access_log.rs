@@ -128,6 +128,10 @@ fn compiled<F>(
     parse: impl FnOnce(&str) -> Result<F, TemplateError>,
 ) -> Option<F> {
     let text = reader.text(key)?;
+    if let Some(missing) = reader.geo().missing_in(text) {
+        reader.problem(key, format!("{text:?}: {missing}"), Effect::DefaultUsed);
+        return None;
+    }
     match parse(text) {
         Ok(format) => Some(format),
         Err(error) => {

@@ -163,8 +163,10 @@ pub(super) fn templates(
             entry_problem(reader, key, config_map, name, error, Effect::LeftOut);
             continue;
         }
-        let template = Template::parse(value, None).unwrap_or_else(|| {
-            let error = "has a variable that is not known; the header is not sent";
+        let missing = reader.geo().missing_in(value).map(|missing| format!("is not sent: {missing}"));
+        let template = Template::parse(value, None).filter(|_| missing.is_none()).unwrap_or_else(|| {
+            let unknown = "has a variable that is not known; the header is not sent";
+            let error = missing.as_deref().unwrap_or(unknown);
             entry_problem(reader, key, config_map, name, error, Effect::Differs);
             Template::default()
         });

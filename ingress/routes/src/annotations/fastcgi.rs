@@ -124,6 +124,7 @@ fn read_params(reader: &mut SettingReader<'_>, is_name: impl Fn(u8) -> bool) -> 
     let mut params = Vec::with_capacity(config_map.data.len());
     for (name, value) in &config_map.data {
         let is_allowed = !name.is_empty() && name.bytes().all(&is_name) && value.bytes().all(is_value);
+        let is_allowed = is_allowed && reader.geo().missing_in(value).is_none();
         match ScriptText::parse(value).filter(|_| is_allowed) {
             Some(text) => params.push((name.to_string(), text)),
             None => {

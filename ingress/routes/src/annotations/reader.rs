@@ -6,6 +6,7 @@ use std::time::Duration;
 use cluster::{ConfigMap, Ingress, IngressRule, Key, Kind, Secret, Snapshot};
 
 use crate::family_values::{FamilyValue, FamilyValues};
+use crate::geo::GeoSettings;
 use crate::problem::{BadValue, Effect, RoutingProblem};
 use crate::unsupported::parse_bool;
 
@@ -35,6 +36,8 @@ pub struct SettingReader<'i> {
     cluster: &'i Snapshot,
     /// Of the ConfigMap, for annotations.
     globals: Option<&'i FamilyValues>,
+    /// Which variables about the client's address texts may have.
+    geo: GeoSettings,
     references: Vec<Reference>,
     /// Names without the prefix, and values.
     values: Vec<(&'i str, &'i str)>,
@@ -58,7 +61,8 @@ impl<'i> SettingReader<'i> {
         let values = ingress.annotations.iter();
         let values = values.filter_map(|(name, value)| Some((short(name)?, value.trim())));
         let reader = Self::new((Kind::Ingress, &ingress.key), prefix, &ingress.rules, cluster, values);
-        Self { globals: Some(globals), ..reader }
+        let geo = globals.get::<GeoSettings>().cloned().unwrap_or_default();
+        Self { globals: Some(globals), geo, ..reader }
     }
 
     pub(crate) fn of_config_map(config_map: &'i ConfigMap, cluster: &'i Snapshot) -> Self {
@@ -88,6 +92,7 @@ impl<'i> SettingReader<'i> {
             rules,
             cluster,
             globals: None,
+            geo: GeoSettings::default(),
             references,
             values: set,
             empty,
@@ -105,6 +110,16 @@ impl<'i> SettingReader<'i> {
     /// The value that a family has read from the ConfigMap. When it changes, all annotations are read again.
     pub fn global<T: FamilyValue>(&self) -> Option<&'i T> {
         self.globals?.get()
+    }
+
+    /// Which variables about the client's address texts may have.
+    pub(super) fn geo(&self) -> &GeoSettings {
+        &self.geo
+    }
+
+    /// Sets what [`Self::geo`] returns, for the keys after those of its family.
+    pub(super) fn set_geo(&mut self, geo: GeoSettings) {
+        self.geo = geo;
     }
 
     /// The namespace of the object, in which names of other objects are looked up.
@@ -169,6 +184,10 @@ impl<'i> SettingReader<'i> {
         parse: impl FnOnce(&'i str) -> Option<T>,
     ) -> Option<T> {
         let value = self.text(key)?;
+        if let Some(missing) = self.geo.missing_in(value) {
+            self.problem(key, format!("{value:?}: {missing}"), effect);
+            return None;
+        }
         // No value may contain a line break: CVE-2021-25748 and CVE-2024-7646 of ingress-nginx used one.
         let parsed = (!value.contains(['\r', '\n'])).then(|| parse(value)).flatten();
         if parsed.is_none() {

@@ -83,9 +83,10 @@ const LOCATION: &str = "location-snippet";
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     let nothing = GlobalSnippets::default();
     let global = reader.global::<GlobalSnippets>().unwrap_or(&nothing);
-    let mut outer = global.server.names.clone();
+    let known = KnownNames::with_geo(reader.geo());
+    let mut outer = known.clone().with(&global.server.names);
     if let Some(text) = allowed(reader, SERVER) {
-        let (program, findings) = compile(text, Context::Server, &KnownNames::default());
+        let (program, findings) = compile(text, Context::Server, &known);
         let closing = findings.iter().find(|finding| finding.severity == FindingSeverity::Closes);
         let closed = closing.map(ToString::to_string);
         report(reader, SERVER, &findings);
@@ -126,12 +127,13 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
         }
         report(reader, MAIN, &findings);
     }
+    let known = KnownNames::with_geo(reader.geo());
     let mut program = |name, context| {
         let Some(text) = reader.text(name) else { return Program::default() };
         if context == Context::Location {
-            return read_location(reader, name, text, &KnownNames::default());
+            return read_location(reader, name, text, &known);
         }
-        let (program, findings) = compile(text, context, &KnownNames::default());
+        let (program, findings) = compile(text, context, &known);
         report(reader, name, &findings);
         program
     };

@@ -174,6 +174,7 @@ const NOT_IN_EXAMPLES: &[(&str, &[Phase])] = &[
     // The settings of the server are not in the plan.
     ("server", &[Phase::Server]),
     ("listeners", &[Phase::Server]),
+    ("geoip", &[Phase::Server]),
     ("log outputs", &[Phase::Log]),
     // It belongs to the upstream.
     ("load balancing", &[Phase::Balance]),

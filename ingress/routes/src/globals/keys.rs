@@ -3,7 +3,7 @@
 //! An unsupported key closes routes if it protects them: so do the keys of the firewall. All others are only reported.
 
 use crate::annotations::FAMILIES;
-use crate::unsupported::NeutralValues::{self, False, NotPositive, OnlyEmpty, Words};
+use crate::unsupported::NeutralValues::{self, False, OnlyEmpty, Words};
 use crate::unsupported::{UnsupportedSetting, closed, cosmetic};
 
 /// A key of the ConfigMap.
@@ -74,7 +74,6 @@ const fn guarded(
 const NOT_READ: &str = "ingress-nginx reads it without effect";
 const NGINX_TABLE: &str = "it sizes a table of nginx";
 const WITH_FIREWALL: &str = "without enable-modsecurity it has no effect, and with it routes are closed";
-const WITHOUT_GEOIP: &str = "the databases are not read: a setting that names a variable $geoip2_* is reported as invalid, and closes its routes if it could protect them";
 const STREAMED: &str = "bodies are streamed and not buffered";
 
 /// All 194 keys of ingress-nginx 1.15: those of annotation families, and those without one.
@@ -134,8 +133,7 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     not_needed("debug-connections", "it is a debug log of nginx"),
     not_needed("nginx-status-ipv4-whitelist", "there is no status page of nginx"),
     not_needed("nginx-status-ipv6-whitelist", "there is no status page of nginx"),
-    served(cosmetic("use-geoip2", False, WITHOUT_GEOIP)),
-    served(cosmetic("geoip2-autoreload-in-minutes", NotPositive, WITHOUT_GEOIP)),
+    not_needed("geoip2-autoreload-in-minutes", "files of databases that change are read again within five seconds, whatever it is"),
     guarded("enable-modsecurity", False, "the web application firewall would not check requests", &FIREWALL),
     served(cosmetic("enable-owasp-modsecurity-crs", False, WITH_FIREWALL)),
     served(cosmetic("modsecurity-snippet", OnlyEmpty, WITH_FIREWALL)),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::statement::Statement;
+use crate::geo::GeoSettings;
 
 /// Names without their dollar sign.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -10,9 +11,16 @@ pub struct KnownNames {
     names: Vec<Arc<str>>,
     /// There is a regular expression, whose groups are `$1` to `$9`.
     pub(crate) has_pattern: bool,
+    /// Which variables about the client's address there are.
+    pub(crate) geo: GeoSettings,
 }
 
 impl KnownNames {
+    /// The variables about the client's address, and no others.
+    pub fn with_geo(geo: &GeoSettings) -> Self {
+        Self { geo: geo.clone(), ..Self::default() }
+    }
+
     /// The names that the directives set, and those that outer snippets set.
     pub(crate) fn of(statements: &[Statement], outer: &Self) -> Self {
         let mut names = outer.clone();

@@ -246,10 +246,10 @@ fn every_directive_is_listed_once_and_explained() {
     assert_eq!(names.len(), listed);
 }
 
-/// `use-geoip2` is not honoured: its variables are unknown, which must not open what they protect.
+/// Without `use-geoip2` its variables are unknown, which must not open what they protect.
 #[test]
-fn a_condition_about_geoip_closes_and_a_header_with_it_is_left_out() {
-    let unknown = "$geoip2_city_country_code is not a known variable";
+fn a_condition_about_geoip_closes_and_a_header_with_it_is_left_out_without_the_databases() {
+    let unknown = "$geoip2_city_country_code is not a known variable without use-geoip2";
     for (text, severity) in [
         ("if ($geoip2_city_country_code = AU) { return 403; }", " c: "),
         ("more_set_headers \"X-Country: $geoip2_city_country_code\";", " l: "),

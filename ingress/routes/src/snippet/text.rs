@@ -142,8 +142,12 @@ impl SnippetText {
         if let Some(variable) = RouteVariable::parse(name) {
             return Ok(TextPart::Route(variable));
         }
-        if let Some(variable) = RequestVariable::parse(name) {
-            return Ok(TextPart::Request(variable));
+        match RequestVariable::parse(name) {
+            Some(RequestVariable::Geo(variable)) if !known.geo.has(variable) => {
+                return Err(known.geo.missing(variable));
+            }
+            Some(variable) => return Ok(TextPart::Request(variable)),
+            None => {}
         }
         known.get(name).map(TextPart::Set).ok_or_else(|| format!("${name} is not a known variable"))
     }

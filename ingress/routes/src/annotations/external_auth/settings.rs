@@ -127,7 +127,8 @@ pub(super) fn read_auth(reader: &mut SettingReader<'_>, names: &SettingNames) ->
         Some(_) => snippet_settings::allowed(reader, names.snippet),
         None => reader.text(names.snippet),
     };
-    let (snippet, findings) = compile(snippet.unwrap_or_default(), Context::Auth, &KnownNames::default());
+    let (snippet, findings) =
+        compile(snippet.unwrap_or_default(), Context::Auth, &KnownNames::with_geo(reader.geo()));
     snippet_settings::report(reader, names.snippet, &findings);
     let cache_key = reader.value(names.cache_key, wanted, Effect::DefaultUsed, template);
     let wanted = "statuses and a time such as 200 202 10m";
