@@ -15,6 +15,7 @@ use crate::plan::filter::{RequestHeadFilter, ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
+use crate::unsupported::parse_bool;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "custom headers",
@@ -36,7 +37,8 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: "add-headers",
             values: "namespace/name of a ConfigMap",
-            doc: "headers of all responses, in place of those of the endpoint; variables of nginx are expanded in the values",
+            doc: "headers of all responses, in place of those of the endpoint; variables of nginx are expanded in the values; Server needs \
+                  server-tokens",
         },
         FamilyKey {
             name: "proxy-set-headers",
@@ -56,6 +58,7 @@ const CUSTOM: &str = "custom-headers";
 const ALLOWED: &str = "global-allowed-response-headers";
 const ADD: &str = "add-headers";
 const SET: &str = "proxy-set-headers";
+const TOKENS: &str = "server-tokens";
 
 /// Names that describe the connection or the length of a message, which only the proxy knows.
 const OF_THE_CONNECTION: &[&str] = &[
@@ -128,7 +131,14 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let allowed = reader.text(ALLOWED).unwrap_or_default().split(',').map(str::trim);
     let allowed = allowed.filter(|name| !name.is_empty()).map(str::to_ascii_lowercase).collect();
-    let responses = HeaderTemplates::new(templates(reader, ADD, Effect::LeftOut));
+    let mut added = templates(reader, ADD, Effect::LeftOut);
+    let (before, names_server) = (added.len(), reader.text(TOKENS).and_then(parse_bool) == Some(true));
+    // ingress-nginx clears the header after these have been set.
+    added.retain(|(name, _)| names_server || !name.eq_ignore_ascii_case("server"));
+    if added.len() < before {
+        reader.problem(ADD, format!("Server needs {TOKENS} \"true\""), Effect::LeftOut);
+    }
+    let responses = HeaderTemplates::new(added);
     let requests = HeaderTemplates::new(templates(reader, SET, Effect::Closed));
     values.set(GlobalHeaders { allowed, responses, requests });
 }
@@ -365,6 +375,15 @@ spec: {rules: [{host: c.example, paths: [[/, Prefix, web]]}]}
         );
         cluster.apply([added(&[("X-App", "$scheme")])]);
         assert_eq!(response(&cluster, "c.example/"), ["x-app: http"]);
+        cluster.apply([added(&[("server", "mine")])]);
+        assert_eq!(response(&cluster, "c.example/"), ["x-app: inner"], "ingress-nginx clears it");
+        let problems = cluster.problems().join("\n");
+        assert!(
+            problems.contains("add-headers: Server needs server-tokens \"true\"; it is left out"),
+            "{problems}"
+        );
+        cluster.configure(&[("add-headers", "ingress/added"), ("server-tokens", "true")]);
+        assert_eq!(response(&cluster, "c.example/"), ["x-app: inner", "server: mine"]);
     }
 
     #[test]

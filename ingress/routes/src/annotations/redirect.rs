@@ -10,13 +10,13 @@ use crate::plan::Plan;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
 use crate::plan::phase::Phase;
 use crate::plan::redirect_origin::RedirectOrigin;
-use crate::problem::Effect;
+use crate::problem::{BadValue, Effect};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "redirect",
     doc: "Answers every request of the routes with a redirect. Takes precedence over the redirect to https. \
-          With both, the temporal one applies. A target that is not a URL closes the routes (503): the content that \
-          the redirect replaces must not be served.",
+          With both, the temporal one applies. A target that is no URL, such as example.org, is ignored, as in ingress-nginx; with \
+          a character that no URL has, or a variable, it closes the routes (503), where ingress-nginx leaves out the Ingress.",
     annotations: &[
         Annotation {
             name: "permanent-redirect",
@@ -79,19 +79,55 @@ fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     const URL_OR_PATH: &str = "an http or https URL or a path; variables are not expanded in it";
     let temporal_code = code(reader, "temporal-redirect-code", "a status from 300 to 307", 300..=307);
     let permanent_code = code(reader, "permanent-redirect-code", "a status from 300 to 308", 300..=308);
-    let temporal =
-        reader.value("temporal-redirect", URL, Effect::Closed, |value| url(value).then_some(value));
-    let permanent = reader.value("permanent-redirect", URL_OR_PATH, Effect::Closed, |value| {
-        (url(value) || value.starts_with('/') && plain(value)).then_some(value)
+    let temporal = target(reader, "temporal-redirect", URL, url);
+    let permanent = target(reader, "permanent-redirect", URL_OR_PATH, |value| {
+        url(value) || value.starts_with('/') && plain(value)
     });
-    let temporal = temporal.map(|to| (to, temporal_code.unwrap_or(StatusCode::FOUND)));
-    let permanent = permanent.map(|to| (to, permanent_code.unwrap_or(StatusCode::MOVED_PERMANENTLY)));
-    if let Some((to, status)) = temporal.or(permanent) {
+    let redirect = match (temporal, permanent) {
+        (Target::To(to), _) => Some((to, temporal_code.unwrap_or(StatusCode::FOUND))),
+        (Target::Unset, Target::To(to)) => {
+            Some((to, permanent_code.unwrap_or(StatusCode::MOVED_PERMANENTLY)))
+        }
+        // As in ingress-nginx, an ignored temporal redirect takes the permanent one with it.
+        _ => None,
+    };
+    if let Some((to, status)) = redirect {
         settings.values.set(Redirect { status, to: to.into(), origin: RedirectOrigin::default() });
     }
     if let Some(relative) = reader.flag("relative-redirects") {
         settings.values.set(RelativeRedirects(relative));
     }
+}
+
+/// Where a redirect leads.
+enum Target<'i> {
+    Unset,
+    /// It is no URL, or closes the routes.
+    Invalid,
+    To(&'i str),
+}
+
+fn target<'i>(
+    reader: &mut SettingReader<'i>,
+    key: &'static str,
+    wanted: &'static str,
+    is_target: fn(&str) -> bool,
+) -> Target<'i> {
+    let Some(value) = reader.text(key) else { return Target::Unset };
+    if !is_target(value) && has_other_scheme(value) {
+        // Not an invalid value: ingress-nginx's admission webhook takes it, too.
+        reader.problem(key, BadValue { key, value: value.into(), wanted }.to_string(), Effect::LeftOut);
+        return Target::Invalid;
+    }
+    let to = reader.value(key, wanted, Effect::Closed, |value| is_target(value).then_some(value));
+    to.map_or(Target::Invalid, Target::To)
+}
+
+/// Whether a text has the characters that ingress-nginx allows in URLs, and is not one of http.
+fn has_other_scheme(value: &str) -> bool {
+    let is_http = value.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
+    let is_of_url = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:?&=".contains(&byte);
+    value.bytes().all(is_of_url) && !(is_http && value.contains(':'))
 }
 
 fn code(
@@ -147,5 +183,38 @@ impl RequestFilter for Redirect {
         }
         let origin = if self.to.starts_with('/') { self.origin.of(exchange) } else { String::new() };
         FilterOutcome::respond(DirectResponse::redirect(self.status, format!("{origin}{}", self.to)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestCluster;
+
+    #[test]
+    fn a_target_without_http_is_ignored_and_one_that_no_url_can_be_closes() {
+        for (annotations, wanted) in [
+            ("temporal-redirect: /path", "web"),
+            ("temporal-redirect: example.org/a?b=c", "web"),
+            ("temporal-redirect: ftp://example.org", "web"),
+            ("permanent-redirect: example.org", "web"),
+            ("permanent-redirect: /path, temporal-redirect: example.org", "web"),
+            ("permanent-redirect: /path", "301 http://a.example/path"),
+            ("permanent-redirect: https://b.example/$request_uri", "503"),
+            ("permanent-redirect: 'https://b.example/ x'", "503"),
+            ("permanent-redirect: 'b.example/%20'", "503"),
+            ("temporal-redirect: https://", "503"),
+            ("temporal-redirect: http:example.org", "503"),
+        ] {
+            let manifest = format!(
+                "
+metadata: {{name: main, annotations: {{{annotations}}}}}
+spec: {{rules: [{{host: a.example, paths: [[/, Prefix, web]]}}]}}
+"
+            );
+            let cluster = TestCluster::configured(&manifest).services("web 80:http 10.0.0.1");
+            assert_eq!(cluster.get("http://a.example/"), wanted, "{annotations}");
+            let is_reported = cluster.problems().len() == 1;
+            assert_eq!(is_reported, !wanted.starts_with("301"), "{annotations}: {:?}", cluster.problems());
+        }
     }
 }

@@ -103,6 +103,7 @@ fn names() -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::TestCluster;
 
     #[test]
     fn an_unknown_name_gets_the_closest_known_one() {
@@ -127,6 +128,43 @@ mod tests {
             assert!(!known.consequence.is_empty(), "{}", known.name);
         }
         assert!(OBSOLETE.iter().all(|name| !listed.contains(name)));
+    }
+
+    #[test]
+    fn names_without_effect_change_no_route() {
+        let outcome = |annotations: &str, keys: &[(&str, &str)]| {
+            let manifest = format!(
+                "
+metadata: {{name: main, annotations: {{{annotations}}}}}
+spec: {{rules: [{{host: a.example, paths: [[/, Prefix, web]]}}]}}
+"
+            );
+            let mut cluster = TestCluster::configured(&manifest).services("web 80:http 10.0.0.1");
+            cluster.configure(keys);
+            (cluster.get("http://a.example/"), cluster.problems().len())
+        };
+        for (annotation, wanted) in [
+            ("proxy-buffering: 'on'", ("web", 1)),
+            ("proxy-buffers-number: '8'", ("web", 1)),
+            ("proxy-busy-buffers-size: 16k", ("web", 1)),
+            ("proxy-max-temp-file-size: '0'", ("web", 1)),
+            // Left out: ingress-nginx rates it Critical.
+            ("modsecurity-snippet: SecRuleEngine On", ("404", 1)),
+        ] {
+            let (response, problems) = outcome(annotation, &[]);
+            assert_eq!((response.as_str(), problems), wanted, "{annotation}");
+        }
+        for (key, value, wanted) in [
+            ("upstream-hash-by-subset", "true", 0),
+            ("upstream-hash-by-subset-size", "3", 0),
+            ("proxy-buffering", "on", 1),
+            ("proxy-buffers-number", "8", 1),
+            ("proxy-busy-buffers-size", "16k", 1),
+            ("proxy-max-temp-file-size", "0", 1),
+            ("modsecurity-snippet", "SecRuleEngine On", 1),
+        ] {
+            assert_eq!(outcome("", &[(key, value)]), ("web".to_owned(), wanted), "{key}: {value}");
+        }
     }
 
     /// The 138 annotations of ingress-nginx 1.15.1.

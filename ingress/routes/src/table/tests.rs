@@ -106,7 +106,7 @@ spec: {rules: [{host: d.example, paths: [[/, Prefix, web]]}]}
         world.problems(),
         [
             "Ingress default/bad: nginx.ingress.kubernetes.io/permanent-redirect: \"ftp://x/\" should be an http or \
-             https URL or a path; variables are not expanded in it; the routes answer 503",
+             https URL or a path; variables are not expanded in it; it is left out",
             "Ingress default/bad: nginx.ingress.kubernetes.io/rewrite-target: \"not a path\" should be a path, in which \
              $1 to $9 and $name stand for groups of the rule's path and variables of nginx; the routes answer 503",
             "Ingress default/cosmetic: nginx.ingress.kubernetes.io/permanent-redirect-code: \"many\" should be a status \

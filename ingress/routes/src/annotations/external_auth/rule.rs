@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::PathType;
 use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use ingress_wire::head::NameClass;
@@ -52,10 +53,19 @@ pub(super) struct ExternalAuthRule {
 /// When responses are used again.
 #[derive(Debug)]
 struct RuleCache {
+    /// The path of a Prefix rule without a slash at its end, which nginx serves by a location of its own.
+    own_location: Option<String>,
     /// Host, path, server.
     prefix: String,
     key: RuleText,
     validity: Arc<[Validity]>,
+}
+
+impl RuleCache {
+    fn key(&self, exchange: &Exchange) -> String {
+        let location = if self.own_location.as_deref() == Some(exchange.path()) { "=\n" } else { "" };
+        format!("{}{location}{}", self.prefix, self.key.value(exchange))
+    }
 }
 
 impl ExternalAuthRule {
@@ -63,7 +73,9 @@ impl ExternalAuthRule {
         let headers = auth.set_headers.iter();
         let headers = headers
             .filter_map(|(name, value)| Some((HeaderName::try_from(name).ok()?, value.of_rule(rule, None))));
+        let has_own_location = rule.kind == PathType::Prefix && !rule.path.ends_with('/');
         let cache = auth.cache.as_ref().map(|cache| RuleCache {
+            own_location: has_own_location.then(|| rule.path.to_owned()),
             prefix: format!("{}\n{:?} {}\n{}\n", rule.host, rule.kind, rule.path, cache.server),
             key: cache.key.of_rule(rule, None),
             validity: cache.validity.clone(),
@@ -134,10 +146,10 @@ impl ExternalAuthRule {
                 }
             }
         }
-        let cache = self.cache.as_ref().map(|cache| CacheRule {
-            key: format!("{}{}", cache.prefix, cache.key.value(exchange)),
-            validity: cache.validity.clone(),
-        });
+        let cache = self
+            .cache
+            .as_ref()
+            .map(|cache| CacheRule { key: cache.key(exchange), validity: cache.validity.clone() });
         Some(Subrequest {
             method: self.method.clone().unwrap_or(Method::GET),
             url,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::cache_duration::{DEFAULT_DURATIONS, parse_durations};
-use super::values::{header_names, method, param, sign_in, url};
+use super::values::{has_groups, header_names, method, param, sign_in, url};
 use crate::annotations::SettingReader;
 use crate::annotations::custom_headers;
 use crate::annotations::snippet_settings;
@@ -104,6 +104,10 @@ pub(super) fn read_auth(reader: &mut SettingReader<'_>, names: &SettingNames) ->
     };
     let wanted = "an http or https URL; a name after $ must be a known variable";
     let url = reader.value(names.url, wanted, Effect::Closed, url)?;
+    if has_groups(text) {
+        let what = "$1 to $9 are empty in it, as in ingress-nginx: subrequests have no groups of regular expressions";
+        reader.problem(names.url, format!("{text:?}: {what}"), Effect::Differs);
+    }
     let method = reader.value(names.method, "a method such as GET or POST", names.shape, method);
     let headers = response_headers(reader, names);
     let is_closed = names.shape == Effect::Closed;

@@ -154,6 +154,32 @@ fn annotations_change_the_request_to_the_server() {
 }
 
 #[test]
+fn responses_to_a_path_and_to_those_below_it_are_kept_apart() {
+    let cluster = cluster();
+    let key = |target: &str| {
+        let mut exchange = get(&format!("http://full.example{target}"), &[]);
+        asked(&cluster, &mut exchange).cache.expect("auth-cache-key").key
+    };
+    assert_eq!(key("/a/"), key("/a/b"));
+    assert_eq!(key("/a"), key("/a?b"));
+    assert_ne!(key("/a"), key("/a/"));
+}
+
+#[test]
+fn groups_of_regular_expressions_are_empty_in_the_url() {
+    let cluster = TestCluster::configured(
+        "
+metadata: {name: main, annotations: {auth-url: 'http://auth.example/$1/x?a=$29&b=$host'}}
+spec: {rules: [{host: a.example, paths: [[/, Prefix, web]]}]}
+",
+    );
+    let asked = asked(&cluster, &mut get("http://a.example/b", &[]));
+    assert_eq!(asked.url, "http://auth.example//x?a=9&b=a.example");
+    let problems = cluster.problems();
+    assert!(problems.iter().any(|problem| problem.contains("$1 to $9 are empty in it")), "{problems:?}");
+}
+
+#[test]
 fn the_status_of_the_server_decides() {
     let cluster = cluster();
     for (status, wanted) in [

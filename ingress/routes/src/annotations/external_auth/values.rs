@@ -26,12 +26,29 @@ fn is_url_text(text: &str) -> bool {
     })
 }
 
-/// A URL with variables, apart from its fragment.
+/// Groups of regular expressions, `$1` to `$9`.
+fn group_at(text: &str) -> Option<usize> {
+    text.as_bytes().windows(2).position(|pair| pair[0] == b'$' && (b'1'..=b'9').contains(&pair[1]))
+}
+
+/// Whether a URL has groups of regular expressions.
+pub(super) fn has_groups(text: &str) -> bool {
+    group_at(text).is_some()
+}
+
+/// A URL with variables, apart from its fragment. Groups of regular expressions are empty: nginx does not pass them to subrequests.
 pub(super) fn url(text: &str) -> Option<Template> {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
     let host = rest.split(['/', '?']).next().unwrap_or_default();
     let is_host = !host.is_empty() && !host.starts_with(':') && !host.contains("..") && !host.contains('@');
-    (is_host && is_url_text(text) && !text.contains('#')).then(|| Template::parse(text, None)).flatten()
+    if !is_host || !is_url_text(text) || text.contains('#') {
+        return None;
+    }
+    let mut text = text.to_owned();
+    while let Some(at) = group_at(&text) {
+        text.replace_range(at..at + 2, "");
+    }
+    Template::parse(&text, None)
 }
 
 /// A method that nginx knows.
