@@ -40,6 +40,40 @@ pub struct InvalidRecord {
     pub what: String,
 }
 
+/// The mistakes of a zone file: one at least.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidZone(Vec<ZoneMistake>);
+
+/// A mistake of a zone file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ZoneMistake {
+    record: InvalidRecord,
+    /// The text of the line, unless it only names an included file.
+    text: String,
+}
+
+/// Why a record is not taken.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The record has a mistake. The next records are read.
+    Record(String),
+    /// A limit is reached. Nothing more is read.
+    Limit(String),
+}
+
+impl From<String> for Refusal {
+    fn from(what: String) -> Self {
+        Self::Record(what)
+    }
+}
+
+impl InvalidZone {
+    /// The line of the first mistake.
+    pub fn line(&self) -> usize {
+        self.0.first().map_or(1, |mistake| mistake.record.line)
+    }
+}
+
 impl fmt::Display for InvalidRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}", self.line, self.what)
@@ -47,6 +81,21 @@ impl fmt::Display for InvalidRecord {
 }
 
 impl std::error::Error for InvalidRecord {}
+
+impl fmt::Display for InvalidZone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, ZoneMistake { record, text }) in self.0.iter().enumerate() {
+            let separator = if at > 0 { "; " } else { "" };
+            write!(f, "{separator}{record}")?;
+            if !text.is_empty() {
+                write!(f, ": {text:?}")?;
+            }
+        }
+        if self.0.len() >= MAX_MISTAKES { f.write_str("; what follows was not read") } else { Ok(()) }
+    }
+}
+
+impl std::error::Error for InvalidZone {}
 
 /// The TTL of a record that has none, where there is no `$TTL` and no record before it.
 const DEFAULT_TTL: u32 = 3600;
@@ -57,6 +106,12 @@ const MAX_GENERATED: u32 = 65_536;
 /// How deeply `$INCLUDE`d files may include others.
 const MAX_INCLUDE_DEPTH: usize = 7;
 
+/// Mistakes of a zone file after which nothing more is read.
+const MAX_MISTAKES: usize = 20;
+
+/// Characters of a line that an error repeats.
+const SHOWN: usize = 100;
+
 /// The most files that a zone file may include, directly or through others.
 const MAX_INCLUDES: usize = 256;
 
@@ -65,17 +120,21 @@ pub fn record(text: &str) -> Result<Option<TextRecord>, InvalidRecord> {
     let mut only = None;
     let mut each = |record| match only.replace(record) {
         None => Ok(()),
-        Some(_) => Err("more than one record".to_owned()),
+        Some(_) => Err("more than one record".to_owned().into()),
     };
-    ZoneReader::new(Name::ROOT, None).read(text, &mut each)?;
-    Ok(only)
+    let mut reader = ZoneReader::new(Name::ROOT, None);
+    reader.read(text, &mut each);
+    match reader.mistakes.into_iter().next() {
+        Some(mistake) => Err(mistake.record),
+        None => Ok(only),
+    }
 }
 
 /// Reads the text of an included file.
 pub type Include<'a> = &'a dyn Fn(&str) -> Result<String, String>;
 
-/// Takes the next record of a zone file. An error ends the reading.
-pub type EachRecord<'a> = &'a mut dyn FnMut(TextRecord) -> Result<(), String>;
+/// Takes the next record of a zone file.
+pub type EachRecord<'a> = &'a mut dyn FnMut(TextRecord) -> Result<(), Refusal>;
 
 /// Passes all records of a zone file to `each`. `include` reads the files that `$INCLUDE` names.
 pub fn zone(
@@ -83,8 +142,10 @@ pub fn zone(
     origin: &Name,
     include: Include<'_>,
     each: EachRecord<'_>,
-) -> Result<(), InvalidRecord> {
-    ZoneReader::new(*origin, Some(include)).read(text, each)
+) -> Result<(), InvalidZone> {
+    let mut reader = ZoneReader::new(*origin, Some(include));
+    reader.read(text, each);
+    if reader.mistakes.is_empty() { Ok(()) } else { Err(InvalidZone(reader.mistakes)) }
 }
 
 /// The TTL of records without one.
@@ -107,30 +168,50 @@ struct ZoneReader<'i> {
     depth: usize,
     /// The files included so far.
     includes: usize,
+    mistakes: Vec<ZoneMistake>,
+    /// Whether nothing more is read.
+    is_ended: bool,
 }
 
 impl<'i> ZoneReader<'i> {
     fn new(origin: Name, include: Option<Include<'i>>) -> Self {
-        Self { origin, ttl: ImplicitTtl::Default, owner: None, include, depth: 0, includes: 0 }
+        let (ttl, owner, mistakes) = (ImplicitTtl::Default, None, Vec::new());
+        Self { origin, ttl, owner, include, depth: 0, includes: 0, mistakes, is_ended: false }
     }
 
-    fn read(&mut self, text: &str, each: EachRecord<'_>) -> Result<(), InvalidRecord> {
+    fn read(&mut self, text: &str, each: EachRecord<'_>) {
         for entry in entries(text) {
-            let entry = entry?;
-            let failed = |what| InvalidRecord { line: entry.line, what };
-            match entry.tokens.first().map(|token| token.text) {
-                Some("$ORIGIN") => self.origin = self.directive_name(&entry).map_err(failed)?,
-                Some("$TTL") => {
-                    let [_, ttl] = entry.tokens.as_slice() else {
-                        return Err(failed("$TTL takes one value".to_owned()));
-                    };
-                    self.ttl = ImplicitTtl::Directive(ttl.ttl().map_err(failed)?);
-                }
-                Some("$INCLUDE") => self.include(&entry, each)?,
-                Some("$GENERATE") => self.generate(&entry, each)?,
-                Some(_) => self.record(&entry).and_then(&mut *each).map_err(failed)?,
-                None => {}
+            let (line, taken) = match entry {
+                Ok(entry) => (entry.line, self.entry(&entry, each)),
+                Err(InvalidRecord { line, what }) => (line, Err(what.into())),
+            };
+            if let Err(refusal) = taken {
+                self.is_ended |= matches!(refusal, Refusal::Limit(_));
+                let (Refusal::Record(what) | Refusal::Limit(what)) = refusal;
+                let text = text.lines().nth(line - 1).unwrap_or_default().trim();
+                let text = text.chars().take(SHOWN).collect();
+                self.mistakes.push(ZoneMistake { record: InvalidRecord { line, what }, text });
             }
+            self.is_ended |= self.mistakes.len() >= MAX_MISTAKES;
+            if self.is_ended {
+                return;
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &ZoneLine<'_>, each: EachRecord<'_>) -> Result<(), Refusal> {
+        match entry.tokens.first().map(|token| token.text) {
+            Some("$ORIGIN") => self.origin = self.directive_name(entry)?,
+            Some("$TTL") => {
+                let [_, ttl] = entry.tokens.as_slice() else {
+                    return Err("$TTL takes one value".to_owned().into());
+                };
+                self.ttl = ImplicitTtl::Directive(ttl.ttl()?);
+            }
+            Some("$INCLUDE") => self.include(entry, each)?,
+            Some("$GENERATE") => self.generate(entry, each)?,
+            Some(_) => each(self.record(entry)?)?,
+            None => {}
         }
         Ok(())
     }
@@ -143,34 +224,44 @@ impl<'i> ZoneReader<'i> {
         }
     }
 
-    fn include(&mut self, entry: &ZoneLine<'_>, each: EachRecord<'_>) -> Result<(), InvalidRecord> {
-        let failed = |what| InvalidRecord { line: entry.line, what };
+    fn include(&mut self, entry: &ZoneLine<'_>, each: EachRecord<'_>) -> Result<(), Refusal> {
         let (file, origin) = match entry.tokens.as_slice() {
             [_, file] => (file, self.origin),
-            [_, file, origin] => (file, origin.name(&self.origin).map_err(failed)?),
-            _ => return Err(failed("$INCLUDE takes a file and an origin".to_owned())),
+            [_, file, origin] => (file, origin.name(&self.origin)?),
+            _ => return Err("$INCLUDE takes a file and an origin".to_owned().into()),
         };
-        let include = self.include.ok_or_else(|| failed("$INCLUDE is not possible here".to_owned()))?;
+        let include = self.include.ok_or_else(|| "$INCLUDE is not possible here".to_owned())?;
         if self.depth >= MAX_INCLUDE_DEPTH {
-            return Err(failed(format!("files include each other more than {MAX_INCLUDE_DEPTH} times")));
+            return Err(Refusal::Limit(format!(
+                "files include each other more than {MAX_INCLUDE_DEPTH} times"
+            )));
         }
         if self.includes >= MAX_INCLUDES {
-            return Err(failed(format!("more than {MAX_INCLUDES} files are included")));
+            return Err(Refusal::Limit(format!("more than {MAX_INCLUDES} files are included")));
         }
-        let text = include(file.text).map_err(|why| failed(format!("{}: {why}", file.text)))?;
-        let (ttl, owner, include) = (self.ttl, self.owner, self.include);
+        let text = include(file.text).map_err(|why| format!("{}: {why}", file.text))?;
+        let (ttl, owner, include, mistakes) = (self.ttl, self.owner, self.include, Vec::new());
         let (depth, includes) = (self.depth + 1, self.includes + 1);
-        let mut reader = ZoneReader { origin, ttl, owner, include, depth, includes };
-        reader.read(&text, each).map_err(|error| failed(format!("{}: {error}", file.text)))?;
+        let mut reader =
+            ZoneReader { origin, ttl, owner, include, depth, includes, mistakes, is_ended: false };
+        reader.read(&text, each);
         self.includes = reader.includes;
+        self.is_ended |= reader.is_ended;
+        for ZoneMistake { record, text } in reader.mistakes {
+            let what = match text.is_empty() {
+                true => format!("{}: {record}", file.text),
+                false => format!("{}: {record}: {text:?}", file.text),
+            };
+            self.mistakes
+                .push(ZoneMistake { record: InvalidRecord { line: entry.line, what }, text: String::new() });
+        }
         Ok(())
     }
 
     /// `$GENERATE START-STOP[/STEP] OWNER … RDATA`: a record for each number, which replaces `$` (BIND 9 manual).
-    fn generate(&mut self, entry: &ZoneLine<'_>, each: EachRecord<'_>) -> Result<(), InvalidRecord> {
-        let failed = |what: String| InvalidRecord { line: entry.line, what };
+    fn generate(&mut self, entry: &ZoneLine<'_>, each: EachRecord<'_>) -> Result<(), Refusal> {
         let [_, range, rest @ ..] = entry.tokens.as_slice() else {
-            return Err(failed("$GENERATE takes a range and a record".to_owned()));
+            return Err("$GENERATE takes a range and a record".to_owned().into());
         };
         let (range, step) = range.text.split_once('/').unwrap_or((range.text, "1"));
         let bounds = range.split_once('-').and_then(|(from, to)| {
@@ -179,15 +270,15 @@ impl<'i> ZoneReader<'i> {
         let Some((from, to, step)) =
             bounds.filter(|(from, to, step)| from <= to && *step > 0 && (to - from) / step < MAX_GENERATED)
         else {
-            return Err(failed(format!("range {range:?} of $GENERATE: not START-STOP[/STEP]")));
+            return Err(format!("range {range:?} of $GENERATE: not START-STOP[/STEP]").into());
         };
         for number in (from..=to).step_by(step as usize) {
             let words: Option<Vec<String>> =
                 rest.iter().map(|token| tokens::numbered(token.text, number)).collect();
-            let words = words.ok_or_else(|| failed("modifier of $GENERATE".to_owned()))?;
+            let words = words.ok_or_else(|| "modifier of $GENERATE".to_owned())?;
             let tokens = words.iter().zip(rest).map(|(word, token)| ZoneToken { text: word, ..*token });
             let entry = ZoneLine { line: entry.line, indented: false, tokens: tokens.collect() };
-            self.record(&entry).and_then(&mut *each).map_err(failed)?;
+            each(self.record(&entry)?)?;
         }
         Ok(())
     }

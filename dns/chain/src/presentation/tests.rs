@@ -130,16 +130,16 @@ $INCLUDE more other.test.
         ]
     );
     let error = zone("\n$INCLUDE none", &Name::ROOT, &include, &mut |_| Ok(())).unwrap_err();
-    assert_eq!(error.to_string(), "line 2: none: no such file");
+    assert_eq!(error.to_string(), r#"line 2: none: no such file: "$INCLUDE none""#);
     let offset = "$GENERATE 1-1 ${9223372036854775807} A 10.0.0.1";
     let error = zone(offset, &Name::ROOT, &include, &mut |_| Ok(())).unwrap_err();
-    assert_eq!(error.to_string(), "line 1: modifier of $GENERATE");
+    assert!(error.to_string().starts_with("line 1: modifier of $GENERATE: "), "{error}");
     let error =
         zone("$GENERATE 0-4294967295 a A 10.0.0.1", &Name::ROOT, &include, &mut |_| Ok(())).unwrap_err();
-    assert!(error.what.contains("range"), "{error}");
+    assert!(error.to_string().contains("range"), "{error}");
     let own = |_: &str| Ok("$INCLUDE self".to_owned());
     let error = zone("$INCLUDE self", &Name::ROOT, &own, &mut |_| Ok(())).unwrap_err();
-    assert!(error.what.contains("more than 7 times"), "{error}");
+    assert!(error.to_string().contains("more than 7 times"), "{error}");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn the_included_files_of_a_zone_file_are_limited_in_all() {
         Ok(format!("$INCLUDE {}\n", depth + 1).repeat(if depth < 6 { 10 } else { 0 }))
     };
     let error = zone("$INCLUDE 0", &Name::ROOT, &include, &mut |_| Ok(())).unwrap_err();
-    assert!(error.what.contains("more than 256 files"), "{error}");
+    assert!(error.to_string().contains("more than 256 files"), "{error}");
     assert_eq!(reads.get(), 256);
 }
 
@@ -173,11 +173,12 @@ fn reading_ends_with_the_first_record_that_is_refused() {
     let mut records = 0;
     let mut each = |_| {
         records += 1;
-        if records < 3 { Ok(()) } else { Err("too many".to_owned()) }
+        if records < 3 { Ok(()) } else { Err(Refusal::Limit("too many".to_owned())) }
     };
     let text = "a A 10.0.0.1\n$GENERATE 1-65000 h$ A 10.0.0.1\nb is never read\n";
     let error = zone(text, &Name::ROOT, &|_| Err(String::new()), &mut each).unwrap_err();
-    assert_eq!((error.to_string().as_str(), records), ("line 2: too many", 3));
+    let wanted = r#"line 2: too many: "$GENERATE 1-65000 h$ A 10.0.0.1""#;
+    assert_eq!((error.to_string().as_str(), records), (wanted, 3));
 }
 
 /// Reading a text that was changed at random ends, with a result or an error.
@@ -201,4 +202,35 @@ fn a_damaged_zone_file_is_never_a_panic() {
         let text = String::from_utf8_lossy(&bytes);
         let _ = zone(&text, &Name::ROOT, &|_| Err(String::new()), &mut |_| Ok(()));
     }
+}
+
+/// Each mistake has its line, the text of the line and what was wanted; those of included files too.
+#[test]
+fn all_mistakes_of_a_zone_file_are_reported_at_once() {
+    let include = |_: &str| Ok("x A 10.0.0.1\ny A 10\n".to_owned());
+    let text =
+        "@ SOA n h 1 2 3 4 5\na A 10.0.0\nb WIBBLE x\nc A 10.0.0.1\n$INCLUDE more\n$TTL\nd TXT \"open\n";
+    let mut taken = 0;
+    let mut each = |_| {
+        taken += 1;
+        Ok(())
+    };
+    let error = zone(text, &"example.org.".parse().unwrap(), &include, &mut each).unwrap_err().to_string();
+    let mistakes: Vec<&str> = error.split("; ").collect();
+    assert_eq!(mistakes.len(), 5, "{error}");
+    for (mistake, parts) in mistakes.iter().zip([
+        ["line 2: data of A", r#": "a A 10.0.0""#],
+        ["line 3: \"WIBBLE\" is not a type", r#": "b WIBBLE x""#],
+        ["line 5: more: line 2: data of A", r#": "y A 10""#],
+        ["line 6: $TTL takes one value", r#": "$TTL""#],
+        ["line 7: a quote is not closed", r#": "d TXT \"open""#],
+    ]) {
+        assert!(parts.iter().all(|part| mistake.contains(part)), "{mistake}");
+    }
+    assert_eq!(taken, 3, "records without a mistake are read");
+    let error = zone(&"x\n".repeat(1000), &Name::ROOT, &include, &mut |_| Ok(())).unwrap_err().to_string();
+    assert_eq!(error.split("; ").count(), 21, "{error}");
+    assert!(error.ends_with("; what follows was not read"), "{error}");
+    let error = zone(&format!("a {}", "x".repeat(1000)), &Name::ROOT, &include, &mut |_| Ok(())).unwrap_err();
+    assert!(error.to_string().len() < 1300, "{error}");
 }

@@ -29,7 +29,7 @@ pub fn zone_file(text: &str) {
     let read = presentation::zone(text, &origin, &include, &mut |record| {
         count += 1;
         if count > MAX_RECORDS {
-            return Err(String::new());
+            return Err(presentation::Refusal::Limit(String::new()));
         }
         let is_within = record.owner.lower().is_within(&origin);
         if is_within && names.len() < MAX_NAMES && !names.contains(&record.owner) {
@@ -39,7 +39,7 @@ pub fn zone_file(text: &str) {
         Ok(())
     });
     if let Err(error) = read {
-        assert!((1..=text.split('\n').count()).contains(&error.line), "{error}");
+        assert!((1..=text.split('\n').count()).contains(&error.line()), "{error}");
     }
     let Ok(zone) = load::parse(text, &origin, &include, MAX_RECORDS) else { return };
     let below = |name: &Name| ["a", "*", "A.B"].map(|label| join(label, name));

@@ -10,7 +10,7 @@ use dns_wire::Name;
 use dns_wire::codes::{class, rtype};
 
 use super::zone::ZoneData;
-use crate::presentation;
+use crate::presentation::{self, Refusal};
 
 /// The most bytes of a file and those that it includes, and the most records of a zone: far above what a zone of a cluster has.
 const MAX_BYTES: u64 = 256 << 20;
@@ -67,10 +67,10 @@ pub(super) fn line_of(path: &Path, origin: &Name, name: &[u8]) -> Option<usize> 
     let include = |file: &str| self::text(&folder.join(file), &left).map_err(|error| error.to_string());
     // The error at the record has its line.
     let mut stop_at = |record: presentation::TextRecord| match record.owner.lower().wire() == name {
-        true => Err(String::new()),
+        true => Err(Refusal::Limit(String::new())),
         false => Ok(()),
     };
-    presentation::zone(&text, origin, &include, &mut stop_at).err().map(|found| found.line)
+    presentation::zone(&text, origin, &include, &mut stop_at).err().map(|found| found.line())
 }
 
 /// What tells whether a file has changed without reading it.
@@ -119,7 +119,7 @@ pub(super) fn parse(
     let read = presentation::zone(text, origin, include, &mut |record| {
         count += 1;
         if count > most {
-            return Err(format!("more than {most} records"));
+            return Err(Refusal::Limit(format!("more than {most} records")));
         }
         let owner = record.owner.lower();
         if !owner.is_within(origin) {
@@ -128,18 +128,18 @@ pub(super) fn parse(
             return Ok(());
         }
         if record.class != class::IN {
-            return Err(format!("a record of {owner} is not of class IN"));
+            return Err(format!("a record of {owner} is not of class IN").into());
         }
         if record.rtype == rtype::SOA {
             if owner != zone.origin {
-                return Err(format!("the SOA record belongs to {owner}, not to {origin}"));
+                return Err(format!("the SOA record belongs to {owner}, not to {origin}").into());
             }
             // The serial is the first number behind the two names (RFC 1035 §3.3.13).
             let numbers = record.rdata.len().saturating_sub(20);
             let serial = record.rdata.get(numbers..numbers + 4).and_then(|serial| serial.try_into().ok());
             zone.serial = serial.map_or(0, u32::from_be_bytes);
         }
-        zone.insert(&owner, record.rtype, record.ttl, &record.rdata)
+        Ok(zone.insert(&owner, record.rtype, record.ttl, &record.rdata)?)
     });
     read.map_err(|error| LoadError::Invalid(error.to_string()))?;
     zone.complete().map_err(LoadError::Invalid)?;
@@ -180,7 +180,8 @@ mod tests {
             5,
         );
         let error = error.err().map(|error| error.to_string());
-        assert_eq!(error.as_deref(), Some("line 2: more than 5 records"));
+        let wanted = r#"line 2: more than 5 records: "$GENERATE 1-9 a$ A 10.0.0.$""#;
+        assert_eq!(error.as_deref(), Some(wanted));
         let zone = parse("@ SOA n h 7 2 3 4 5\na.b A 10.0.0.1\n", &origin, &|_| Err(String::new()), 2);
         let zone = zone.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((zone.serial, zone.len()), (7, 2));
@@ -207,6 +208,7 @@ mod tests {
         };
         assert_eq!(parsed(&types(256)), Ok(1 + 256));
         let error = parsed(&types(257)).unwrap_err();
-        assert_eq!(error, "line 258: a.example.org. has records of more than 256 types");
+        let wanted = r#"line 258: a.example.org. has records of more than 256 types: "a TYPE1256 \\# 1 00""#;
+        assert_eq!(error, wanted);
     }
 }
