@@ -52,7 +52,7 @@ mod testing;
 pub use build::{DnsListener, Servers, build, directives};
 pub use chain::{Chain, Link};
 pub use extensions::Extensions;
-pub use limits::ChainLimits;
+pub use limits::{ChainLimits, PartialReplies};
 pub use listener::ListenerSettings;
 pub use metadata::{MetadataOffer, MetadataSource};
 pub use names::Zones;

@@ -3,6 +3,8 @@
 //! The limits are those of the process: all configurations that are served, and the one that a reload replaces, share
 //! them. They do not apply to queries that are answered from memory.
 
+mod partial_replies;
+
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -11,6 +13,10 @@ use std::time::{Duration, Instant};
 
 use net::descriptors::DescriptorShares;
 use telemetry::metrics::{Counter, Gauge, Registry};
+
+use partial_replies::PARTIAL_BYTES;
+pub use partial_replies::PartialReplies;
+pub(crate) use partial_replies::{ReplyBytes, UNCOUNTED};
 
 /// Queries that may wait at once, unless `max_concurrent` of the `forward` plugins allows more. A waiting query holds up to
 /// 12 KiB (a test counts them), so that all of them hold less than 48 MiB.
@@ -29,6 +35,8 @@ pub struct ChainLimits {
     pub waiting: WaitingQueries,
     /// Sockets that `forward` opens.
     pub sockets: UpstreamSockets,
+    /// Bytes of replies that `forward` has received in part.
+    pub partial_replies: PartialReplies,
     /// `coredns_panics_total`.
     pub panics: Counter,
 }
@@ -44,6 +52,7 @@ impl ChainLimits {
         Self {
             waiting: WaitingQueries::new(metrics, waiting),
             sockets: UpstreamSockets::new(metrics, sockets),
+            partial_replies: PartialReplies::new(metrics, PARTIAL_BYTES),
             panics: panics(metrics),
         }
     }

@@ -122,12 +122,22 @@ impl TestService {
         addresses: &[IpAddr],
         tcp: TcpLimits,
     ) -> Result<Self, DnsStartError> {
+        Self::in_context(corefile, context(cluster), addresses, tcp).await
+    }
+
+    /// Starts with the metrics and limits of a context.
+    pub async fn in_context(
+        corefile: &str,
+        context: PluginContext,
+        addresses: &[IpAddr],
+        tcp: TcpLimits,
+    ) -> Result<Self, DnsStartError> {
         let (log, fatal) = (CapturedLog::default(), Arc::new(Mutex::new(Vec::new())));
         let reasons = fatal.clone();
         let context = PluginContext {
             queries: LogWriter::new(log.clone(), Counter::default()),
             fatal: Arc::new(move |reason| reasons.lock().unwrap().push(reason)),
-            ..context(cluster)
+            ..context
         };
         let PluginContext { metrics, gates, admin, limits, reports, .. } = context.clone();
         let text = Arc::new(Mutex::new(corefile.to_owned()));

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{Method, Request, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use super::connect::connect;
 use super::shared_connection::SharedConnection;
+use crate::limits::PartialReplies;
 
 /// How a query is put into a request (RFC 8484 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,7 @@ pub(super) struct HttpsUpstream {
     pub uri: String,
     pub verb: DohMethod,
     pub source: Option<IpAddr>,
+    pub partial_replies: PartialReplies,
     pub shared: SharedConnection<Sender>,
 }
 
@@ -69,8 +71,16 @@ impl HttpsUpstream {
         if !response.status().is_success() {
             return Err(bad(format!("HTTP status {}", response.status())));
         }
-        let body = Limited::new(response.into_body(), usize::from(u16::MAX)).collect().await;
-        let reply = body.map_err(io::Error::other)?.to_bytes().to_vec();
+        let (mut body, mut partial) = (response.into_body(), self.partial_replies.begin());
+        let mut reply = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(piece) = frame.map_err(io::Error::other)?.into_data() else { continue };
+            if reply.len() + piece.len() > usize::from(u16::MAX) {
+                return Err(bad("the body is longer than a DNS message".to_owned()));
+            }
+            partial.reserve(&mut reply, piece.len())?;
+            reply.extend_from_slice(&piece);
+        }
         if reply.len() < 12 { Err(bad("the body is no DNS message".to_owned())) } else { Ok(reply) }
     }
 

@@ -9,6 +9,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::connect::timed_out;
 use super::pool::PoolLimits;
+use crate::limits::LimitReached;
 
 /// The maximum time to establish a connection.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,7 +40,8 @@ impl<C: Clone> SharedConnection<C> {
 
     /// Calls `send`, which sends a query and waits for its reply, with a connection that `dial` has established. After a
     /// failure or timeout the connection is not used again. If it was an idle one, the upstream may have closed it, and the
-    /// query is sent again over a new one. After an error of kind `InvalidData`, an invalid reply, the connection is kept.
+    /// query is sent again over a new one. After an invalid reply (an error of kind `InvalidData`), and if a limit of this process
+    /// is reached, the connection is kept.
     pub(super) async fn exchange<D, S>(
         &self,
         limit: Duration,
@@ -57,7 +59,9 @@ impl<C: Clone> SharedConnection<C> {
                 connection.map_err(|_| timed_out("dial"))??;
             let sent = timeout_at(end, send(connection)).await;
             let error = match sent.unwrap_or_else(|_| Err(timed_out("read"))) {
-                Err(error) if error.kind() != io::ErrorKind::InvalidData => error,
+                Err(error) if error.kind() != io::ErrorKind::InvalidData && !LimitReached::caused(&error) => {
+                    error
+                }
                 answered => return answered,
             };
             // Only this connection: another query may have established a new one meanwhile.

@@ -18,7 +18,7 @@ use super::connect::{connect, timed_out};
 use super::https::HttpsUpstream;
 use super::pool::{PoolLimits, PooledConnection, UpstreamPool};
 use super::quic::QuicUpstream;
-use crate::limits::{SocketPermit, UpstreamSockets};
+use crate::limits::{ChainLimits, LimitReached, ReplyBytes, SocketPermit, UNCOUNTED};
 
 /// The shortest and the longest time that a connection is given to be established.
 const DIAL_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -26,10 +26,6 @@ const DIAL_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::fr
 /// Replies over UDP with a wrong ID that are ignored per query: the network may deliver a reply twice. After more of them
 /// the query is sent over TCP, whose sequence numbers an off-path attacker cannot guess (RFC 5452 §9).
 const MAX_WRONG_IDS: u32 = 3;
-
-/// The first buffer for a reply over a stream. It grows as the reply arrives, so that an upstream which announces a long
-/// reply and sends nothing costs no more than this.
-const STREAM_BUFFER: usize = 2048;
 
 /// The connections to one upstream.
 pub(super) enum UpstreamTransport {
@@ -47,7 +43,7 @@ pub(super) enum UpstreamTransport {
 pub(super) struct Dialer<C> {
     pool: UpstreamPool<C>,
     source: Option<IpAddr>,
-    sockets: UpstreamSockets,
+    limits: ChainLimits,
     /// The running mean of the time to connect, in nanoseconds.
     mean: AtomicU64,
     hits: Counter,
@@ -56,13 +52,13 @@ pub(super) struct Dialer<C> {
 
 impl<C> Dialer<C> {
     pub(super) fn new(
-        limits: PoolLimits,
+        pool: PoolLimits,
         source: Option<IpAddr>,
-        sockets: UpstreamSockets,
+        limits: ChainLimits,
         [hits, misses]: [Counter; 2],
     ) -> Self {
         let mean = AtomicU64::new(DIAL_TIMEOUT.1.as_nanos() as u64 / 2);
-        Self { pool: UpstreamPool::new(limits), source, sockets, mean, hits, misses }
+        Self { pool: UpstreamPool::new(pool), source, limits, mean, hits, misses }
     }
 
     fn take(&self) -> Option<PooledConnection<C>> {
@@ -72,7 +68,7 @@ impl<C> Dialer<C> {
     }
 
     fn put(&self, connection: PooledConnection<C>) {
-        if !self.sockets.are_scarce() {
+        if !self.limits.sockets.are_scarce() {
             self.pool.put(connection, Instant::now());
         }
     }
@@ -80,7 +76,7 @@ impl<C> Dialer<C> {
     /// A permit for one more socket. A health check needs none: there is one at a time, and it must not fail because of a
     /// limit of this process.
     fn permit(&self, query: &UpstreamQuery<'_>) -> io::Result<Option<SocketPermit>> {
-        if query.health_check { Ok(None) } else { self.sockets.open().map(Some) }
+        if query.health_check { Ok(None) } else { self.limits.sockets.open().map(Some) }
     }
 
     /// Establishes a connection within twice the usual time.
@@ -206,17 +202,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialer<S> {
         F: Future<Output = io::Result<S>>,
     {
         if let Some(mut kept) = self.take() {
-            match exchange_framed(&mut kept.connection, query).await {
+            match exchange_framed(&mut kept.connection, query, self.limits.partial_replies.begin()).await {
                 Ok(reply) => {
                     self.put(kept);
                     return Ok(reply);
                 }
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut || LimitReached::caused(&error) => {
+                    return Err(error);
+                }
                 Err(_closed) => {}
             }
         }
         let mut made = self.establish(self.permit(query)?, dial()).await?;
-        let reply = exchange_framed(&mut made.connection, query).await?;
+        let partial = self.limits.partial_replies.begin();
+        let reply = exchange_framed(&mut made.connection, query, partial).await?;
         self.put(made);
         Ok(reply)
     }
@@ -226,6 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialer<S> {
 async fn exchange_framed(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     query: &UpstreamQuery<'_>,
+    mut partial: ReplyBytes,
 ) -> io::Result<Vec<u8>> {
     let exchange = async {
         let mut out = Vec::with_capacity(query.message.len() + 2);
@@ -236,7 +236,7 @@ async fn exchange_framed(
         loop {
             let length = usize::from(stream.read_u16().await?);
             let mut reply = Vec::new();
-            read_message(stream, length, &mut reply).await?;
+            read_message(stream, length, &mut reply, &mut partial).await?;
             if reply.len() >= 12 && reply[..2] == query.message[..2] {
                 return Ok(reply);
             }
@@ -245,15 +245,17 @@ async fn exchange_framed(
     timeout(query.read, exchange).await.unwrap_or_else(|_| Err(timed_out("read")))
 }
 
-/// Reads `length` bytes. The buffer grows as they arrive.
+/// Reads `length` bytes. The buffer grows as they arrive, within the limit on the bytes of all replies.
 async fn read_message(
     stream: &mut (impl AsyncRead + Unpin),
     length: usize,
     into: &mut Vec<u8>,
+    partial: &mut ReplyBytes,
 ) -> io::Result<()> {
-    into.reserve(length.min(STREAM_BUFFER));
+    partial.reserve(into, length.min(UNCOUNTED))?;
     let mut rest = stream.take(length as u64);
     while into.len() < length {
+        partial.reserve(into, 1)?;
         if rest.read_buf(into).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -281,21 +283,24 @@ pub(super) fn truncated(query: &[u8], reply: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use telemetry::metrics::Registry;
     use tokio::io::duplex;
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_long_reply_that_is_announced_and_not_sent_takes_no_memory() {
+        let limits = ChainLimits::with(&Registry::new(), 1, 1);
+        let mut partial = limits.partial_replies.begin();
         let (mut ours, mut theirs) = duplex(64);
         theirs.write_all(&[7; 50]).await.unwrap();
         let mut reply = Vec::new();
-        let read = read_message(&mut ours, 65_535, &mut reply);
+        let read = read_message(&mut ours, 65_535, &mut reply, &mut partial);
         assert!(timeout(Duration::from_secs(2), read).await.is_err(), "it waits for more");
-        assert_eq!((reply.len(), reply.capacity()), (50, STREAM_BUFFER));
+        assert_eq!((reply.len(), reply.capacity()), (50, UNCOUNTED));
 
         drop(theirs);
-        let error = read_message(&mut ours, 65_535, &mut reply).await.unwrap_err();
+        let error = read_message(&mut ours, 65_535, &mut reply, &mut partial).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

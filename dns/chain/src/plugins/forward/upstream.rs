@@ -80,7 +80,7 @@ impl ForwardUpstream {
         let to = target.address.to_string();
         let UpstreamFamilies { connection_hits: hits, connection_misses: misses, .. } = metrics;
         let of = |family: &Family<Counter, 3>, proto| family.with([PROXY, &to, proto]);
-        let (limits, source, sockets) = (options.limits, options.source, &options.chain_limits.sockets);
+        let (limits, source, chain_limits) = (options.limits, options.source, &options.chain_limits);
         let pool_metrics = |proto| [of(hits, proto), of(misses, proto)];
         let server_name = || {
             let named = options.tls.server_name.as_ref().or(target.server_name.as_ref());
@@ -90,7 +90,7 @@ impl ForwardUpstream {
         let name = || tls::name(&server_name()).map_err(|what| ("tls_servername", what));
         let transport = match target.scheme {
             Scheme::Tls => UpstreamTransport::Tls {
-                streams: Dialer::new(limits, source, sockets.clone(), pool_metrics("tcp-tls")),
+                streams: Dialer::new(limits, source, chain_limits.clone(), pool_metrics("tcp-tls")),
                 connector: connector(&client(b"")?),
                 name: name()?,
             },
@@ -100,6 +100,7 @@ impl ForwardUpstream {
                 uri: uri(&server_name(), target.address.port(), &target.path),
                 verb: options.doh_method,
                 source,
+                partial_replies: chain_limits.partial_replies.clone(),
                 shared: SharedConnection::new(
                     limits,
                     of(hits, "https"),
@@ -115,8 +116,8 @@ impl ForwardUpstream {
                 shared: SharedConnection::new(limits, of(hits, "quic"), of(misses, "quic"), |_| false),
             }),
             Scheme::Dns | Scheme::Grpc | Scheme::Https3 => UpstreamTransport::Plain {
-                udp: Dialer::new(limits.for_udp(), source, sockets.clone(), pool_metrics("udp")),
-                tcp: Dialer::new(limits, source, sockets.clone(), pool_metrics("tcp")),
+                udp: Dialer::new(limits.for_udp(), source, chain_limits.clone(), pool_metrics("udp")),
+                tcp: Dialer::new(limits, source, chain_limits.clone(), pool_metrics("tcp")),
             },
         };
         Ok(Self {
