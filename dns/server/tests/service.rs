@@ -133,6 +133,61 @@ async fn malformed_packets_get_the_response_codes_of_coredns() {
     service.stop().await;
 }
 
+/// Neither names nor addresses of clients are labels, and types and codes that a client or an upstream chooses share a label.
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_of_any_name_type_and_client_add_a_bounded_number_of_counters() {
+    // Response codes by the type of the query, so that the upstream chooses them.
+    let upstream = FakeUpstream::start(|query, _| Some(denial(query.qtype % 4096, 60)));
+    let service = TestService::start(&format!(
+        ".:0 {{
+    errors
+    prometheus 127.0.0.1:0
+    log . \"{{name}}\"
+    cache
+    kubernetes cluster.local
+    template ANY ANY template.test {{
+        rcode REFUSED
+    }}
+    forward . {} {{
+        max_fails 0
+    }}
+}}",
+        upstream.address
+    ))
+    .await;
+    let address = service.address;
+    let ask = move |round: u16| {
+        for number in 0..1024_u16 {
+            let client =
+                std::net::UdpSocket::bind(format!("127.0.{}.{}:0", round + 1, number % 250 + 1)).unwrap();
+            let zone = ["cluster.local", "template.test", "example.org"][usize::from(number % 3)];
+            let name = format!("marker{round}x{number}.{zone}.").parse().unwrap();
+            // No zone transfers, OPT or ANY of a whole zone.
+            let mut query = Query::new(number, &name, round * 1024 + number + 1);
+            query.qclass = if number % 7 == 0 { number } else { class::IN };
+            let mut packet = [0; 512];
+            let length = query.encode(number, &mut packet);
+            // The opcode.
+            packet[2] |= if number % 11 == 0 { (number as u8 % 16) << 3 } else { 0 };
+            client.send_to(&packet[..length], address).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let _ = client.recv(&mut [0; 4096]);
+        }
+    };
+    let mut lines = Vec::new();
+    for round in 0..3 {
+        tokio::task::spawn_blocking(move || ask(round)).await.unwrap();
+        let text = service.metrics.text();
+        for chosen in ["marker", "127.0.1.", "127.0.2.", "=\"TYPE", "=\"CLASS"] {
+            assert!(!text.contains(chosen), "{chosen}: {text}");
+        }
+        lines.push(text.lines().count());
+    }
+    // The first round has asked for each type and code that has a name.
+    assert!(lines[2] <= lines[0] + 20, "lines after each round: {lines:?}");
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_longest_matching_zone_answers_and_names_outside_all_zones_are_refused() {
     let upstreams = ["192.0.2.1", "192.0.2.2"].map(|ip| {

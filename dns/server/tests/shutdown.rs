@@ -88,19 +88,21 @@ async fn queries_that_arrive_after_lameduck_are_answered_for_25_seconds_in_all()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_in_flight_is_answered_during_shutdown() {
-    let (upstream, received, release) = FakeUpstream::blocking();
-    let service = TestService::start(&format!(".:0 {{\nforward . {}\n}}", upstream.address)).await;
-    let client = TestClient::tcp(service.address);
-    let client_thread = std::thread::spawn(move || client.query("www.example.org.", rtype::A));
-    received.recv().unwrap();
-    // The upstream answers only once the server has closed its listeners.
-    let address = service.address;
-    let stopping = tokio::spawn(service.stop());
-    while TcpStream::connect(address).is_ok() {
-        tokio::task::yield_now().await;
+    for make_client in [TestClient::udp, TestClient::tcp] {
+        let (upstream, received, release) = FakeUpstream::blocking();
+        let service = TestService::start(&format!(".:0 {{\nforward . {}\n}}", upstream.address)).await;
+        let client = make_client(service.address);
+        let client_thread = std::thread::spawn(move || client.query("www.example.org.", rtype::A));
+        received.recv().unwrap();
+        // The upstream answers only once the server has closed its listeners.
+        let address = service.address;
+        let stopping = tokio::spawn(service.stop());
+        while TcpStream::connect(address).is_ok() {
+            tokio::task::yield_now().await;
+        }
+        release.send(()).unwrap();
+        let (query, reply) = tokio::task::spawn_blocking(|| client_thread.join().unwrap()).await.unwrap();
+        assert_eq!(answers(&reply, &query), "A 192.0.2.1", "{client:?}");
+        stopping.await.unwrap();
     }
-    release.send(()).unwrap();
-    let (query, reply) = tokio::task::spawn_blocking(|| client_thread.join().unwrap()).await.unwrap();
-    assert_eq!(answers(&reply, &query), "A 192.0.2.1");
-    stopping.await.unwrap();
 }

@@ -236,6 +236,23 @@ async fn a_kind_is_listed_again_after_an_outage() {
     }
 }
 
+/// A server that is away for an hour gets a request every few seconds, and the state is read again as soon as it is back.
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_an_hour_costs_a_thousand_requests_and_no_object() {
+    const FAILED: usize = 1000;
+    let mut replies = vec![Reply::End(vec![added("a", 5), added("b", 6), synced(7)])];
+    replies.extend((0..FAILED).map(|_| Reply::Refuse));
+    replies.push(Reply::Silence(vec![added("b", 6), added("c", 8), synced(9)]));
+    let Outcome { requests, events } = reflect(replies).await;
+    assert_eq!(events, ["[", "+a", "+b", "]", "[", "+b", "+c", "]"]);
+    let away = requests[FAILED + 1].at - requests[1].at;
+    assert!((3000..=5000).contains(&away.as_secs()), "{away:?} for {FAILED} requests");
+    let longest = requests.windows(2).map(|pair| pair[1].at - pair[0].at).take(FAILED + 1).max();
+    assert!(longest <= Some(Duration::from_secs(5)), "{longest:?}");
+    assert_eq!(requests[FAILED + 1].problems.len(), 1, "it is reported until it is back");
+    assert!(requests[FAILED + 2].problems.is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_role_that_allows_no_list_does_not_end_a_watch() {
     let Outcome { requests, events } = reflect(vec![
