@@ -19,6 +19,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use crate::client_certificate::{CertificateVariable, ClientAuthority, ClientCertificateRules, VerifyClient};
 use crate::exchange::{Exchange, RequestScheme};
 use crate::family_values::FamilyValues;
+use crate::geo::{GeoDatabase, GeoDatabases, GeoEdition, GeoVariable};
 use crate::options::RouteOptions;
 use crate::password::PasswordHash;
 use crate::path::{encode, normalise};
@@ -83,6 +84,22 @@ pub fn trace_fields(data: &[u8]) {
     );
     if let Some(parent) = parent {
         assert_eq!((passed.trace_id, passed.is_sampled), (parent.trace_id, parent.is_sampled));
+    }
+}
+
+/// The file of a GeoIP database, in which addresses are looked up.
+///
+/// # Panics
+/// When a look-up panics.
+pub fn geo_database(data: &[u8]) {
+    for edition in GeoEdition::all() {
+        let Ok(database) = GeoDatabase::parse(edition, data.into()) else { return };
+        let databases = GeoDatabases::new(vec![Arc::new(database)]);
+        for variable in edition.variables().filter_map(GeoVariable::parse) {
+            for address in ["192.0.2.7", "198.51.100.1", "2001:db8::1", "ffff::ffff"] {
+                databases.value(variable, address.parse().expect("an address"));
+            }
+        }
     }
 }
 
@@ -282,13 +299,14 @@ mod tests {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         /// The name of a target, and what it does with an input.
         type Target<'t> = (&'t str, &'t dyn Fn(&[u8]));
-        let targets: [Target<'_>; 6] = [
+        let targets: [Target<'_>; 7] = [
             ("annotation_values", &|bytes| annotation_values(&text(bytes))),
             ("config_map_values", &|bytes| config_map_values(&text(bytes))),
             ("path_matching", &|bytes| path_matching(&text(bytes))),
             ("client_certificate", &client_certificate),
             ("request_fields", &request_fields),
             ("htpasswd", &htpasswd),
+            ("geo_database", &geo_database),
         ];
         for (target, entry) in targets {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus");
