@@ -79,6 +79,18 @@ pub(crate) fn respond_status(stream: &mut TlsStream, code: u16, reason: &str) ->
     let body = format!(
         r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","message":"{reason}","reason":"{reason}","code":{code}}}"#
     );
+    respond(stream, code, reason, &body)
+}
+
+/// Answers with the first page of a list, which tells the version of the server, without its objects.
+pub(crate) fn respond_version(stream: &mut TlsStream, version: usize) -> io::Result<()> {
+    let body = format!(
+        r#"{{"kind":"List","apiVersion":"v1","metadata":{{"resourceVersion":"{version}","continue":"next"}},"items":[]}}"#
+    );
+    respond(stream, 200, "OK", &body)
+}
+
+fn respond(stream: &mut TlsStream, code: u16, reason: &str, body: &str) -> io::Result<()> {
     write!(
         stream,
         "HTTP/1.1 {code} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

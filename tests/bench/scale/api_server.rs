@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::manifests;
 use crate::watch_server::{
-    self, CHUNK, TlsStream, WatchApi, begin_watch, end_of_list, respond_status, send_chunk,
+    self, CHUNK, TlsStream, WatchApi, begin_watch, end_of_list, respond_status, respond_version, send_chunk,
 };
 
 /// The kinds that are listed: their plurals in paths.
@@ -136,12 +136,14 @@ impl WatchApi for Shared {
     fn respond(&self, stream: &mut TlsStream, target: &str) -> std::io::Result<()> {
         let path = target.split('?').next().unwrap_or_default();
         let kind = KINDS.into_iter().find(|kind| path.ends_with(kind));
-        let Some(kind) = kind.filter(|_| target.contains("watch=true")) else {
-            return respond_status(stream, 404, "NotFound");
-        };
+        let Some(kind) = kind else { return respond_status(stream, 404, "NotFound") };
         let generation = self.generation.load(SeqCst);
         let since = target.split(['?', '&']).find_map(|field| field.strip_prefix("resourceVersion="));
         let version = VERSION + generation;
+        // After a watch that broke off, the server is asked for its version before the next one.
+        if !target.contains("watch=true") {
+            return respond_version(stream, version);
+        }
         if since.is_some_and(|since| since != version.to_string()) {
             return respond_status(stream, 410, "Expired");
         }
