@@ -17,7 +17,6 @@ mod stores;
 use std::borrow::Cow;
 
 use cluster::{CompactString, Key, Kind, Object};
-use jiff::Timestamp;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use telemetry::Problem;
 
@@ -32,8 +31,8 @@ pub struct DecodedObject {
     /// `metadata.resourceVersion`; empty in manifests.
     pub version: CompactString,
     /// When the change happened that caused this version (`endpoints.kubernetes.io/last-change-trigger-time` of
-    /// EndpointSlices), where that is stated. It is used once, so it is not part of the object.
-    pub triggered: Option<Timestamp>,
+    /// EndpointSlices), as stated; empty elsewhere. It is used once, so it is not part of the object.
+    pub triggered: CompactString,
     /// The object; `None` when it exists but is not used: a Pod that is ending or has no address yet.
     pub object: Option<Object>,
     /// Invalid parts that do not make the rest unusable. An invalid address or port of an EndpointSlice is left out;
@@ -112,7 +111,7 @@ pub fn decode<'de, D: Deserializer<'de>>(
     match kind {
         Kind::Namespace => read::<services::SlimNamespace, D>(text),
         Kind::Service => read::<services::SlimService, D>(text),
-        Kind::EndpointSlice => read::<endpoints::SlimSlice, D>(text),
+        Kind::EndpointSlice => read::<endpoints::SlimSlice<'static>, D>(text),
         Kind::Pod => read::<endpoints::SlimPod, D>(text),
         Kind::Ingress => read::<ingresses::SlimIngress, D>(text),
         Kind::IngressStatus => read::<ingress_status::SlimIngressStatus, D>(text),
@@ -128,7 +127,7 @@ pub fn decode<'de, D: Deserializer<'de>>(
 pub(crate) fn scan(kind: Kind, text: &[u8]) -> Option<Result<DecodedObject, InvalidField>> {
     match kind {
         Kind::Service => scan_slim::<services::SlimService>(text),
-        Kind::EndpointSlice => scan_slim::<endpoints::SlimSlice>(text),
+        Kind::EndpointSlice => scan_slim::<endpoints::SlimSlice<'_>>(text),
         _ => None,
     }
 }
@@ -145,35 +144,37 @@ pub fn decode_name<'de, D: Deserializer<'de>>(kind: Kind, text: D) -> Result<(Ke
 }
 
 /// An object reduced to the fields that are read.
-trait Slim: DeserializeOwned {
+trait Slim: Sized {
     const KIND: Kind;
     /// Its key and `metadata.resourceVersion`.
     fn key_and_version(&self) -> (Key, CompactString);
-    /// Reads it with a scanner; `None` if that is not possible.
-    fn scan(_: &mut Scanner<'_>) -> Option<Self> {
-        None
-    }
     /// See [`DecodedObject::triggered`].
-    fn triggered(&self) -> Option<Timestamp> {
-        None
+    fn triggered(&mut self) -> CompactString {
+        CompactString::default()
     }
     /// Builds the object. Invalid parts that are not essential are left out and added to `defects`.
     fn object(self, key: Key, defects: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField>;
 }
 
-fn read<'de, S: Slim, D: Deserializer<'de>>(
+/// An object that a scanner can read.
+trait Scan<'a>: Slim {
+    /// Reads it; `None` if the scanner gives up.
+    fn scan(text: &mut Scanner<'a>) -> Option<Self>;
+}
+
+fn read<'de, S: Slim + DeserializeOwned, D: Deserializer<'de>>(
     text: D,
 ) -> Result<Result<DecodedObject, InvalidField>, D::Error> {
     S::deserialize(text).map(check)
 }
 
-fn scan_slim<S: Slim>(text: &[u8]) -> Option<Result<DecodedObject, InvalidField>> {
+fn scan_slim<'a, S: Scan<'a>>(text: &'a [u8]) -> Option<Result<DecodedObject, InvalidField>> {
     let mut text = Scanner::new(text);
     let slim = S::scan(&mut text)?;
     text.is_at_end().then(|| check(slim))
 }
 
-fn check<S: Slim>(slim: S) -> Result<DecodedObject, InvalidField> {
+fn check<S: Slim>(mut slim: S) -> Result<DecodedObject, InvalidField> {
     let (key, version) = slim.key_and_version();
     check_name(S::KIND, &key)?;
     let triggered = slim.triggered();

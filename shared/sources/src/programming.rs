@@ -27,14 +27,15 @@ impl ProgrammingLatency {
 pub(crate) struct TriggerTimes(HashMap<Key, Vec<Timestamp>>);
 
 impl TriggerTimes {
-    /// Records the trigger time of a new or changed slice. A relist repeats old times with unchanged slices, and the
-    /// changes behind the first list happened before this process started.
-    pub(crate) fn add(&mut self, event: &Event, since: Timestamp, cluster: &Snapshot) {
+    /// Records the trigger time of a new or changed slice, if it is one. A relist repeats old times with unchanged slices, and the
+    /// changes behind the first list happened before this process started: their times are not even parsed.
+    pub(crate) fn add(&mut self, event: &Event, since: &str, cluster: &Snapshot) {
         let Event::Apply(Object::EndpointSlice(slice)) = event else { return };
         let listed = cluster.synced(Kinds::of(&[Kind::EndpointSlice]));
         if !listed || cluster.get::<EndpointSlice>(&slice.key) == Some(slice) {
             return;
         }
+        let Ok(since) = since.parse() else { return };
         let times = self.0.entry(slice.key.clone()).or_default();
         if times.last() != Some(&since) {
             times.push(since);

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cluster::{Event, Kind, Kinds};
+use cluster::{CompactString, Event, Kind, Kinds};
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::metrics::SourceMetrics;
@@ -52,8 +51,8 @@ pub(crate) struct QueuedEvent {
     pub(crate) event: Event,
     /// When it was received.
     pub(crate) at: Instant,
-    /// When the change happened in the cluster, where that is known.
-    pub(crate) triggered: Option<Timestamp>,
+    /// When the change happened in the cluster (RFC 3339); empty where that is not known.
+    pub(crate) triggered: CompactString,
 }
 
 /// The writer has stopped. A source then ends.
@@ -63,15 +62,11 @@ pub struct WriterStopped;
 impl EventSink {
     /// Queues an event for the writer. Waits while the queue is full.
     pub async fn send(&self, event: Event) -> Result<(), WriterStopped> {
-        self.send_triggered(event, None).await
+        self.send_triggered(event, CompactString::default()).await
     }
 
-    /// As [`EventSink::send`], with the time of the change that caused the event.
-    pub async fn send_triggered(
-        &self,
-        event: Event,
-        triggered: Option<Timestamp>,
-    ) -> Result<(), WriterStopped> {
+    /// As [`EventSink::send`], with the time of the change that caused the event (RFC 3339).
+    pub async fn send_triggered(&self, event: Event, triggered: CompactString) -> Result<(), WriterStopped> {
         let arrival = QueuedEvent { event, at: Instant::now(), triggered };
         self.events.send(Message::Event(arrival)).await.map_err(|_| WriterStopped)
     }

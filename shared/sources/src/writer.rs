@@ -170,8 +170,8 @@ impl Writer {
             for QueuedEvent { event, at, triggered: since } in single.into_iter().chain(burst) {
                 self.metrics.received();
                 oldest.get_or_insert(at);
-                if let (Some(since), Some(_)) = (since, &programming) {
-                    triggered.add(&event, since, cache.snapshot());
+                if programming.is_some() && !since.is_empty() {
+                    triggered.add(&event, &since, cache.snapshot());
                 }
                 self.initial_lists.pass(event, cache.snapshot(), &mut batch);
             }

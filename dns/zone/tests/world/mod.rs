@@ -122,7 +122,7 @@ fn port(word: &str) -> Option<(CompactString, Protocol, u16)> {
     Some((name.into(), protocol, number.parse().ok()?))
 }
 
-fn endpoint(word: &str, zones: &mut Vec<CompactString>) -> Endpoint {
+fn endpoint<'a>(word: &'a str, zones: &mut Vec<CompactString>) -> Endpoint<'a> {
     let (ready, word) = word.strip_prefix('!').map_or((true, word), |word| (false, word));
     let (word, zone) = word.split_once('@').map_or((word, None), |(word, zone)| (word, Some(zone)));
     let (word, pod) = word.split_once('~').map_or((word, None), |(word, pod)| (word, Some(pod)));

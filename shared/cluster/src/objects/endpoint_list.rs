@@ -55,19 +55,22 @@ mod flag {
     pub(super) const HINTS: u8 = 128;
 }
 
+/// Endpoints while they are encoded: on the stack, because the list gets an allocation of its exact size.
+type Encoded = SmallVec<[u8; 512]>;
+
 impl EndpointList {
     /// Encodes endpoints.
-    pub fn new(endpoints: &[Endpoint]) -> Self {
+    pub fn new(endpoints: &[Endpoint<'_>]) -> Self {
         if endpoints.is_empty() {
             return Self::default();
         }
         let prefix = common_prefix(endpoints.iter().filter_map(|endpoint| endpoint.pod.as_deref()));
-        let mut bytes = Vec::with_capacity(prefix.len() + 16 * endpoints.len());
+        let mut bytes = Encoded::new();
         put_text(&mut bytes, prefix);
         for endpoint in endpoints {
             put_endpoint(&mut bytes, endpoint, prefix.len());
         }
-        Self(bytes.into())
+        Self(bytes.as_slice().into())
     }
 
     /// The endpoints.
@@ -137,11 +140,11 @@ impl PodName<'_> {
 
 impl EndpointRef<'_> {
     /// A copy that owns its fields.
-    pub fn to_endpoint(&self) -> Endpoint {
+    pub fn to_endpoint(&self) -> Endpoint<'static> {
         Endpoint {
             addresses: self.addresses.clone(),
             ready: self.ready,
-            hostname: self.hostname.map(Into::into),
+            hostname: self.hostname.map(|hostname| hostname.to_owned().into()),
             pod: self.pod.map(|pod| pod.to_text().into()),
             zone: self.zone,
             hints: self.hints.clone(),
@@ -158,20 +161,20 @@ impl<'a> IntoIterator for &'a EndpointList {
     }
 }
 
-impl From<Vec<Endpoint>> for EndpointList {
-    fn from(endpoints: Vec<Endpoint>) -> Self {
+impl From<Vec<Endpoint<'_>>> for EndpointList {
+    fn from(endpoints: Vec<Endpoint<'_>>) -> Self {
         Self::new(&endpoints)
     }
 }
 
-impl<const N: usize> From<[Endpoint; N]> for EndpointList {
-    fn from(endpoints: [Endpoint; N]) -> Self {
+impl<const N: usize> From<[Endpoint<'_>; N]> for EndpointList {
+    fn from(endpoints: [Endpoint<'_>; N]) -> Self {
         Self::new(&endpoints)
     }
 }
 
-impl FromIterator<Endpoint> for EndpointList {
-    fn from_iter<I: IntoIterator<Item = Endpoint>>(endpoints: I) -> Self {
+impl<'a> FromIterator<Endpoint<'a>> for EndpointList {
+    fn from_iter<I: IntoIterator<Item = Endpoint<'a>>>(endpoints: I) -> Self {
         endpoints.into_iter().collect::<Vec<_>>().into()
     }
 }
@@ -191,7 +194,7 @@ fn common_prefix<'a>(mut names: impl Iterator<Item = &'a str>) -> &'a [u8] {
     })
 }
 
-fn put_endpoint(bytes: &mut Vec<u8>, endpoint: &Endpoint, prefix: usize) {
+fn put_endpoint(bytes: &mut Encoded, endpoint: &Endpoint<'_>, prefix: usize) {
     let Endpoint { addresses, ready, hostname, pod, zone, hints } = endpoint;
     let at = bytes.len();
     let mut flags = 0;
@@ -238,7 +241,7 @@ fn put_endpoint(bytes: &mut Vec<u8>, endpoint: &Endpoint, prefix: usize) {
     bytes[at] = flags;
 }
 
-fn put_address(bytes: &mut Vec<u8>, address: IpAddr) {
+fn put_address(bytes: &mut Encoded, address: IpAddr) {
     match address {
         IpAddr::V4(address) => bytes.extend_from_slice(&address.octets()),
         IpAddr::V6(address) => bytes.extend_from_slice(&address.octets()),
@@ -256,7 +259,7 @@ fn take_address(bytes: &mut &[u8], is_v6: bool) -> Option<IpAddr> {
     Some(Ipv4Addr::from(*octets).into())
 }
 
-fn put_text(bytes: &mut Vec<u8>, text: &[u8]) {
+fn put_text(bytes: &mut Encoded, text: &[u8]) {
     put_number(bytes, text.len());
     bytes.extend_from_slice(text);
 }
@@ -268,7 +271,7 @@ fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(text)
 }
 
-fn put_number(bytes: &mut Vec<u8>, mut number: usize) {
+fn put_number(bytes: &mut Encoded, mut number: usize) {
     while number > 0x7f {
         bytes.push(number as u8 | 0x80);
         number >>= 7;
@@ -296,15 +299,17 @@ fn take_byte(bytes: &mut &[u8]) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use proptest::prelude::*;
 
     use super::*;
 
-    fn endpoint() -> impl Strategy<Value = Endpoint> {
+    fn endpoint() -> impl Strategy<Value = Endpoint<'static>> {
         let address =
             prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)];
         let name = prop_oneof!["wéb-[a-z]{0,3}", "wèb-[a-z]{120,150}", Just(String::new())];
-        let name = proptest::option::of(name.prop_map(String::into_boxed_str));
+        let name = proptest::option::of(name.prop_map(Cow::Owned));
         let addresses = proptest::collection::vec(address, 0..4);
         let hints = proptest::collection::vec(0..3_u8, 0..3);
         (addresses, any::<bool>(), name.clone(), name, 0..3_u8, hints).prop_map(
@@ -323,7 +328,7 @@ mod tests {
         #[test]
         fn endpoints_are_decoded_as_they_were_encoded(endpoints in proptest::collection::vec(endpoint(), 0..6)) {
             let list = EndpointList::new(&endpoints);
-            let decoded: Vec<Endpoint> = list.iter().map(|endpoint| endpoint.to_endpoint()).collect();
+            let decoded: Vec<Endpoint<'_>> = list.iter().map(|endpoint| endpoint.to_endpoint()).collect();
             prop_assert_eq!(&decoded, &endpoints);
             prop_assert_eq!(list.is_empty(), endpoints.is_empty());
             prop_assert_eq!(list, EndpointList::new(&decoded));

@@ -1,5 +1,6 @@
 //! The addresses behind a Service: EndpointSlices and Pods.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use smallvec::SmallVec;
@@ -70,17 +71,17 @@ pub struct EndpointPort {
     pub port: u16,
 }
 
-/// One endpoint of a slice, before it is added to an [`EndpointList`].
+/// One endpoint of a slice, before it is added to an [`EndpointList`], which copies the texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct Endpoint<'a> {
     /// The valid `addresses`.
     pub addresses: SmallVec<[IpAddr; 1]>,
     /// `conditions.ready`; a missing condition counts as ready.
     pub ready: bool,
     /// `hostname`: the name of the endpoint under a headless Service.
-    pub hostname: Option<Box<str>>,
+    pub hostname: Option<Cow<'a, str>>,
     /// `targetRef.name` where the target is a Pod; read by `endpoint_pod_names`.
-    pub pod: Option<Box<str>>,
+    pub pod: Option<Cow<'a, str>>,
     /// `zone` as an index into [`EndpointSlice::zones`], from 1 on; 0 when it has none.
     pub zone: u8,
     /// `hints.forZones`: the zones whose clients should use it, as indexes like `zone`. A hint that is its own zone takes no memory.

@@ -1,34 +1,38 @@
 //! EndpointSlices (discovery.k8s.io/v1) and Pods (core/v1).
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use cluster::{
     CompactString, Endpoint, EndpointPort, EndpointSlice, FqdnEndpoint, Import, Key, Kind, Object, Pod,
 };
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::Deserializer;
 use smallvec::SmallVec;
 
 use super::fields::{
-    Metadata, PortNumber, ProtocolName, check_label, check_port_names, check_subdomain, nullable, pick,
-    scan_pick,
+    Metadata, PortNumber, ProtocolName, check_label, check_port_names, check_subdomain, nullable,
+    nullable_list, pick, scan_pick,
 };
 use super::scan::{Scanner, SeenFields};
-use super::{InvalidField, Slim};
+use super::{InvalidField, Scan, Slim};
 
+/// An EndpointSlice, whose endpoints borrow their texts from what is scanned.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct SlimSlice {
+pub(super) struct SlimSlice<'a> {
     #[serde(default, deserialize_with = "nullable")]
     metadata: Metadata<OwnerLabels, TriggerTime>,
     address_type: AddressType,
     #[serde(default, deserialize_with = "nullable")]
-    endpoints: Vec<SlimEndpoint>,
-    #[serde(default, deserialize_with = "nullable")]
-    ports: Vec<SlimPort>,
+    endpoints: Vec<SlimEndpoint<'a>>,
+    #[serde(default, deserialize_with = "nullable_list")]
+    ports: SmallVec<[SlimPort; 1]>,
 }
+
+/// Endpoints for which a scan reserves memory. Most slices have fewer.
+const EXPECTED_ENDPOINTS: usize = 16;
 
 #[derive(Deserialize, PartialEq)]
 enum AddressType {
@@ -40,32 +44,32 @@ enum AddressType {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-struct SlimEndpoint {
-    #[serde(default, deserialize_with = "nullable")]
-    addresses: Vec<CompactString>,
+struct SlimEndpoint<'a> {
+    #[serde(default, deserialize_with = "nullable_list")]
+    addresses: SmallVec<[Cow<'a, str>; 1]>,
     #[serde(default, deserialize_with = "nullable")]
     conditions: Conditions,
     #[serde(default, deserialize_with = "nullable")]
-    hostname: CompactString,
+    hostname: Cow<'a, str>,
     #[serde(default, deserialize_with = "nullable")]
-    target_ref: Target,
+    target_ref: Target<'a>,
     #[serde(default, deserialize_with = "nullable")]
-    zone: CompactString,
+    zone: Cow<'a, str>,
     #[serde(default, deserialize_with = "nullable")]
-    hints: Hints,
+    hints: Hints<'a>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-struct Hints {
-    #[serde(default, deserialize_with = "nullable")]
-    for_zones: Vec<ZoneHint>,
+struct Hints<'a> {
+    #[serde(default, deserialize_with = "nullable_list")]
+    for_zones: SmallVec<[ZoneHint<'a>; 1]>,
 }
 
 #[derive(Deserialize)]
-struct ZoneHint {
+struct ZoneHint<'a> {
     #[serde(default, deserialize_with = "nullable")]
-    name: CompactString,
+    name: Cow<'a, str>,
 }
 
 #[derive(Deserialize, Default)]
@@ -75,11 +79,11 @@ struct Conditions {
 }
 
 #[derive(Deserialize, Default)]
-struct Target {
+struct Target<'a> {
     #[serde(default, deserialize_with = "nullable")]
-    kind: CompactString,
+    kind: Cow<'a, str>,
     #[serde(default, deserialize_with = "nullable")]
-    name: CompactString,
+    name: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +126,9 @@ impl OwnerLabels {
     }
 }
 
+/// Bytes of a time with nanoseconds (RFC 3339) in UTC, as the endpoint controllers write it.
+const LONGEST_TIME: usize = "2026-01-01T00:00:00.000000000Z".len();
+
 /// The annotation with the time of the change that caused this version of a slice; other annotations are skipped.
 #[derive(Default)]
 pub(super) struct TriggerTime(CompactString);
@@ -140,35 +147,16 @@ impl TriggerTime {
     }
 }
 
-impl Slim for SlimSlice {
+impl Slim for SlimSlice<'_> {
     const KIND: Kind = Kind::EndpointSlice;
 
     fn key_and_version(&self) -> (Key, CompactString) {
         self.metadata.key_and_version(Self::KIND)
     }
 
-    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
-        let (mut metadata, mut address_type) = (Metadata::default(), None);
-        let (mut endpoints, mut ports, mut seen) = (Vec::new(), Vec::new(), SeenFields::default());
-        text.object(|text, field| {
-            match field {
-                b"metadata" => {
-                    let found = Metadata::scan(text, OwnerLabels::scan, TriggerTime::scan)?;
-                    (metadata, _) = (found, seen.add(0)?);
-                }
-                b"addressType" => (address_type, _) = (Some(AddressType::scan(text)?), seen.add(1)?),
-                b"endpoints" => (endpoints, _) = (text.array(SlimEndpoint::scan)?, seen.add(2)?),
-                b"ports" => (ports, _) = (text.array(SlimPort::scan)?, seen.add(3)?),
-                _ => text.skip()?,
-            }
-            Some(())
-        })?;
-        Some(Self { metadata, address_type: address_type?, endpoints, ports })
-    }
-
-    fn triggered(&self) -> Option<Timestamp> {
-        // Only a metric uses it, so the slice is accepted even if the time is invalid.
-        self.metadata.annotations.0.parse().ok()
+    fn triggered(&mut self) -> CompactString {
+        let TriggerTime(time) = std::mem::take(&mut self.metadata.annotations);
+        if time.len() <= LONGEST_TIME { time } else { CompactString::default() }
     }
 
     fn object(self, key: Key, defects: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
@@ -178,7 +166,7 @@ impl Slim for SlimSlice {
         let ports = self.ports.into_iter().enumerate();
         let ports = ports.filter_map(|(at, port)| valid(port.port(at), defects)).collect();
         let mut zones = Vec::new();
-        let (mut endpoints, mut aliases) = (Vec::new(), Vec::new());
+        let (mut endpoints, mut aliases) = (Vec::with_capacity(self.endpoints.len()), Vec::new());
         for (at, endpoint) in self.endpoints.into_iter().enumerate() {
             match &self.address_type {
                 AddressType::Fqdn => endpoint.aliases(at, &mut aliases, defects),
@@ -197,6 +185,30 @@ impl Slim for SlimSlice {
     }
 }
 
+impl<'a> Scan<'a> for SlimSlice<'a> {
+    fn scan(text: &mut Scanner<'a>) -> Option<Self> {
+        let (mut metadata, mut address_type) = (Metadata::default(), None);
+        let (mut endpoints, mut ports, mut seen) = (Vec::new(), SmallVec::new(), SeenFields::default());
+        text.object(|text, field| {
+            match field {
+                b"metadata" => {
+                    let found = Metadata::scan(text, OwnerLabels::scan, TriggerTime::scan)?;
+                    (metadata, _) = (found, seen.add(0)?);
+                }
+                b"addressType" => (address_type, _) = (Some(AddressType::scan(text)?), seen.add(1)?),
+                b"endpoints" => {
+                    let space = Vec::with_capacity(EXPECTED_ENDPOINTS);
+                    (endpoints, _) = (text.array(space, SlimEndpoint::scan)?, seen.add(2)?);
+                }
+                b"ports" => (ports, _) = (text.array(SmallVec::new(), SlimPort::scan)?, seen.add(3)?),
+                _ => text.skip()?,
+            }
+            Some(())
+        })?;
+        Some(Self { metadata, address_type: address_type?, endpoints, ports })
+    }
+}
+
 impl Conditions {
     fn scan(text: &mut Scanner<'_>) -> Option<Self> {
         let mut ready = None;
@@ -212,13 +224,13 @@ impl Conditions {
     }
 }
 
-impl Target {
-    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+impl<'a> Target<'a> {
+    fn scan(text: &mut Scanner<'a>) -> Option<Self> {
         let (mut target, mut seen) = (Self::default(), SeenFields::default());
         text.object(|text, field| {
             match field {
-                b"kind" => (target.kind, _) = (text.text()?, seen.add(0)?),
-                b"name" => (target.name, _) = (text.text()?, seen.add(1)?),
+                b"kind" => (target.kind, _) = (text.borrowed_text()?.into(), seen.add(0)?),
+                b"name" => (target.name, _) = (text.borrowed_text()?.into(), seen.add(1)?),
                 _ => text.skip()?,
             }
             Some(())
@@ -227,12 +239,14 @@ impl Target {
     }
 }
 
-impl Hints {
-    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+impl<'a> Hints<'a> {
+    fn scan(text: &mut Scanner<'a>) -> Option<Self> {
         let (mut hints, mut seen) = (Self::default(), SeenFields::default());
         text.object(|text, field| {
             match field {
-                b"forZones" => (hints.for_zones, _) = (text.array(ZoneHint::scan)?, seen.add(0)?),
+                b"forZones" => {
+                    (hints.for_zones, _) = (text.array(SmallVec::new(), ZoneHint::scan)?, seen.add(0)?);
+                }
                 _ => text.skip()?,
             }
             Some(())
@@ -241,12 +255,12 @@ impl Hints {
     }
 }
 
-impl ZoneHint {
-    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
-        let (mut name, mut seen) = (CompactString::default(), SeenFields::default());
+impl<'a> ZoneHint<'a> {
+    fn scan(text: &mut Scanner<'a>) -> Option<Self> {
+        let (mut name, mut seen) = (Cow::default(), SeenFields::default());
         text.object(|text, field| {
             match field {
-                b"name" => (name, _) = (text.text()?, seen.add(0)?),
+                b"name" => (name, _) = (text.borrowed_text()?.into(), seen.add(0)?),
                 _ => text.skip()?,
             }
             Some(())
@@ -304,17 +318,20 @@ impl SlimPort {
     }
 }
 
-impl SlimEndpoint {
-    fn scan(text: &mut Scanner<'_>) -> Option<Self> {
+impl<'a> SlimEndpoint<'a> {
+    fn scan(text: &mut Scanner<'a>) -> Option<Self> {
         let (mut endpoint, mut seen) = (Self::default(), SeenFields::default());
         let Self { addresses, conditions, hostname, target_ref, zone, hints } = &mut endpoint;
         text.object(|text, field| {
             match field {
-                b"addresses" => (*addresses, _) = (text.array(Scanner::text)?, seen.add(0)?),
+                b"addresses" => {
+                    let address = |text: &mut Scanner<'a>| text.borrowed_text().map(Cow::Borrowed);
+                    (*addresses, _) = (text.array(SmallVec::new(), address)?, seen.add(0)?);
+                }
                 b"conditions" => (*conditions, _) = (Conditions::scan(text)?, seen.add(1)?),
-                b"hostname" => (*hostname, _) = (text.text()?, seen.add(2)?),
+                b"hostname" => (*hostname, _) = (text.borrowed_text()?.into(), seen.add(2)?),
                 b"targetRef" => (*target_ref, _) = (Target::scan(text)?, seen.add(3)?),
-                b"zone" => (*zone, _) = (text.text()?, seen.add(4)?),
+                b"zone" => (*zone, _) = (text.borrowed_text()?.into(), seen.add(4)?),
                 b"hints" => (*hints, _) = (Hints::scan(text)?, seen.add(5)?),
                 _ => text.skip()?,
             }
@@ -324,17 +341,17 @@ impl SlimEndpoint {
     }
 
     /// The hostname. An invalid one is left out and the addresses are kept.
-    fn hostname(&self, at: usize, defects: &mut Vec<InvalidField>) -> Option<Box<str>> {
+    fn hostname(&mut self, at: usize, defects: &mut Vec<InvalidField>) -> Option<Cow<'a, str>> {
         if self.hostname.is_empty() {
             return None;
         }
         let checked = check_label(|| format!("endpoints[{at}].hostname"), &self.hostname);
-        valid(checked, defects).map(|()| self.hostname.as_str().into())
+        valid(checked, defects).map(|()| std::mem::take(&mut self.hostname))
     }
 
     /// Adds the names, if the endpoint is ready.
-    fn aliases(self, at: usize, aliases: &mut Vec<FqdnEndpoint>, defects: &mut Vec<InvalidField>) {
-        let hostname = self.hostname(at, defects);
+    fn aliases(mut self, at: usize, aliases: &mut Vec<FqdnEndpoint>, defects: &mut Vec<InvalidField>) {
+        let hostname: Option<Box<str>> = self.hostname(at, defects).map(Into::into);
         for (nth, name) in self.addresses.iter().enumerate() {
             let name = name.strip_suffix('.').unwrap_or(name);
             let checked = check_subdomain(format!("endpoints[{at}].addresses[{nth}]"), name);
@@ -346,14 +363,14 @@ impl SlimEndpoint {
 
     /// The endpoint with its valid addresses; `None` when it has addresses and none of them is valid.
     fn endpoint(
-        self,
+        mut self,
         at: usize,
         family: &AddressType,
         zones: &mut Vec<CompactString>,
         defects: &mut Vec<InvalidField>,
-    ) -> Option<Endpoint> {
+    ) -> Option<Endpoint<'a>> {
         let hostname = self.hostname(at, defects);
-        let parse = |(nth, text): (usize, &CompactString)| {
+        let parse = |(nth, text): (usize, &Cow<'a, str>)| {
             let path = || format!("endpoints[{at}].addresses[{nth}]");
             family.check(address(text, path)?).map_err(|wanted| InvalidField::new(path(), text, wanted))
         };
@@ -362,13 +379,13 @@ impl SlimEndpoint {
         if addresses.is_empty() && !self.addresses.is_empty() {
             return None;
         }
-        let zone = zone_index(self.zone, zones);
-        let hints = self.hints.for_zones.into_iter().map(|hint| zone_index(hint.name, zones));
+        let zone = zone_index(&self.zone, zones);
+        let hints = self.hints.for_zones.iter().map(|hint| zone_index(&hint.name, zones));
         Some(Endpoint {
             addresses,
             ready: self.conditions.ready.unwrap_or(true),
             hostname,
-            pod: (self.target_ref.kind == "Pod").then(|| self.target_ref.name.into()),
+            pod: (self.target_ref.kind == "Pod").then_some(self.target_ref.name),
             zone,
             hints: hints.filter(|hint| *hint != 0).collect(),
         })
@@ -377,12 +394,12 @@ impl SlimEndpoint {
 
 /// The index of a topology zone in the slice's list, from 1 on; adds a new zone to the list. 0 for no zone, and for a 256th
 /// zone, which no slice of at most 1,000 endpoints has in practice.
-fn zone_index(zone: CompactString, zones: &mut Vec<CompactString>) -> u8 {
+fn zone_index(zone: &str, zones: &mut Vec<CompactString>) -> u8 {
     if zone.is_empty() {
         return 0;
     }
     let at = zones.iter().position(|known| *known == zone).unwrap_or_else(|| {
-        zones.push(zone);
+        zones.push(zone.into());
         zones.len() - 1
     });
     u8::try_from(at + 1).unwrap_or(0)

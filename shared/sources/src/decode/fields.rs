@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use cluster::{CompactString, Key, Kind, Protocol};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
+use smallvec::SmallVec;
 
 use super::InvalidField;
 use super::scan::{Scanner, SeenFields};
@@ -86,6 +87,13 @@ pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>
     value: D,
 ) -> Result<T, D::Error> {
     Option::<T>::deserialize(value).map(Option::unwrap_or_default)
+}
+
+/// As [`nullable`], for a list that mostly has one element.
+pub(super) fn nullable_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    value: D,
+) -> Result<SmallVec<[T; 1]>, D::Error> {
+    nullable::<D, Vec<T>>(value).map(SmallVec::from_vec)
 }
 
 /// A map of strings to values, in the order given.

@@ -69,16 +69,19 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads an array. `element` reads each of its values.
-    pub(super) fn array<T>(&mut self, mut element: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+    /// Reads an array. `element` reads each of its values, which are added to `elements`.
+    pub(super) fn array<T, L: Extend<T>>(
+        &mut self,
+        mut elements: L,
+        mut element: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<L> {
         self.expect(b'[')?;
-        let mut elements = Vec::new();
         if self.peek()? == b']' {
             self.at += 1;
             return Some(elements);
         }
         loop {
-            elements.push(element(self)?);
+            elements.extend(Some(element(self)?));
             match self.next()? {
                 b',' => {}
                 b']' => return Some(elements),
@@ -94,9 +97,14 @@ impl<'a> Scanner<'a> {
 
     /// Reads a string without escapes.
     pub(super) fn text(&mut self) -> Option<CompactString> {
+        self.borrowed_text().map(CompactString::new)
+    }
+
+    /// Reads a string without escapes, and borrows it.
+    pub(super) fn borrowed_text(&mut self) -> Option<&'a str> {
         let bytes = self.string_bytes()?;
         let is_printable = bytes.iter().all(|byte| *byte >= b' ');
-        std::str::from_utf8(bytes).ok().filter(|_| is_printable).map(CompactString::new)
+        std::str::from_utf8(bytes).ok().filter(|_| is_printable)
     }
 
     /// The bytes of a string without escapes.

@@ -12,7 +12,7 @@ use super::fields::{
     pick, scan_pick,
 };
 use super::scan::{Scanner, SeenFields};
-use super::{InvalidField, Slim};
+use super::{InvalidField, Scan, Slim};
 
 #[derive(Deserialize)]
 pub(super) struct SlimNamespace {
@@ -134,6 +134,23 @@ impl Slim for SlimService {
         self.metadata.key_and_version(Self::KIND)
     }
 
+    fn object(self, key: Key, defects: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
+        let kind = self.spec.kind()?;
+        check_port_names("spec.ports", self.spec.ports.iter().map(|port| &*port.name), defects);
+        let ports = self.spec.ports.into_iter().enumerate();
+        let ports = ports.map(|(at, port)| port.port(at)).collect::<Result<_, _>>()?;
+        let from_outside = self.status.load_balancer.ingress.into_iter().map(LoadBalancerIngress::target);
+        let external = self.spec.external_ips.into_iter().chain(from_outside);
+        let external = external.filter(|target| !target.is_empty()).collect();
+        // PreferSameZone is another name of PreferClose (Kubernetes 1.34).
+        let distribution = self.spec.traffic_distribution;
+        let prefers_own_zone = self.metadata.annotations.0.eq_ignore_ascii_case("auto")
+            || matches!(&*distribution, "PreferClose" | "PreferSameZone");
+        Ok(Some(Object::Service(Arc::new(Service { key, kind, ports, external, prefers_own_zone }))))
+    }
+}
+
+impl Scan<'_> for SlimService {
     fn scan(text: &mut Scanner<'_>) -> Option<Self> {
         let (mut metadata, mut spec) = (Metadata::default(), Spec::default());
         let mut seen = SeenFields::default();
@@ -150,21 +167,6 @@ impl Slim for SlimService {
             Some(())
         })?;
         Some(Self { metadata, spec, status: Status::default() })
-    }
-
-    fn object(self, key: Key, defects: &mut Vec<InvalidField>) -> Result<Option<Object>, InvalidField> {
-        let kind = self.spec.kind()?;
-        check_port_names("spec.ports", self.spec.ports.iter().map(|port| &*port.name), defects);
-        let ports = self.spec.ports.into_iter().enumerate();
-        let ports = ports.map(|(at, port)| port.port(at)).collect::<Result<_, _>>()?;
-        let from_outside = self.status.load_balancer.ingress.into_iter().map(LoadBalancerIngress::target);
-        let external = self.spec.external_ips.into_iter().chain(from_outside);
-        let external = external.filter(|target| !target.is_empty()).collect();
-        // PreferSameZone is another name of PreferClose (Kubernetes 1.34).
-        let distribution = self.spec.traffic_distribution;
-        let prefers_own_zone = self.metadata.annotations.0.eq_ignore_ascii_case("auto")
-            || matches!(&*distribution, "PreferClose" | "PreferSameZone");
-        Ok(Some(Object::Service(Arc::new(Service { key, kind, ports, external, prefers_own_zone }))))
     }
 }
 
@@ -185,10 +187,14 @@ impl Spec {
             match field {
                 b"type" => (spec.kind, _) = (Type::scan(text)?, seen.add(0)?),
                 b"clusterIP" => (spec.cluster_ip, _) = (text.text()?, seen.add(1)?),
-                b"clusterIPs" => (spec.cluster_ips, _) = (text.array(Scanner::text)?, seen.add(2)?),
+                b"clusterIPs" => {
+                    (spec.cluster_ips, _) = (text.array(Vec::new(), Scanner::text)?, seen.add(2)?)
+                }
                 b"externalName" => (spec.external_name, _) = (text.text()?, seen.add(3)?),
-                b"externalIPs" => (spec.external_ips, _) = (text.array(Scanner::text)?, seen.add(4)?),
-                b"ports" => (spec.ports, _) = (text.array(SlimPort::scan)?, seen.add(5)?),
+                b"externalIPs" => {
+                    (spec.external_ips, _) = (text.array(Vec::new(), Scanner::text)?, seen.add(4)?)
+                }
+                b"ports" => (spec.ports, _) = (text.array(Vec::new(), SlimPort::scan)?, seen.add(5)?),
                 b"trafficDistribution" => {
                     (spec.traffic_distribution, _) = (text.text()?, seen.add(6)?);
                 }

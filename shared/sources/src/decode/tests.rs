@@ -43,10 +43,14 @@ fn show(object: &Object) -> String {
                 let Endpoint { addresses, ready, hostname, pod, zone: _, hints } = &endpoint.to_endpoint();
                 let hints = hints.iter().map(|hint| format!(" for={}", slice.zones[usize::from(*hint) - 1]));
                 let zones = zone + &hints.collect::<String>();
-                format!(" {addresses:?} ready={ready} host={} pod={}{zones}", name(hostname), name(pod))
+                format!(
+                    " {addresses:?} ready={ready} host={} pod={}{zones}",
+                    name(hostname.as_deref()),
+                    name(pod.as_deref())
+                )
             });
             let aliases = slice.aliases.iter();
-            let aliases = aliases.map(|alias| format!(" {}={}", alias.name, name(&alias.hostname)));
+            let aliases = aliases.map(|alias| format!(" {}={}", alias.name, name(alias.hostname.as_deref())));
             let endpoints = endpoints.chain(aliases);
             let import =
                 slice.import.as_ref().map(|import| format!("[{}@{}]", import.service, import.cluster));
@@ -95,8 +99,8 @@ fn reached(kind: &ServiceKind, ports: &[ServicePort]) -> String {
     format!("{reach}{}", ports.collect::<String>())
 }
 
-fn name(text: &Option<Box<str>>) -> &str {
-    text.as_deref().unwrap_or("-")
+fn name(text: Option<&str>) -> &str {
+    text.unwrap_or("-")
 }
 
 fn check(kind: Kind, table: &[(&str, &str)]) {

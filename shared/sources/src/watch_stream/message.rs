@@ -1,7 +1,6 @@
 //! Converts lines of a watch and items of a list to events of the cache.
 
 use cluster::{CompactString, Event, Key, Kind};
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -27,7 +26,7 @@ pub(crate) struct ObjectEvent {
     /// `metadata.resourceVersion`.
     pub(crate) version: CompactString,
     /// See [`DecodedObject::triggered`].
-    pub(crate) triggered: Option<Timestamp>,
+    pub(crate) triggered: CompactString,
     /// See [`DecodedObject::defects`].
     pub(crate) defects: Vec<InvalidField>,
 }
@@ -95,8 +94,8 @@ pub(crate) fn read_message(kind: Kind, line: Part<'_>) -> Result<WatchMessage, A
         }
         "DELETED" => {
             let (key, version) = key_and_version(kind, object.get()).map_err(not_json)?;
-            let event = Event::Remove(kind, key);
-            Ok(WatchMessage::Object(ObjectEvent { event, version, triggered: None, defects: Vec::new() }))
+            let (event, triggered) = (Event::Remove(kind, key), CompactString::default());
+            Ok(WatchMessage::Object(ObjectEvent { event, version, triggered, defects: Vec::new() }))
         }
         "BOOKMARK" => {
             let Bookmark { metadata } = serde_json::from_str(object.get()).map_err(not_json)?;

@@ -176,7 +176,7 @@ fn a_change_of_endpoints_is_timed_once_its_view_is_published() {
         }
     };
     let sink = cluster.sink();
-    let slice = |service: &str, zone: &str, since: Option<i64>| {
+    let slice = |service: &str, zone: &str, since: &str| {
         let slice = cluster::EndpointSlice {
             key: Key::new("shop", format!("{service}-1")),
             service: service.into(),
@@ -187,8 +187,7 @@ fn a_change_of_endpoints_is_timed_once_its_view_is_published() {
             zones: [zone.into()].into(),
         };
         let event = Event::Apply(Object::EndpointSlice(Arc::new(slice)));
-        let since = since.map(|seconds| Timestamp::now() - SignedDuration::from_secs(seconds));
-        let sent = sink.send_triggered(event, since);
+        let sent = sink.send_triggered(event, since.into());
         futures_util::FutureExt::now_or_never(sent).expect("the queue has room").unwrap();
     };
     let service = |name: &str, kind: ServiceKind| {
@@ -205,16 +204,18 @@ fn a_change_of_endpoints_is_timed_once_its_view_is_published() {
         [service("web", ServiceKind::ClusterIp(Default::default())), service("db", ServiceKind::Headless)];
     send(&cluster, services);
     send(&cluster, [Event::Restart(Kind::EndpointSlice)]);
-    slice("web", "in the first list", Some(3600));
+    let ago = |seconds| (Timestamp::now() - SignedDuration::from_secs(seconds)).to_string();
+    slice("web", "in the first list", &ago(3600));
     send(&cluster, [Event::Synced(Kind::EndpointSlice)]);
     wait_until(&|snapshot| snapshot.synced(Kinds::of(&[Kind::EndpointSlice])));
-    slice("web", "in the first list", Some(3600));
-    slice("web", "changed", Some(3));
-    slice("web", "by hand", None);
-    slice("db", "new", Some(100));
-    slice("db", "ahead of our clock", Some(-100));
-    slice("without-service", "new", Some(3));
-    slice("last", "new", None);
+    slice("web", "in the first list", &ago(3600));
+    slice("web", "changed", &ago(3));
+    slice("web", "by hand", "");
+    slice("web", "with an invalid time", "yesterday");
+    slice("db", "new", &ago(100));
+    slice("db", "ahead of our clock", &ago(-100));
+    slice("without-service", "new", &ago(3));
+    slice("last", "new", "");
     let last = Key::new("shop", "last-1");
     wait_until(&|snapshot| snapshot.get::<cluster::EndpointSlice>(&last).is_some());
     let text = registry.text();

@@ -1,7 +1,6 @@
 //! Sends the events of lists and watches to the writer, in bursts.
 
 use cluster::{CompactString, Event};
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Reflector;
@@ -14,12 +13,12 @@ const BURST: usize = 64;
 impl Reflector {
     /// Sends an event to the writer, after those of the burst.
     pub(super) async fn send(&mut self, event: Event) -> Result<(), ApiError> {
-        self.queue(event, None).await?;
+        self.queue(event, CompactString::default()).await?;
         self.flush().await
     }
 
     /// Adds an event to the burst, which is flushed at the end of each piece of a response.
-    async fn queue(&mut self, event: Event, triggered: Option<Timestamp>) -> Result<(), ApiError> {
+    async fn queue(&mut self, event: Event, triggered: CompactString) -> Result<(), ApiError> {
         let at = self.burst.last().map_or_else(|| Instant::now().into_std(), |last| last.at);
         self.burst.push(QueuedEvent { event, at, triggered });
         if self.burst.len() < BURST { Ok(()) } else { self.flush().await }
@@ -47,7 +46,7 @@ impl Reflector {
         let Undecodable { key, version, reason } = *undecodable;
         self.problems.set(key.as_ref(), vec![reason]);
         if let Some(key) = key {
-            self.queue(Event::Keep(self.scope.kind, key), None).await?;
+            self.queue(Event::Keep(self.scope.kind, key), CompactString::default()).await?;
         }
         Ok(version)
     }

@@ -7,7 +7,7 @@ fn summary(kind: Kind, line: &str) -> String {
     match read_message(kind, Part::Whole(line.as_bytes())) {
         Ok(WatchMessage::Object(ObjectEvent { event, version, triggered, defects })) => {
             let defects: String = defects.iter().map(|field| format!(" without {field}")).collect();
-            let since = triggered.map(|time| format!(" since {time}")).unwrap_or_default();
+            let since = if triggered.is_empty() { String::new() } else { format!(" since {triggered}") };
             match event {
                 Event::Apply(object) => format!("+{} @{version}{since}{defects}", object.key()),
                 Event::Remove(_, key) => format!("-{key} @{version}{since}"),
@@ -98,7 +98,7 @@ fn the_trigger_time_of_a_slice_is_read() {
             r#"{"a":"b","endpoints.kubernetes.io/last-change-trigger-time":"2026-11-21T11:00:00.25Z"}"#,
             " since 2026-11-21T11:00:00.25Z",
         ),
-        (r#"{"endpoints.kubernetes.io/last-change-trigger-time":"yesterday"}"#, ""),
+        (r#"{"endpoints.kubernetes.io/last-change-trigger-time":"2026-11-21T11:00:00.25Z, or later"}"#, ""),
         (r#"{"a":"b"}"#, ""),
         ("null", ""),
     ];
