@@ -106,14 +106,15 @@ impl ZoneIndex {
         }
     }
 
-    /// Keys of the services that the changes affect.
+    /// Keys of the services that the changes affect, in their order: objects that arrived together are next to each other in memory, and
+    /// most of the cost of a large batch is to load them from there.
     fn reached(
         &self,
         of: RecordsSource,
         last: &ShardedTable<RecordsEntry>,
         touched: &[ObjectChange],
-    ) -> HashSet<Key, RandomState> {
-        let mut keys = HashSet::default();
+    ) -> Vec<Key> {
+        let mut keys = DistinctKeys::default();
         let mut shown = Vec::new();
         for touched in touched {
             match touched {
@@ -140,7 +141,7 @@ impl ZoneIndex {
             };
             keys.extend(last.iter().filter_map(|entry| of_shown(&entry.service)));
         }
-        keys
+        keys.list
     }
 
     /// The services that differ, each as (before, after).
@@ -164,6 +165,24 @@ impl ZoneIndex {
     }
 }
 
+/// Keys in the order in which they were added, each once.
+#[derive(Default)]
+struct DistinctKeys {
+    list: Vec<Key>,
+    seen: HashSet<Key, RandomState>,
+}
+
+impl DistinctKeys {
+    fn extend(&mut self, keys: impl IntoIterator<Item = Key>) {
+        for key in keys {
+            // Both sides of a change have the same key mostly.
+            if self.list.last() != Some(&key) && self.seen.insert(key.clone()) {
+                self.list.push(key);
+            }
+        }
+    }
+}
+
 /// The tables of a [`Zone`].
 struct ZoneParts {
     services: ShardedTable<RecordsEntry>,
@@ -182,15 +201,15 @@ impl Projection for ZoneIndex {
 
     fn build(&self, cluster: &Snapshot) -> Zone {
         let namespaces = Arc::new(self.namespaces(cluster));
-        let services = cluster.iter::<Service>().map(|service| service.key.clone());
-        let mut keys: HashSet<Key, RandomState> = services.collect();
+        let mut keys = DistinctKeys::default();
+        keys.extend(cluster.iter::<Service>().map(|service| service.key.clone()));
         if self.options().endpoints {
             keys.extend(
                 cluster.iter::<EndpointSlice>().filter_map(|slice| owner(RecordsSource::Service, slice)),
             );
         }
         let service = |key: &Key| self.service(RecordsSource::Service, cluster, key, &namespaces);
-        let services: Vec<RecordsEntry> = keys.iter().filter_map(service).collect();
+        let services: Vec<RecordsEntry> = keys.list.iter().filter_map(service).collect();
         let ptr_entries = ShardedTable::new(services.iter().flat_map(|entry| entry.service.ptr_entries()));
         let imports = cluster.iter::<ServiceImport>().filter(|_| self.imports());
         let imports = imports

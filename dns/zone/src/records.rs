@@ -249,8 +249,9 @@ impl ServiceRecords {
         let endpoints = self.endpoints().map(|endpoint| endpoint.address);
         let external = self.external.iter().flat_map(|external| external.addresses());
         let ptr_entry = |address| PtrEntry { address: address_hash(address), service: self.hash };
-        let mut ptr_entries: Vec<PtrEntry> =
-            v4.chain(v6).chain(endpoints).chain(external).map(ptr_entry).collect();
+        let expected = self.v4.len() + self.slices.iter().map(SliceRecords::len).sum::<usize>();
+        let mut ptr_entries = Vec::with_capacity(expected);
+        ptr_entries.extend(v4.chain(v6).chain(endpoints).chain(external).map(ptr_entry));
         ptr_entries.sort_by(PtrEntry::order);
         ptr_entries.dedup();
         ptr_entries

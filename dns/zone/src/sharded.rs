@@ -55,8 +55,8 @@ impl<T: TableEntry> ShardedTable<T> {
 
     /// The next version: each entry of `gone` removes one equal entry, then those of `came` are added.
     pub(crate) fn change(&self, mut gone: Vec<T>, mut came: Vec<T>) -> Self {
-        gone.sort_by(T::order);
-        came.sort_by(T::order);
+        gone.sort_unstable_by(T::order);
+        came.sort_unstable_by(T::order);
         let mut groups = (*self.groups).clone();
         let (mut gone, mut came) = (gone.as_slice(), came.as_slice());
         while let Some(next) =
@@ -83,19 +83,25 @@ fn split<T: TableEntry>(entries: &[T], shard: (usize, usize)) -> (&[T], &[T]) {
     entries.split_at(entries.partition_point(|entry| shard_of(entry.hash()) <= shard))
 }
 
-fn merge<T: TableEntry>(old: &[T], mut gone: &[T], came: &[T]) -> Option<Arc<[T]>> {
+/// Merges sorted entries.
+fn merge<T: TableEntry>(old: &[T], mut gone: &[T], mut came: &[T]) -> Option<Arc<[T]>> {
     let mut entries = Vec::with_capacity((old.len() + came.len()).saturating_sub(gone.len()));
     for entry in old {
         while gone.first().is_some_and(|first| first.order(entry) == Ordering::Less) {
             gone = &gone[1..];
         }
-        match gone.split_first() {
-            Some((first, rest)) if first.order(entry) == Ordering::Equal => gone = rest,
-            _ => entries.push(entry.clone()),
+        if let Some((first, rest)) = gone.split_first()
+            && first.order(entry) == Ordering::Equal
+        {
+            gone = rest;
+            continue;
         }
+        let before = came.iter().take_while(|came| came.order(entry) == Ordering::Less).count();
+        entries.extend_from_slice(&came[..before]);
+        came = &came[before..];
+        entries.push(entry.clone());
     }
     entries.extend_from_slice(came);
-    entries.sort_by(T::order);
     (!entries.is_empty()).then(|| entries.into())
 }
 

@@ -89,7 +89,8 @@ impl Cache {
 
     /// Applies a batch and publishes the next views. `now` is Unix seconds. Returns what changed.
     pub fn apply(&mut self, batch: impl IntoIterator<Item = Event>, now: u64) -> Vec<ObjectChange> {
-        let mut changes = Changes::default();
+        let batch = batch.into_iter();
+        let mut changes = Changes { expected: batch.size_hint().0, ..Changes::default() };
         for event in batch {
             match event {
                 Event::Apply(object) => changes.record(self.snapshot.apply(object)),
@@ -158,11 +159,16 @@ struct Changes {
     index: HashMap<(Kind, Key), usize, RandomState>,
     /// Kinds whose list ended for the first time, or that were forgotten.
     synced: Kinds,
+    /// Changes for which the first one reserves memory. Most batches change nothing or everything.
+    expected: usize,
 }
 
 impl Changes {
     fn record(&mut self, change: Option<ObjectChange>) {
         let Some(change) = change else { return };
+        let expected = std::mem::take(&mut self.expected);
+        self.touched.reserve(expected);
+        self.index.reserve(expected);
         let (key, _) = change.summary();
         match self.index.entry((change.kind(), key)) {
             Entry::Vacant(entry) => {

@@ -1,6 +1,6 @@
 //! Builds the records of a service name from the snapshot.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cluster::{
@@ -63,14 +63,15 @@ impl ServiceRecords {
         let (slices, texts) = Builder::default().build(options, slices);
         let ready = slices.iter().any(|slice: &SliceRecords| !slice.is_empty());
         let endpoints = || slices.iter().flat_map(|slice| slice.endpoints()).map(|endpoint| endpoint.address);
-        let (shape, addresses): (ServiceShape, Vec<IpAddr>) = match service {
-            None => (ServiceShape::Missing, Vec::new()),
-            Some((ServiceKind::ClusterIp(addresses), listed)) => {
-                (ServiceShape::Cluster(service_ports(listed), addresses.len()), addresses.to_vec())
-            }
+        let (shape, addresses): (ServiceShape, SmallVec<[IpAddr; FEW]>) = match service {
+            None => (ServiceShape::Missing, SmallVec::new()),
+            Some((ServiceKind::ClusterIp(addresses), listed)) => (
+                ServiceShape::Cluster(service_ports(listed), addresses.len()),
+                addresses.iter().copied().collect(),
+            ),
             Some((ServiceKind::Headless, _)) => (ServiceShape::Headless, endpoints().collect()),
             Some((ServiceKind::ExternalName(name), _)) => {
-                (ServiceShape::External(external(name)), Vec::new())
+                (ServiceShape::External(external(name)), SmallVec::new())
             }
         };
         let (v4, v6) = families(&addresses);
@@ -124,10 +125,14 @@ fn ports(ports: impl Iterator<Item = PortRecord>) -> Box<[PortRecord]> {
 
 /// Splits addresses by family, each once, in the given order.
 fn families(addresses: &[IpAddr]) -> (SmallVec<[Ipv4Addr; 4]>, Box<[Ipv6Addr]>) {
-    let mut seen = HashMap::with_capacity_and_hasher(addresses.len(), FxBuildHasher);
+    let mut seen = HashSet::with_hasher(FxBuildHasher);
+    let mut is_new = |at: usize, address: &IpAddr| match addresses.len() {
+        ..=FEW => !addresses[..at].contains(address),
+        _ => seen.insert(*address),
+    };
     let (mut v4, mut v6) = (SmallVec::new(), Vec::new());
-    for address in addresses {
-        if seen.insert(address, ()).is_none() {
+    for (at, address) in addresses.iter().enumerate() {
+        if is_new(at, address) {
             match address {
                 IpAddr::V4(address) => v4.push(*address),
                 IpAddr::V6(address) => v6.push(*address),
@@ -138,19 +143,45 @@ fn families(addresses: &[IpAddr]) -> (SmallVec<[Ipv4Addr; 4]>, Box<[Ipv6Addr]>) 
     (v4, v6.into())
 }
 
+/// So many addresses or names are compared with each other: that is faster than to hash them.
+const FEW: usize = 16;
+
 /// Builds the slices of a service and links endpoints that share a name.
 #[derive(Default)]
 struct Builder {
     texts: Vec<u8>,
     /// Offset of each text in `texts`.
     offsets: HashMap<Box<[u8]>, u32, FxBuildHasher>,
-    /// Position of the latest endpoint with a name.
-    last: HashMap<Called, u32, FxBuildHasher>,
+    latest: LatestEndpoints,
     count: u32,
 }
 
+/// The position of the latest endpoint with each name.
+#[derive(Default)]
+struct LatestEndpoints {
+    /// The names of the first endpoints, by position.
+    few: SmallVec<[Called; FEW]>,
+    /// All names, if there are more endpoints.
+    many: HashMap<Called, u32, FxBuildHasher>,
+}
+
+impl LatestEndpoints {
+    /// Adds the endpoint at the next position. Returns the position of the latest one with this name.
+    fn replace(&mut self, called: Called, at: u32) -> Option<u32> {
+        if self.few.len() < FEW {
+            let previous = self.few.iter().rposition(|known| *known == called);
+            self.few.push(called);
+            return previous.map(|at| at as u32);
+        }
+        if self.many.is_empty() {
+            self.many.extend(self.few.iter().copied().zip(0..));
+        }
+        self.many.insert(called, at)
+    }
+}
+
 /// The name of an endpoint: derived from its address, or a text.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Called {
     Dashed(IpAddr),
     Text(u32),
@@ -164,7 +195,7 @@ impl Builder {
     ) -> (Box<[SliceRecords]>, Box<[u8]>) {
         let mut built = Vec::new();
         for (slice, source) in slices {
-            let mut endpoints = Vec::new();
+            let mut endpoints = Vec::with_capacity(FEW);
             for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
                 let pod = endpoint.pod.filter(|_| options.endpoint_pod_names).map(PodName::to_text);
                 let hostname = endpoint.hostname.filter(|name| !name.is_empty());
@@ -204,7 +235,7 @@ impl Builder {
     fn endpoint(&mut self, address: IpAddr, name: u32, zone: u32) -> EndpointRecord {
         let called = if name == NONE { Called::Dashed(address) } else { Called::Text(name) };
         let index = self.count;
-        let previous = self.last.insert(called, index).unwrap_or(NONE);
+        let previous = self.latest.replace(called, index).unwrap_or(NONE);
         self.count += 1;
         EndpointRecord { address, index, name, zone, previous }
     }

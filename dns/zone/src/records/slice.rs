@@ -54,10 +54,11 @@ impl SliceRecords {
     /// `endpoints` have consecutive indexes.
     pub(super) fn of_endpoints(ports: Box<[PortRecord]>, endpoints: Vec<EndpointRecord>) -> Self {
         let first = endpoints.first().map_or(0, |endpoint| endpoint.index);
-        let addresses: Option<Box<[Ipv4Addr]>> = endpoints.iter().map(EndpointRecord::bare_address).collect();
-        let endpoints = match addresses {
-            Some(addresses) => SliceEndpoints::Addresses { first, addresses },
-            None => SliceEndpoints::Records(endpoints.into()),
+        let mut addresses = Vec::with_capacity(endpoints.len());
+        addresses.extend(endpoints.iter().map_while(EndpointRecord::bare_address));
+        let endpoints = match addresses.len() == endpoints.len() {
+            true => SliceEndpoints::Addresses { first, addresses: addresses.into() },
+            false => SliceEndpoints::Records(endpoints.into()),
         };
         Self { ports, endpoints }
     }
