@@ -290,11 +290,14 @@ fn members(
                 && (slice_port.name.is_empty() || slice_port.name == port.name)
         };
         let Some(slice_port) = slice.ports.iter().find(fits) else { continue };
+        if let Some(zoned) = &mut zoned {
+            zoned.begin_slice(slice);
+        }
         for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
             let addresses =
                 endpoint.addresses.iter().map(|address| SocketAddr::new(*address, slice_port.port));
             if let Some(zoned) = &mut zoned {
-                zoned.add(slice, &endpoint, addresses.clone());
+                zoned.add(&endpoint, addresses.clone());
             }
             endpoints.extend(addresses);
         }

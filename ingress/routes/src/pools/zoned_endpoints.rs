@@ -10,6 +10,8 @@ use cluster::{CompactString, EndpointRef, EndpointSlice};
 /// has some, and if one of them is for the zone.
 pub(super) struct ZonedEndpoints<'z> {
     zone: &'z CompactString,
+    /// The index of the zone in the current slice.
+    index: Option<u8>,
     own: Vec<SocketAddr>,
     /// An endpoint without hints was added.
     is_incomplete: bool,
@@ -17,18 +19,18 @@ pub(super) struct ZonedEndpoints<'z> {
 
 impl<'z> ZonedEndpoints<'z> {
     pub(super) fn new(zone: &'z CompactString) -> Self {
-        Self { zone, own: Vec::new(), is_incomplete: false }
+        Self { zone, index: None, own: Vec::new(), is_incomplete: false }
     }
 
-    /// Adds a ready endpoint of a slice.
-    pub(super) fn add(
-        &mut self,
-        slice: &EndpointSlice,
-        endpoint: &EndpointRef<'_>,
-        addresses: impl Iterator<Item = SocketAddr>,
-    ) {
+    /// Begins a slice, whose endpoints are added next.
+    pub(super) fn begin_slice(&mut self, slice: &EndpointSlice) {
+        self.index = slice.zone_index(self.zone);
+    }
+
+    /// Adds a ready endpoint of the current slice.
+    pub(super) fn add(&mut self, endpoint: &EndpointRef<'_>, addresses: impl Iterator<Item = SocketAddr>) {
         self.is_incomplete |= endpoint.hints.is_empty();
-        if slice.zone_index(self.zone).is_some_and(|zone| endpoint.hints.contains(&zone)) {
+        if self.index.is_some_and(|zone| endpoint.hints.contains(&zone)) {
             self.own.extend(addresses);
         }
     }
