@@ -1,6 +1,7 @@
 //! The writer: the one thread that applies events and publishes views.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cluster::{Cache, Current, Event, Kind, Kinds, ObjectChange, Projection, Snapshot};
@@ -12,11 +13,17 @@ use crate::programming::{ProgrammingLatency, TriggerTimes};
 use crate::source::{EventSink, Message, QueuedEvent};
 use crate::watch_status::WatchStatuses;
 
-/// Events that may wait for the writer before sources have to wait, and as many in bursts. It bounds the memory of decoded objects.
+/// Events that may wait for the writer before sources have to wait.
 const QUEUE: usize = 1024;
 
-/// Events of a first list that are published together. A bound, so that other kinds never wait for a long list.
-const CHUNK: usize = 8192;
+/// The same for events in bursts, which are those of lists. It bounds the memory of decoded objects: with a thousand of them, a list would
+/// take half a megabyte more.
+const IN_BURSTS: usize = 256;
+
+/// Events of a first list that are published together. A bound, so that other kinds never wait for a long list. As many as have been
+/// published, within this range: a view costs as much as the objects that it has already, so that equal chunks would make the cost of all
+/// views grow with the square of the list.
+const CHUNK: RangeInclusive<usize> = 8192..=32_768;
 
 /// A handle of a running cache, cheap to clone.
 ///
@@ -56,7 +63,7 @@ impl Cluster {
         });
         let sink = EventSink {
             events,
-            in_bursts: Arc::new(Semaphore::new(QUEUE)),
+            in_bursts: Arc::new(Semaphore::new(IN_BURSTS)),
             wanted: wanted_now,
             statuses: watch::Sender::new(WatchStatuses::default()),
             metrics: SourceMetrics::new(registry),
@@ -215,7 +222,7 @@ impl InitialLists {
         };
         let last = matches!(event, Event::Synced(_));
         waiting.push(event);
-        if last || waiting.len() >= CHUNK {
+        if last || waiting.len() >= snapshot.count(kind).clamp(*CHUNK.start(), *CHUNK.end()) {
             batch.append(waiting);
         }
         if last {

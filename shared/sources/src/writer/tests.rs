@@ -107,12 +107,28 @@ fn an_endless_first_list_is_published_in_chunks() {
     let snapshot = Snapshot::default();
     let mut batch = Vec::new();
     lists.pass(Event::Restart(Kind::Namespace), &snapshot, &mut batch);
-    for number in 0..CHUNK - 2 {
+    for number in 0..CHUNK.start() - 2 {
         lists.pass(namespace(&number.to_string()), &snapshot, &mut batch);
     }
     assert_eq!(batch.len(), 0);
     lists.pass(namespace("last"), &snapshot, &mut batch);
-    assert_eq!(batch.len(), CHUNK);
+    assert_eq!(batch.len(), *CHUNK.start());
+}
+
+#[test]
+fn the_chunks_of_a_first_list_grow_with_what_is_published() {
+    let (mut lists, mut cache) = (InitialLists::default(), Cache::default());
+    let (mut batch, mut chunks) = (Vec::new(), Vec::new());
+    lists.pass(Event::Restart(Kind::Namespace), cache.snapshot(), &mut batch);
+    for number in 0..100_000 {
+        lists.pass(namespace(&number.to_string()), cache.snapshot(), &mut batch);
+        if !batch.is_empty() {
+            chunks.push(batch.len());
+            cache.apply(batch.drain(..), 0);
+        }
+    }
+    // `Restart` is an event of the first.
+    assert_eq!(chunks, [8_192, 8_192, 16_383, 32_766, 32_768]);
 }
 
 #[test]
