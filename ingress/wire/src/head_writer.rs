@@ -146,8 +146,11 @@ impl HeadWriter {
 
     /// Writes a response: its status line, and the fields of `head` with these changes. Hot: no allocation if `out` has the capacity.
     pub fn write_response<B: BufMut>(&self, status: u16, reason: &[u8], head: &Head, out: &mut B) {
-        let digits = [status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
-        put(out, &[b"HTTP/1.1 ", &digits[..], b" ", reason, b"\r\n"]);
+        let mut start = *b"HTTP/1.1 000 ";
+        for (digit, place) in start[9..12].iter_mut().zip([100, 10, 1]) {
+            *digit += (status / place % 10) as u8;
+        }
+        put(out, &[&start, reason, b"\r\n"]);
         self.write_fields(head, out);
     }
 
@@ -193,13 +196,15 @@ fn add_line(text: &mut Vec<u8>, name: &[u8], value: &[&[u8]]) {
         name.escape_ascii().to_string()
     );
     text.reserve(name.len() + value.iter().map(|part| part.len()).sum::<usize>() + 4);
+    let start = text.len();
     text.extend_from_slice(name);
     text.extend_from_slice(b": ");
-    let start = text.len();
+    let start_of_value = text.len();
     value.iter().for_each(|part| text.extend_from_slice(part));
+    // The search includes the name, which has none, because it is faster for texts that are longer than a block.
     if scan::control(&text[start..]).is_some() {
         let is_control = |byte: &&mut u8| byte.is_ascii_control() && **byte != b'\t';
-        text[start..].iter_mut().filter(is_control).for_each(|byte| *byte = b' ');
+        text[start_of_value..].iter_mut().filter(is_control).for_each(|byte| *byte = b' ');
     }
     text.extend_from_slice(b"\r\n");
 }

@@ -183,7 +183,7 @@ impl ResponseFields<'_, '_> {
         let worker = &client.worker;
         let writer = &mut *worker.head_writer.borrow_mut();
         self.hide(writer, framing != BodyFraming::None);
-        worker.clock.with_http_date(|date| writer.prepend(b"Date", &[date.as_bytes()]));
+        worker.clock.with_date_line(|line| writer.prepend_lines(line.as_bytes()));
         for (name, value) in self.own.iter().filter(|(name, _)| !self.edits.replace(name.as_bytes())) {
             writer.append(&title_case(name), &[value]);
         }

@@ -50,9 +50,9 @@ struct TimeTexts {
     local: String,
     /// `2026-11-21T07:44:42+00:00`.
     iso: String,
-    /// `Sat, 21 Nov 2026 07:44:42 GMT` (RFC 9110 §5.6.7).
-    http: String,
-    /// The same, once it was asked for.
+    /// `Date: Sat, 21 Nov 2026 07:44:42 GMT` (RFC 9110 §5.6.7) with its line end.
+    date_line: String,
+    /// The value of that line, once it was asked for.
     http_value: Option<HeaderValue>,
 }
 
@@ -61,13 +61,13 @@ impl TimeTexts {
         let second = unix_second(time);
         let local = i64::try_from(second).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
         let local = local.unwrap_or_default().to_zoned(zone.clone());
-        let http = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
         Self {
             second,
             http_value: None,
             local: local.strftime("%d/%b/%Y:%H:%M:%S %z").to_string(),
             iso: local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-            http,
+            date_line: format!("Date: {date}\r\n"),
         }
     }
 }
@@ -182,15 +182,16 @@ impl Clock {
 
     /// The value of `Date` for HTTP/2. Hot: allocates once a second.
     pub(crate) fn http_date(&self) -> HeaderValue {
-        let TimeTexts { http, http_value, .. } = &mut *self.texts.borrow_mut();
+        let TimeTexts { date_line, http_value, .. } = &mut *self.texts.borrow_mut();
+        let date = date_line.trim_start_matches("Date: ").trim_end();
         // A date has only visible ASCII characters.
-        let of_text = || HeaderValue::from_str(http).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let of_text = || HeaderValue::from_str(date).unwrap_or_else(|_| HeaderValue::from_static(""));
         http_value.get_or_insert_with(of_text).clone()
     }
 
-    /// Passes on the value of `Date`, which is that of the last tick.
-    pub(crate) fn with_http_date<T>(&self, use_date: impl FnOnce(&str) -> T) -> T {
-        use_date(&self.texts.borrow().http)
+    /// Passes on the line of `Date` for HTTP/1, which is that of the last tick.
+    pub(crate) fn with_date_line<T>(&self, use_line: impl FnOnce(&str) -> T) -> T {
+        use_line(&self.texts.borrow().date_line)
     }
 }
 
@@ -213,7 +214,9 @@ mod tests {
         let iso = String::from_utf8(iso).unwrap();
         assert!(iso.ends_with("+02:00") && iso.len() == 25, "{iso}");
         assert_eq!(iso.parse::<jiff::Timestamp>().unwrap(), parsed);
-        let date = clock.with_http_date(httpdate::parse_http_date).unwrap();
+        let value = clock.http_date();
+        clock.with_date_line(|line| assert_eq!(line, format!("Date: {}\r\n", value.to_str().unwrap())));
+        let date = httpdate::parse_http_date(value.to_str().unwrap()).unwrap();
         assert_eq!(unix_second(date) as i64, parsed.as_second());
         let now = since_epoch(SystemTime::now());
         assert!(clock.unix_time(Instant::now()).abs_diff(now) < Duration::from_secs(1));
