@@ -36,21 +36,23 @@ where
     let (client, early) = client;
     let (endpoint, reply) = endpoint;
     let (mut up, mut down) = (Direction::new(early), Direction::new(reply));
-    let mut first_byte = None;
+    let (mut first_byte, mut armed) = (None, clock.now());
     clock.arm(timer, idle);
     std::future::poll_fn(|cx| {
         let before = up.passed + down.passed;
-        let sent = up.poll(cx, client, endpoint);
-        let received = down.poll(cx, endpoint, client);
+        let sent = up.poll(cx, client, endpoint).map(|result| result.is_ok());
+        let received = down.poll(cx, endpoint, client).map(|result| result.is_ok());
         if first_byte.is_none() && down.passed > 0 {
             first_byte = Some(clock.instant());
         }
-        if up.passed + down.passed != before {
+        // Until the clock has ticked, the deadline would be the same.
+        if up.passed + down.passed != before && clock.now() != armed {
+            armed = clock.now();
             clock.arm(timer, idle);
         }
         match (sent, received) {
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(()),
-            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(()),
+            (Poll::Ready(true), Poll::Ready(true)) => Poll::Ready(()),
+            (Poll::Ready(false), _) | (_, Poll::Ready(false)) => Poll::Ready(()),
             _ if timer.poll_expired(cx) || is_cut() => Poll::Ready(()),
             _ => Poll::Pending,
         }
