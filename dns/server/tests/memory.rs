@@ -1,4 +1,5 @@
 //! The memory that waiting queries and open connections take.
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 #[allow(dead_code)]
 #[path = "../../../tests/counting_allocator.rs"]
