@@ -121,7 +121,7 @@ impl HostsFile {
         // Comments may have any encoding.
         let (table, skipped) = HostTable::read(&String::from_utf8_lossy(&bytes), &self.options)?;
         if skipped.count > 0 {
-            tracing::warn!(target: "plugin/hosts", "{}: {} lines or names are ignored; {}", self.path.display(), skipped.count, skipped.first);
+            tracing::warn!(target: "plugin/hosts", "{}: {} lines or names are ignored; {}", self.path.display(), skipped.count, skipped.first.join("; "));
         }
         self.entries.set((self.inline + table.len()) as f64);
         let age = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();

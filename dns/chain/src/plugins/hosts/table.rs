@@ -33,19 +33,22 @@ pub(super) struct HostTableOptions {
     pub reverse: bool,
 }
 
+/// Lines and names that are skipped, of which a warning says what is wrong.
+const SHOWN: usize = 10;
+
 /// Lines and names of a file that are skipped.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Skipped {
     /// How many there are.
     pub count: usize,
-    /// The first of them.
-    pub first: String,
+    /// What is wrong with the first of them.
+    pub first: Vec<String>,
 }
 
 impl Skipped {
     fn add(&mut self, what: impl FnOnce() -> String) {
-        if self.count == 0 {
-            self.first = what();
+        if self.first.len() < SHOWN {
+            self.first.push(what());
         }
         self.count += 1;
     }
@@ -212,7 +215,14 @@ mod tests {
         let text = format!("10.0.0.1 ok a..b {label}\nnonsense\n10.0.0.2 fine");
         let (table, skipped) = HostTable::read(&text, &options(&["."])).unwrap();
         assert_eq!((table.len(), skipped.count), (4, 3));
-        assert_eq!(skipped.first, "line 1: \"a..b\" is not a domain name: expected labels of 1 to 63 bytes");
+        let [empty_label, long_label, no_address] = skipped.first.as_slice() else {
+            panic!("{:?}", skipped.first)
+        };
+        assert_eq!(empty_label, "line 1: \"a..b\" is not a domain name: expected labels of 1 to 63 bytes");
+        assert!(long_label.starts_with("line 1: \"aaaa"), "{long_label}");
+        assert!(no_address.starts_with("line 2: \"nonsense\""), "{no_address}");
+        let (_, skipped) = HostTable::read(&"nonsense\n".repeat(100), &options(&["."])).unwrap();
+        assert_eq!((skipped.count, skipped.first.len()), (100, SHOWN));
     }
 
     #[test]
