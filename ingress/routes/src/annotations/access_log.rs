@@ -7,6 +7,7 @@ use crate::access_log::{AccessLogSettings, LineFormat, LogEscape, SkippedUrls, S
 use crate::family_values::FamilyValues;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
+use crate::snippet::Position;
 use crate::template::TemplateError;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -136,13 +137,23 @@ fn compiled<F>(
         Ok(format) => Some(format),
         Err(error) => {
             let what = format!(
-                "{text:?} should be a text with variables of nginx: {} at character {}",
-                error.what, error.at
+                "{}: {} in {text:?}, which should be a text with variables of nginx",
+                position(text, error.at),
+                error.what
             );
             reader.problem(key, what, Effect::DefaultUsed);
             None
         }
     }
+}
+
+/// The position of a character, which is counted from 1.
+fn position(text: &str, character: usize) -> Position {
+    let start = Position { line: 1, column: 1 };
+    text.chars().take(character.saturating_sub(1)).fold(start, |Position { line, column }, c| match c {
+        '\n' => Position { line: line + 1, column: 1 },
+        _ => Position { line, column: column + 1 },
+    })
 }
 
 fn skipped_urls(reader: &mut SettingReader<'_>) -> SkippedUrls {
@@ -198,6 +209,12 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_in_a_format_of_several_lines_has_its_line() {
+        let (_, problems) = read(&[("log-format-upstream", "{\"s\": $status,\n \"é\": $nothing}")]);
+        assert!(problems[0].contains("line 2, column 7: $nothing is not a known variable"), "{problems:?}");
+    }
+
+    #[test]
     fn escaping_applies_to_the_default_format_too_and_none_wins() {
         let escape = |data: &[(&str, &str)]| read(data).0.format.map(|format| format.escape());
         let (json, none) = (("log-format-escape-json", "true"), ("log-format-escape-none", "true"));
@@ -213,9 +230,9 @@ mod tests {
             (
                 "log-format-upstream",
                 "$status $the_real_ip",
-                "$the_real_ip is not a known variable at character 9",
+                "line 1, column 9: $the_real_ip is not a known variable",
             ),
-            ("log-format-stream", "$status $request", "$request is not a known variable at character 9"),
+            ("log-format-stream", "$status $request", "line 1, column 9: $request is not a known variable"),
             ("log-format-escape-json", "yes", "true or false"),
             ("skip-access-log-urls", "~(", "regular expression"),
             ("disable-access-log", "on", "true or false"),
