@@ -207,7 +207,9 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: guest }
 subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: guest }]
 ",
     );
-    let ingress = stage.ingress("guest", &["--watch-namespace", "access-own"]);
+    // The Role allows no writing: no Lease, no status.
+    let reading = ["--disable-leader-election", "--update-status=false"];
+    let ingress = stage.ingress("guest", &[&["--watch-namespace", "access-own"][..], &reading].concat());
     EDGE.expect(
         SOON,
         "
