@@ -231,7 +231,7 @@ fn what_would_make_an_image_that_cannot_run_is_refused() {
 }
 
 #[test]
-fn an_image_for_users_has_at_most_20_megabytes() {
+fn an_image_for_users_has_a_limit() {
     let mut images = Images::new();
     images.program = compile(images.folder.path(), "large", &["-static"], LARGE);
     let output = images.script(&["image.tar"]).output().unwrap();
