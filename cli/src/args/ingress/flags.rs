@@ -34,6 +34,8 @@ const fn cosmetic(neutral: NeutralValues, consequence: &'static str) -> FlagSupp
     FlagSupport::Unsupported { level: Level::Cosmetic, neutral, consequence }
 }
 
+const NOT_DOWNLOADED: &str = "databases are not downloaded: a CronJob or an init container with geoipupdate writes them into /etc/ingress-controller/geoip";
+
 /// The flags of ingress-nginx 1.15, by theme. All flags that protect something are honoured.
 #[rustfmt::skip]
 pub const FLAG_GROUPS: &[FlagGroup] = &[
@@ -118,11 +120,11 @@ pub const FLAG_GROUPS: &[FlagGroup] = &[
         flag("monitor-max-batch-size", Number, "10000", "Size of the internal queue", NotNeeded),
     ] },
     FlagGroup { heading: Some("GeoIP"), flags: &[
-        flag("maxmind-license-key", Text, "", "MaxMind license key for GeoIP databases", cosmetic(OnlyEmpty, "databases are not downloaded: a CronJob or an init container with geoipupdate writes them into /etc/ingress-controller/geoip")),
-        flag("maxmind-mirror", Text, "", "Mirror of the GeoIP databases", cosmetic(OnlyEmpty, "databases are not downloaded: a CronJob or an init container with geoipupdate writes them into /etc/ingress-controller/geoip")),
+        flag("maxmind-license-key", Text, "", "MaxMind license key for GeoIP databases", cosmetic(OnlyEmpty, NOT_DOWNLOADED)),
+        flag("maxmind-mirror", Text, "", "Mirror of the GeoIP databases", cosmetic(OnlyEmpty, NOT_DOWNLOADED)),
         flag("maxmind-edition-ids", Text, "GeoLite2-City,GeoLite2-ASN", "GeoIP databases to read, if the key use-geoip2 is true", Honoured),
-        flag("maxmind-retries-count", Number, "1", "Attempts to download a GeoIP database", cosmetic(OnlyEmpty, "databases are not downloaded: a CronJob or an init container with geoipupdate writes them into /etc/ingress-controller/geoip")),
-        flag("maxmind-retries-timeout", Time, "0s", "Time between attempts to download a GeoIP database", cosmetic(OnlyEmpty, "databases are not downloaded: a CronJob or an init container with geoipupdate writes them into /etc/ingress-controller/geoip")),
+        flag("maxmind-retries-count", Number, "1", "Attempts to download a GeoIP database", cosmetic(OnlyEmpty, NOT_DOWNLOADED)),
+        flag("maxmind-retries-timeout", Time, "0s", "Time between attempts to download a GeoIP database", cosmetic(OnlyEmpty, NOT_DOWNLOADED)),
     ] },
     FlagGroup { heading: None, flags: &[
         flag("version", Bool, "false", "Print the version and exit", Honoured),
