@@ -6,6 +6,7 @@ use cluster::{ConfigMap, Key};
 use http::{HeaderName, HeaderValue};
 
 use super::authentication::namespace_error;
+use super::response_head;
 use super::template::{RuleText, Template};
 use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
@@ -15,7 +16,6 @@ use crate::plan::filter::{RequestHeadFilter, ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
 use crate::plan::phase::Phase;
 use crate::problem::Effect;
-use crate::unsupported::parse_bool;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "custom headers",
@@ -58,7 +58,6 @@ const CUSTOM: &str = "custom-headers";
 const ALLOWED: &str = "global-allowed-response-headers";
 const ADD: &str = "add-headers";
 const SET: &str = "proxy-set-headers";
-const TOKENS: &str = "server-tokens";
 
 /// Names that describe the connection or the length of a message, which only the proxy knows.
 const OF_THE_CONNECTION: &[&str] = &[
@@ -132,11 +131,11 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     let allowed = reader.text(ALLOWED).unwrap_or_default().split(',').map(str::trim);
     let allowed = allowed.filter(|name| !name.is_empty()).map(str::to_ascii_lowercase).collect();
     let mut added = templates(reader, ADD, Effect::LeftOut);
-    let (before, names_server) = (added.len(), reader.text(TOKENS).and_then(parse_bool) == Some(true));
+    let (before, names_server) = (added.len(), response_head::names_server(values));
     // ingress-nginx clears the header after these have been set.
     added.retain(|(name, _)| names_server || !name.eq_ignore_ascii_case("server"));
     if added.len() < before {
-        reader.problem(ADD, format!("Server needs {TOKENS} \"true\""), Effect::LeftOut);
+        reader.problem(ADD, "Server needs server-tokens \"true\"".to_owned(), Effect::LeftOut);
     }
     let responses = HeaderTemplates::new(added);
     let requests = HeaderTemplates::new(templates(reader, SET, Effect::Closed));

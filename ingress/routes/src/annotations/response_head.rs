@@ -73,6 +73,11 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     });
 }
 
+/// Whether responses name the server (`server-tokens`), for the keys of later families.
+pub(super) fn names_server(values: &FamilyValues) -> bool {
+    values.get::<ResponseHeadKeys>().is_some_and(|keys| keys.names_server)
+}
+
 fn plan(_: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
     let Some(keys) = rule.globals.get::<ResponseHeadKeys>() else { return };
     plan.heads.passes_server = keys.passes_server;
