@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use ingress_proxy::ProxyViews;
 use ingress_routes::geo::MAX_DATABASE;
 use ingress_routes::{GeoDatabase, GeoDatabases, GeoEdition, GeoSettings};
-use sources::Cluster;
+use sources::{Cluster, FileSignature};
 use telemetry::{Problem, Severity};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
@@ -73,18 +72,10 @@ struct GeoFile {
     edition: GeoEdition,
     path: PathBuf,
     /// What it was when it was read last; `None` before that, and for a file that could not be read.
-    version: Option<FileVersion>,
+    signature: Option<FileSignature>,
     /// Its content, or that of the file before it if it is invalid.
     database: Option<Arc<GeoDatabase>>,
     error: Option<String>,
-}
-
-/// What changes with the content of a file.
-#[derive(Clone, Debug, PartialEq)]
-struct FileVersion {
-    file: (u64, u64),
-    length: u64,
-    modified: (i64, i64),
 }
 
 impl GeoFiles {
@@ -116,17 +107,17 @@ impl GeoFiles {
 impl GeoFile {
     fn new(edition: GeoEdition, folder: &Path) -> Self {
         let path = folder.join(edition.file_name());
-        Self { edition, path, version: None, database: None, error: None }
+        Self { edition, path, signature: None, database: None, error: None }
     }
 
     fn refresh(&mut self) -> bool {
-        let version = version(&self.path);
-        if version.as_ref().is_ok_and(|version| self.version.as_ref() == Some(version)) {
+        let signature = signature(&self.path);
+        if signature.as_ref().is_ok_and(|signature| self.signature.as_ref() == Some(signature)) {
             return false;
         }
-        let read = version.and_then(|version| {
-            let file = read(&self.path, version.length)?;
-            self.version = Some(version);
+        let read = signature.and_then(|signature| {
+            let file = read(&self.path, signature.size)?;
+            self.signature = Some(signature);
             GeoDatabase::parse(self.edition, file)
         });
         match read {
@@ -161,25 +152,24 @@ impl GeoFile {
     }
 }
 
-/// The version of a file that can be read.
-fn version(path: &Path) -> Result<FileVersion, String> {
+/// The signature of a file that can be read.
+fn signature(path: &Path) -> Result<FileSignature, String> {
     let metadata = path.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
         return Err("it is not a file".to_owned());
     }
-    let length = metadata.len();
-    if length > MAX_DATABASE {
-        return Err(format!("it has {length} bytes, and {MAX_DATABASE} are allowed"));
+    let signature = FileSignature::of(&metadata);
+    if signature.size > MAX_DATABASE {
+        return Err(format!("it has {} bytes, and {MAX_DATABASE} are allowed", signature.size));
     }
-    let file = (metadata.dev(), metadata.ino());
-    Ok(FileVersion { file, length, modified: (metadata.mtime(), metadata.mtime_nsec()) })
+    Ok(signature)
 }
 
-/// The content of a file. It has not more than `length` bytes, even if the file grows.
-fn read(path: &Path, length: u64) -> Result<Box<[u8]>, String> {
-    let mut content = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+/// The content of a file. It has not more than `size` bytes, even if the file grows.
+fn read(path: &Path, size: u64) -> Result<Box<[u8]>, String> {
+    let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(length).read_to_end(&mut content).map_err(|error| error.to_string())?;
+    file.take(size).read_to_end(&mut content).map_err(|error| error.to_string())?;
     Ok(content.into())
 }
 
@@ -248,12 +238,12 @@ mod tests {
     #[test]
     fn a_file_is_a_file_of_bounded_length() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(version(folder.path()), Err("it is not a file".to_owned()));
+        assert_eq!(signature(folder.path()), Err("it is not a file".to_owned()));
         let path = folder.path().join("long");
         File::create(&path).unwrap().set_len(MAX_DATABASE + 1).unwrap();
-        assert_eq!(version(&path), Err("it has 268435457 bytes, and 268435456 are allowed".to_owned()));
+        assert_eq!(signature(&path), Err("it has 268435457 bytes, and 268435456 are allowed".to_owned()));
         fs::write(&path, "abc").unwrap();
-        assert_eq!(version(&path).unwrap().length, 3);
+        assert_eq!(signature(&path).unwrap().size, 3);
         assert_eq!(&*read(&path, 2).unwrap(), b"ab", "it has grown meanwhile");
     }
 }

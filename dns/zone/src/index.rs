@@ -1,6 +1,5 @@
 //! The projection from cluster objects to the [`Zone`]: rebuilds only the services that a change affects.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use cluster::{
@@ -8,6 +7,7 @@ use cluster::{
     ServiceImport, Snapshot,
 };
 use foldhash::fast::RandomState;
+use indexmap::IndexSet;
 
 use crate::options::{PodMode, ZoneOptions};
 use crate::records::{PtrEntry, RecordsEntry, ServiceRecords, service_hash, wire_key};
@@ -113,7 +113,7 @@ impl ZoneIndex {
         of: RecordsSource,
         last: &ShardedTable<RecordsEntry>,
         touched: &[ObjectChange],
-    ) -> Vec<Key> {
+    ) -> DistinctKeys {
         let mut keys = DistinctKeys::default();
         let mut shown = Vec::new();
         for touched in touched {
@@ -141,7 +141,7 @@ impl ZoneIndex {
             };
             keys.extend(last.iter().filter_map(|entry| of_shown(&entry.service)));
         }
-        keys.list
+        keys
     }
 
     /// The services that differ, each as (before, after).
@@ -166,22 +166,7 @@ impl ZoneIndex {
 }
 
 /// Keys in the order in which they were added, each once.
-#[derive(Default)]
-struct DistinctKeys {
-    list: Vec<Key>,
-    seen: HashSet<Key, RandomState>,
-}
-
-impl DistinctKeys {
-    fn extend(&mut self, keys: impl IntoIterator<Item = Key>) {
-        for key in keys {
-            // Both sides of a change have the same key mostly.
-            if self.list.last() != Some(&key) && self.seen.insert(key.clone()) {
-                self.list.push(key);
-            }
-        }
-    }
-}
+type DistinctKeys = IndexSet<Key, RandomState>;
 
 /// The tables of a [`Zone`].
 struct ZoneParts {
@@ -209,7 +194,7 @@ impl Projection for ZoneIndex {
             );
         }
         let service = |key: &Key| self.service(RecordsSource::Service, cluster, key, &namespaces);
-        let services: Vec<RecordsEntry> = keys.list.iter().filter_map(service).collect();
+        let services: Vec<RecordsEntry> = keys.iter().filter_map(service).collect();
         let ptr_entries = ShardedTable::new(services.iter().flat_map(|entry| entry.service.ptr_entries()));
         let imports = cluster.iter::<ServiceImport>().filter(|_| self.imports());
         let imports = imports

@@ -7,6 +7,7 @@ pub mod watch_status;
 #[cfg(test)]
 mod testing;
 
+mod file_signature;
 mod metrics;
 pub mod source;
 mod programming;
@@ -22,6 +23,7 @@ pub mod fuzz;
 #[cfg(feature = "kube")]
 pub mod kube;
 
+pub use file_signature::FileSignature;
 pub use source::{EventSink, Source, WriterStopped};
 pub use watch_status::{WatchStatus, WatchStatuses};
 pub use writer::Cluster;

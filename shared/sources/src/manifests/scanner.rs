@@ -9,9 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use telemetry::Problem;
 
 use super::walk::{
-    FileError, FileSignature, MAX_FILES, MAX_TOTAL_SIZE, PathTarget, Walk, has_other_names, is_manifest, read,
+    FileError, MAX_FILES, MAX_TOTAL_SIZE, PathTarget, Walk, has_other_names, is_manifest, read,
 };
 use super::watcher::FolderWatcher;
+use crate::FileSignature;
 
 /// A file that was modified more recently than this may be half written, unless its writer has closed it.
 const SETTLED: Duration = Duration::from_millis(50);

@@ -6,11 +6,11 @@ use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use telemetry::Problem;
 
 use super::watcher::FolderWatcher;
+use crate::FileSignature;
 use crate::decode::shorten;
 
 /// The deepest nesting of folders.
@@ -27,34 +27,6 @@ pub(super) const MAX_SIZE: u64 = 16 << 20;
 
 /// The size of all files together.
 pub(super) const MAX_TOTAL_SIZE: u64 = 256 << 20;
-
-/// What distinguishes a file from its earlier versions without reading it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct FileSignature {
-    device: u64,
-    inode: u64,
-    pub(super) size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl FileSignature {
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
-    pub(super) fn modified(&self) -> SystemTime {
-        let seconds = u64::try_from(self.modified.0).unwrap_or_default();
-        let nanoseconds = u64::try_from(self.modified.1).unwrap_or_default();
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds)
-    }
-}
 
 /// What is at a path after links are followed. If it differs from the one seen last, the path is scanned again.
 #[derive(Clone, Copy, Debug, PartialEq)]
