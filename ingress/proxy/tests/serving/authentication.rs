@@ -166,6 +166,19 @@ fn with_satisfy_any_one_way_in_is_enough() {
 }
 
 #[test]
+fn with_satisfy_any_the_browser_is_asked_for_the_password_whatever_the_server_says() {
+    let endpoint = ScriptedEndpoint::always(OK);
+    let server = ScriptedEndpoint::always("HTTP/1.1 401 Unauthorized\nContent-Length: 0\n\n");
+    let url = format!("http://{}/", server.address);
+    let annotations =
+        [("satisfy", "any"), ("auth-type", "basic"), ("auth-secret", "users"), ("auth-url", &url)];
+    let mut world = guarded(&annotations, &endpoint);
+    users(&mut world, BCRYPT);
+    let refused = world.ask(&get("/", ""));
+    assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Basic realm=\"\"")));
+}
+
+#[test]
 fn connections_to_the_server_are_kept_as_the_annotation_says() {
     let endpoint = ScriptedEndpoint::always(OK);
     // Answers two requests on each connection, then closes it without a word.

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
 
 use super::filter::{DirectResponse, FilterOutcome};
 use super::password_check::PasswordCheck;
@@ -89,7 +90,7 @@ pub struct AccessRules {
 pub struct AccessCheck {
     /// The rule whose turn it is.
     next: usize,
-    /// With `any`: the refusal so far. As in nginx, 401 replaces 403.
+    /// With `any`: the refusal so far. As in nginx, 401 replaces 403, and has the challenges of all rules that refused with 401.
     refusal: Option<DirectResponse>,
 }
 
@@ -173,15 +174,27 @@ impl AccessCheck {
         match outcome {
             AccessOutcome::Allow if access.any => Some(AccessStep::Pass),
             AccessOutcome::Refuse(response) if access.any && is_refusal(response.status) => {
-                let is_stronger = response.status == StatusCode::UNAUTHORIZED;
-                if is_stronger || self.refusal.is_none() {
-                    self.refusal = Some(response);
-                }
+                self.refusal = Some(match self.refusal.take() {
+                    None => response,
+                    Some(earlier) => combined(earlier, response),
+                });
                 None
             }
             AccessOutcome::Refuse(response) => Some(refuse(access, exchange, response)),
             _ => None,
         }
+    }
+}
+
+/// The response after two rules refused a request under `satisfy any`.
+fn combined(earlier: DirectResponse, later: DirectResponse) -> DirectResponse {
+    match (earlier.status, later.status) {
+        (StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED) => {
+            let challenges = later.fields.into_iter().filter(|(name, _)| *name == WWW_AUTHENTICATE);
+            challenges.fold(earlier, |response, (name, value)| response.with(name, value))
+        }
+        (_, StatusCode::UNAUTHORIZED) => later,
+        _ => earlier,
     }
 }
 
@@ -202,6 +215,8 @@ fn is_refusal(status: StatusCode) -> bool {
 mod tests {
     use std::sync::Arc;
 
+    use http::HeaderValue;
+
     use super::*;
     use crate::exchange::tests::get;
     use crate::password::PasswordHash;
@@ -210,6 +225,22 @@ mod tests {
     /// Answers with a status; 200 allows, 0 has no opinion, 1 asks another server, whose status decides, 2 checks a password.
     #[derive(Debug)]
     struct Fixed(u16);
+
+    /// Refuses with 401 and a challenge, if there is one.
+    #[derive(Debug)]
+    struct Challenger(Option<&'static str>);
+
+    impl AccessRule for Challenger {
+        fn check(&self, _: &mut Exchange, _: &dyn Services) -> AccessOutcome {
+            let challenge = self.0.map(HeaderValue::from_static);
+            let response = DirectResponse::status(StatusCode::UNAUTHORIZED);
+            AccessOutcome::Refuse(
+                challenge
+                    .into_iter()
+                    .fold(response, |response, challenge| response.with(WWW_AUTHENTICATE, challenge)),
+            )
+        }
+    }
 
     fn outcome(status: u16) -> AccessOutcome {
         match status {
@@ -296,6 +327,23 @@ mod tests {
             (true, &[403, 2, 403], 401, 401),
         ] {
             assert_eq!(decide(any, rules, fetched, None), status, "any: {any}, {rules:?}, {fetched}");
+        }
+    }
+
+    #[test]
+    fn with_any_a_401_has_the_challenges_of_all_rules() {
+        for (rules, wanted) in [
+            (vec![Some("Basic"), None], "Basic"),
+            (vec![None, Some("Bearer")], "Bearer"),
+            (vec![Some("Basic"), Some("Bearer")], "Basic, Bearer"),
+        ] {
+            let challengers = rules.iter().map(|it| Box::new(Challenger(*it)) as Box<dyn AccessRule>);
+            let access = AccessRules { any: true, rules: challengers.collect(), sign_in: None };
+            let step = AccessCheck::default().run(&access, &mut get("a.example/", &[]), &FixedServices);
+            let AccessStep::Respond(response) = step else { panic!("{rules:?}: {step:?}") };
+            let challenges: Vec<_> =
+                response.fields.iter().map(|(_, value)| value.to_str().unwrap()).collect();
+            assert_eq!(challenges.join(", "), wanted, "{rules:?}");
         }
     }
 
