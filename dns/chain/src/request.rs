@@ -37,6 +37,16 @@ pub enum Purpose {
     Refresh,
 }
 
+impl Purpose {
+    /// The nested resolutions between the query of a client and this one.
+    pub fn depth(self) -> u8 {
+        match self {
+            Self::Resolve(depth) => depth,
+            Self::Client | Self::Refresh => 0,
+        }
+    }
+}
+
 /// A query on its way through a chain. A listener reuses one value for many queries, so nothing is allocated per query.
 #[derive(Clone, Debug)]
 pub struct Request {

@@ -260,10 +260,7 @@ impl Runner for BelowRunner<'_> {
         answer: &'a mut Answer,
     ) -> BoxFuture<'a, Option<Query>> {
         Box::pin(async move {
-            let depth = match request.purpose {
-                Purpose::Resolve(depth) => depth,
-                Purpose::Client | Purpose::Refresh => 0,
-            };
+            let depth = request.purpose.depth();
             if depth >= MAX_DEPTH {
                 return None;
             }

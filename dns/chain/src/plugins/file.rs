@@ -184,7 +184,7 @@ impl LoadedZone {
     /// Answers from the records of the zone, which are those of its file.
     // Hot: 0 allocations.
     fn answer(&self, records: &ZoneData, request: &Request, answer: &mut Answer) -> ZoneStep {
-        ZoneStep::Flow(match records.answer(&request.query, &mut answer.reply) {
+        ZoneStep::Flow(match records.answer(&request.query, request.purpose.depth(), &mut answer.reply) {
             ZoneOutcome::External(target) => return ZoneStep::Target(target),
             ZoneOutcome::NoName if self.falls_through(&request.query) => {
                 answer.reply.clear();
@@ -192,7 +192,7 @@ impl LoadedZone {
             }
             ZoneOutcome::Answered | ZoneOutcome::NoName => Flow::Done,
             ZoneOutcome::Loop => {
-                Flow::Fail(QueryFailure::new(rcode::SERVFAIL, "plugin/file: a chain of CNAMEs is too long"))
+                Flow::Fail(QueryFailure::new(rcode::SERVFAIL, "plugin/file: aliases lead to each other"))
             }
         })
     }

@@ -2,6 +2,7 @@
 
 use dns_chain::codes::Rcode;
 use dns_wire::Section;
+use dns_wire::codes::rtype;
 
 use crate::support::Question;
 use crate::{ask, check};
@@ -75,4 +76,63 @@ async fn an_alias_to_another_zone_has_the_authority_of_its_own() {
         ),
     ])
     .await;
+}
+
+/// As many aliases as CoreDNS follows (plugin/file/lookup.go), and the rest is left to the client. The counts were compared with its.
+#[tokio::test]
+async fn a_long_chain_of_aliases_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = "@ 60 SOA n h 1 2 3 4 5\n@ 60 NS n\n";
+    let mut zone =
+        format!("{head}out 60 CNAME o0.example.net.\nloop 60 CNAME loop-b\nloop-b 60 CNAME loop\n");
+    for links in [8, 9, 10, 20] {
+        for at in 0..links {
+            zone += &format!("c{links}-{at} 60 CNAME c{links}-{}\n", at + 1);
+            zone += &format!("*.w{links}-{at} 60 CNAME x.w{links}-{}\n", at + 1);
+        }
+        zone += &format!("c{links}-{links} 60 A 10.0.0.1\n*.w{links}-{links} 60 A 10.0.0.1\n");
+    }
+    // Ten aliases, the last of which leads to a wildcard with nine more.
+    zone += &(0..9)
+        .map(|at| format!("m{at} 60 CNAME m{}\nn{at} 60 CNAME n{}\n", at + 1, at + 1))
+        .collect::<String>();
+    zone += "m9 60 CNAME x.m\n*.m 60 CNAME n0\nn9 60 A 10.0.0.1\n";
+    let other: String = (0..9).map(|at| format!("o{at} 60 CNAME o{}\n", at + 1)).collect();
+    let mut other = format!("{head}{other}o9 60 A 10.0.0.1\n");
+    zone += "p10 60 A 10.0.0.1\n";
+    // From zone to zone.
+    for at in [0, 2, 4, 6, 8] {
+        zone += &format!("p{at} 60 CNAME p{}.example.net.\n", at + 1);
+        other += &format!("p{} 60 CNAME p{}.example.org.\n", at + 1, at + 2);
+    }
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("org"), zone).unwrap();
+    std::fs::write(path("net"), other).unwrap();
+    let lines =
+        format!("file {} example.org\nfile {} example.net", path("org").display(), path("net").display());
+    // The number of aliases, and of addresses behind them.
+    for (name, qtype, code, counts) in [
+        ("c8-0.example.org.", "A", "NOERROR", (8, 1)),
+        ("c9-0.example.org.", "A", "NOERROR", (9, 1)),
+        ("c9-0.example.org.", "TXT", "NOERROR", (9, 0)),
+        ("c8-0.example.org.", "NS", "NOERROR", (8, 0)),
+        ("c9-0.example.org.", "NS", "SERVFAIL", (9, 0)),
+        ("c10-0.example.org.", "A", "NOERROR", (10, 0)),
+        ("c20-0.example.org.", "A", "NOERROR", (10, 0)),
+        ("x.w8-0.example.org.", "A", "NOERROR", (8, 1)),
+        ("x.w9-0.example.org.", "A", "SERVFAIL", (9, 0)),
+        ("m0.example.org.", "A", "NOERROR", (20, 0)),
+        ("m1.example.org.", "A", "NOERROR", (19, 0)),
+        ("out.example.org.", "A", "NOERROR", (10, 1)),
+        ("p1.example.net.", "A", "SERVFAIL", (9, 0)),
+        ("p2.example.org.", "A", "NOERROR", (8, 1)),
+        ("loop.example.org.", "A", "SERVFAIL", (0, 0)),
+    ] {
+        let question = Question { edns: Some((4096, false)), ..Question::new(name, qtype) };
+        let received = ask(&lines, &question).await;
+        let answers = received.records(Section::Answer);
+        let count = |rtype| answers.iter().filter(|record| record.rtype == rtype).count();
+        let found = (Rcode(received.reply.rcode).to_string(), (count(rtype::CNAME), count(rtype::A)));
+        assert_eq!(found, (code.to_owned(), counts), "{name} {qtype} {}", received.why);
+    }
 }

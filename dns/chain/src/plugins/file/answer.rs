@@ -5,8 +5,12 @@ use dns_wire::{Name, Owner, Query, Reply, Section};
 
 use super::zone::{NameRecords, RecordSet, ZoneData, has_glue, target};
 
-/// Aliases that are followed within a zone, as in CoreDNS.
-const MAX_ALIASES: usize = 8;
+/// The most CNAMEs of a zone that are followed from name to name (coredns, plugin/file/lookup.go).
+const MAX_LINKS: usize = 10;
+
+/// How often the target of an alias is looked up anew for one query. CoreDNS does that through the server: for other zones, and
+/// within a zone for names that a wildcard or a DNAME stands for.
+const MAX_LOOKUPS: u8 = 8;
 
 /// YXDOMAIN: the name that a DNAME makes is too long (RFC 6672 §2.2).
 const YXDOMAIN: u16 = 6;
@@ -25,8 +29,10 @@ pub(super) enum ZoneOutcome {
 
 /// Where the search for a name ends.
 enum Found<'z> {
-    /// The node of the name, or the wildcard that stands for it.
+    /// The node of the name.
     NameRecords(&'z NameRecords),
+    /// The wildcard that stands for the name.
+    Wildcard(&'z NameRecords),
     /// Another zone begins at this node, which has this name.
     Delegation(&'z NameRecords, Name),
     /// Names below this one are aliases.
@@ -37,13 +43,31 @@ enum Found<'z> {
 }
 
 impl ZoneData {
+    /// Answers a query that is `depth` lookups away from that of a client.
     // Hot: 0 allocations.
-    pub(super) fn answer(&self, query: &Query, reply: &mut Reply) -> ZoneOutcome {
+    pub(super) fn answer(&self, query: &Query, depth: u8, reply: &mut Reply) -> ZoneOutcome {
         let mut builder = ReplyBuilder { zone: self, query, reply };
         builder.reply.authoritative = true;
         let mut name = query.to_name().lower();
-        for aliases in 0..=MAX_ALIASES {
-            let target = match self.find(&name, query.qtype) {
+        let (mut aliases, mut links, mut lookups) = (0, 0, depth);
+        loop {
+            let found = self.find(&name, query.qtype);
+            let is_looked_up = match found {
+                Found::NameRecords(_) => query.qtype == rtype::NS,
+                Found::Alias(..) | Found::Wildcard(_) => true,
+                Found::Delegation(..) | Found::Empty | Found::Nothing => false,
+            };
+            if aliases > 0 && is_looked_up {
+                (links, lookups) = (0, lookups.saturating_add(1));
+            }
+            if links == MAX_LINKS && matches!(found, Found::NameRecords(_)) {
+                // The client follows the rest.
+                return builder.end_chain(&name, rcode::NOERROR);
+            }
+            if lookups > MAX_LOOKUPS && !matches!(found, Found::Delegation(..) | Found::Nothing) {
+                return builder.end_chain(&name, rcode::SERVFAIL);
+            }
+            let target = match found {
                 Found::Delegation(node, cut) => {
                     builder.refer(node, &cut);
                     builder.reply.authoritative = aliases > 0;
@@ -64,7 +88,7 @@ impl ZoneData {
                     }
                     target
                 }
-                Found::NameRecords(node) => {
+                Found::NameRecords(node) | Found::Wildcard(node) => {
                     let alias = node.set(rtype::CNAME).filter(|_| query.qtype != rtype::CNAME);
                     let Some(alias) = alias else {
                         builder.answer_node(node, &name, aliases);
@@ -95,8 +119,8 @@ impl ZoneData {
                 return ZoneOutcome::External(Box::new(target));
             }
             name = target.lower();
+            (aliases, links) = (aliases + 1, links + 1);
         }
-        ZoneOutcome::Loop
     }
 
     /// Adds the other sections to a reply whose answer ends with what an alias outside of the zone has: the SOA record if that has
@@ -131,7 +155,7 @@ impl ZoneData {
                 return Found::Alias(set, owner);
             }
             let Some(node) = self.node(&wire[start..]) else {
-                return self.wildcard(&wire[encloser..]).map_or(Found::Nothing, Found::NameRecords);
+                return self.wildcard(&wire[encloser..]).map_or(Found::Nothing, Found::Wildcard);
             };
             // The DS record of another zone belongs to this one (RFC 4035 §3.1.4.1).
             let is_cut = node.set(rtype::NS).is_some() && !(qtype == rtype::DS && start == 0);
@@ -221,6 +245,20 @@ impl<'a> ReplyBuilder<'a> {
         if set.rtype != rtype::NS && has_glue(set.rtype) {
             self.push_glue(set);
         }
+    }
+
+    /// Ends an answer with as many aliases as are followed, the last of which leads to `next`.
+    fn end_chain(&mut self, next: &Name, rcode: u16) -> ZoneOutcome {
+        let is_next = |name: Name| name.lower() == *next;
+        let mut answers = self.reply.section(Section::Answer);
+        if answers.any(|record| record.rtype == rtype::CNAME && is_next(self.reply.owner(record, self.query)))
+        {
+            return ZoneOutcome::Loop;
+        }
+        drop(answers);
+        self.reply.rcode = rcode;
+        self.push_apex_servers();
+        ZoneOutcome::Answered
     }
 
     /// Adds the name servers of the zone.

@@ -71,7 +71,7 @@ fn ask(zone: &ZoneData, name: &Name, rtype: u16) {
     let mut query = Query::new(7, name, rtype);
     query.edns = Some(Edns { udp_size: 1232, version: 0, dnssec_ok: true });
     let mut reply = Reply::default();
-    if let ZoneOutcome::External(target) = zone.answer(&query, &mut reply) {
+    if let ZoneOutcome::External(target) = zone.answer(&query, 0, &mut reply) {
         assert!(target.wire() != query.lower() || !name.is_within(&zone.origin), "{name} is its own target");
         zone.complete_alias(&query, &mut reply, rtype == super::rtype::A);
     }
