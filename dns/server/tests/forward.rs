@@ -345,6 +345,21 @@ async fn queries_over_max_concurrent_are_refused() {
     service.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_whose_port_is_closed_costs_no_time() {
+    let good = FakeUpstream::start(|query, _| Some(address(query, [192, 0, 2, 1], 60)));
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let lines = format!("forward . {closed} {} {{\npolicy sequential\nread_timeout 30s\n}}", good.address);
+    let service = start_service(&lines).await;
+    let client = TestClient::udp(service.address);
+    // All attempts together may take 5 seconds: a query that waited for the closed port would fail.
+    for name in ["a.example.org.", "b.example.org.", "c.example.org."] {
+        let (query, reply) = client.query(name, rtype::A);
+        assert_eq!(answers(&reply, &query), "A 192.0.2.1", "{name}");
+    }
+    service.stop().await;
+}
+
 // Time is paused: it advances when no task can run.
 #[tokio::test(start_paused = true)]
 async fn a_query_to_unreachable_upstreams_ends_even_with_unlimited_connect_attempts() {

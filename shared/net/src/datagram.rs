@@ -13,7 +13,7 @@ use nix::sys::socket::{
     sockopt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::Interest;
+use tokio::io::{Interest, Ready};
 
 use crate::listen::BindError;
 
@@ -177,6 +177,26 @@ pub fn try_send(socket: &tokio::net::UdpSocket, bytes: &[u8]) -> io::Result<()> 
     Ok(())
 }
 
+/// Waits until a connected socket may have received a datagram. tokio alone does not end the wait when the socket has an error.
+///
+/// # Errors
+/// The error of the socket, such as that the peer's port is closed (ICMP).
+pub async fn readable(socket: &tokio::net::UdpSocket) -> io::Result<()> {
+    let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
+    take_error(socket, ready).map_or(Ok(()), Err)
+}
+
+/// The error of a connected socket that is ready, such as that the peer's port is closed.
+pub fn take_error(socket: &tokio::net::UdpSocket, ready: Ready) -> Option<io::Error> {
+    if !ready.is_error() {
+        return None;
+    }
+    let error = socket.take_error().ok().flatten();
+    // The socket is not ready again before its next error.
+    let _: io::Result<()> = socket.try_io(Interest::ERROR, || Err(io::ErrorKind::WouldBlock.into()));
+    error
+}
+
 fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
     v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
@@ -194,6 +214,18 @@ mod tests {
         let error = open(address, 1).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on {address}: the address is in use"));
         assert!(open_beside(address, 1).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_ends_the_wait_for_a_reply() {
+        let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.connect(closed).await.unwrap();
+        for _ in 0..2 {
+            client.send(b"question").await.unwrap();
+            let error = readable(&client).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        }
     }
 
     #[tokio::test]

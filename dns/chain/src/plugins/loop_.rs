@@ -190,8 +190,7 @@ async fn exchange(to: SocketAddr, probe: &Name) -> std::io::Result<()> {
     let (id, mut message) = (rand::random(), [0; 512]);
     let length = Query::new(id, probe, rtype::HINFO).encode(id, &mut message);
     socket.send(&message[..length]).await?;
-    timeout(Duration::from_secs(5), socket.recv(&mut message)).await??;
-    Ok(())
+    timeout(Duration::from_secs(5), net::datagram::readable(&socket)).await?
 }
 
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {

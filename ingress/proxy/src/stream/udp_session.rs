@@ -290,7 +290,7 @@ impl UdpListener {
                 std::future::poll_fn(|cx| session.poll_event(cx, worker, open, readable.as_mut())).await;
             match event {
                 SessionEvent::Readable(Ok(ready)) => {
-                    if let Some(error) = take_error(&endpoint, ready) {
+                    if let Some(error) = net::datagram::take_error(&endpoint, ready) {
                         return session.end_by(error);
                     }
                     while let Some(received) = self.answer_one(worker, session, &endpoint, key) {
@@ -339,17 +339,6 @@ impl UdpListener {
             }
         }
     }
-}
-
-/// The error of a socket that is ready, such as that its port is not open.
-fn take_error(endpoint: &tokio::net::UdpSocket, ready: Ready) -> Option<io::Error> {
-    if !ready.is_error() {
-        return None;
-    }
-    let error = endpoint.take_error().ok().flatten();
-    // The socket is not ready again before its next error.
-    let _: io::Result<()> = endpoint.try_io(Interest::ERROR, || Err(io::ErrorKind::WouldBlock.into()));
-    error
 }
 
 /// A socket that sends to an endpoint and receives only from it.

@@ -180,7 +180,7 @@ async fn receive(socket: &UdpSocket, query: &UpstreamQuery<'_>) -> io::Result<Op
     let mut wrong_ids = 0;
     while wrong_ids <= MAX_WRONG_IDS {
         // The buffer is allocated only now: thousands of queries may wait, each for a reply of up to 64 KiB.
-        socket.readable().await?;
+        net::datagram::readable(socket).await?;
         let mut reply = vec![0; query.size + 1];
         match socket.try_recv(&mut reply) {
             Ok(length) if length >= 12 && reply[..2] == query.message[..2] => {
