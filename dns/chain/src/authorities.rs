@@ -1,5 +1,7 @@
 //! Certificate authorities that upstreams are verified against, and the TLS configuration of clients.
 
+mod verifier;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,27 +9,30 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
+use verifier::AuthorityVerifier;
+
 /// The configuration of a client: verifies servers with the authorities in a PEM file, else with those of the system, and has the
 /// identity in two PEM files, its certificate and key. An error names the file.
 pub(crate) fn client_config(
     authority: Option<&Path>,
     identity: Option<&(PathBuf, PathBuf)>,
 ) -> Result<ClientConfig, String> {
-    let roots = match authority {
-        None => of_system(),
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = match authority {
+        None => builder.with_root_certificates(of_system()),
         Some(file) => {
             let pem = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-            of_pem(&pem)
+            let (authorities, roots) = of_pem(&pem);
+            if roots.is_empty() {
+                return Err(format!("no certificate in {}", file.display()));
+            }
+            let verifier = AuthorityVerifier::new(authorities, roots, &provider)?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         }
     };
-    if let Some(file) = authority.filter(|_| roots.is_empty()) {
-        return Err(format!("no certificate in {}", file.display()));
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
     let Some((cert, key)) = identity else { return Ok(builder.with_no_client_auth()) };
     let named = |file: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let chain = CertificateDer::pem_file_iter(cert)
@@ -38,15 +43,16 @@ pub(crate) fn client_config(
 }
 
 /// The authorities that the system trusts; empty if the system has no list.
-pub(crate) fn of_system() -> RootCertStore {
+fn of_system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots
 }
 
-/// The authorities in a PEM text. Entries that are not certificates are ignored, as Go does.
-pub(crate) fn of_pem(pem: &[u8]) -> RootCertStore {
+/// The authorities in a PEM text, as they are and as trust anchors. Entries that are not certificates are ignored, as Go does.
+fn of_pem(pem: &[u8]) -> (Vec<CertificateDer<'static>>, RootCertStore) {
+    let authorities: Vec<_> = CertificateDer::pem_slice_iter(pem).flatten().collect();
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
-    roots
+    roots.add_parsable_certificates(authorities.iter().cloned());
+    (authorities, roots)
 }

@@ -29,13 +29,26 @@ struct Identity {
 }
 
 impl Identity {
+    /// A certificate that is no authority.
     fn new() -> Self {
-        let made = rcgen::generate_simple_self_signed(["dns.example".to_owned()]).unwrap();
+        Self::made_as(rcgen::IsCa::NoCa)
+    }
+
+    /// A certificate as `openssl req -x509` makes it: an authority that only signs itself.
+    fn authority() -> Self {
+        Self::made_as(rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained))
+    }
+
+    fn made_as(is_ca: rcgen::IsCa) -> Self {
+        let mut params = rcgen::CertificateParams::new(["dns.example".to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        let signing_key = rcgen::KeyPair::generate().unwrap();
+        let cert = params.self_signed(&signing_key).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let ca = folder.path().join("ca.pem");
-        std::fs::write(&ca, made.cert.pem()).unwrap();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let key = CertifiedKey::from_der(vec![made.cert.der().clone()], key, net::tls::provider()).unwrap();
+        std::fs::write(&ca, cert.pem()).unwrap();
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let key = CertifiedKey::from_der(vec![cert.der().clone()], key, net::tls::provider()).unwrap();
         Self { key: Arc::new(key), ca: ca.display().to_string(), _folder: folder }
     }
 
@@ -199,10 +212,15 @@ fn base64url(text: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_are_forwarded_over_tls_https_and_quic() {
-    let identity = Identity::new();
-    let tls = start_tls_upstream(&identity).await;
-    let (https, _) = start_https_upstream(&identity, FirstConnection::Answers).await;
-    let (quic, _) = start_quic_upstream(&identity, FirstConnection::Answers).await;
+    for identity in [Identity::new(), Identity::authority()] {
+        are_forwarded(&identity).await;
+    }
+}
+
+async fn are_forwarded(identity: &Identity) {
+    let tls = start_tls_upstream(identity).await;
+    let (https, _) = start_https_upstream(identity, FirstConnection::Answers).await;
+    let (quic, _) = start_quic_upstream(identity, FirstConnection::Answers).await;
     for (to, lines) in [
         (format!("tls://127.0.0.1%dns.example:{}", tls.port()), ""),
         (format!("tls://{tls}"), "tls_servername dns.example"),
