@@ -360,6 +360,41 @@ async fn an_upstream_whose_port_is_closed_costs_no_time() {
     service.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn options_that_rewrite_adds_for_an_upstream_reach_no_client() {
+    // What the upstream received: whether the query had an OPT record, and the data of option 0xffee.
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let seen = received.clone();
+    // Its reply has an OPT record if the query has one.
+    let upstream = FakeUpstream::start(move |query, _| {
+        seen.lock().unwrap().push((query.edns.is_some(), query.option(0xffee).map(<[u8]>::to_vec)));
+        Some(address(query, [192, 0, 2, 1], 60))
+    });
+    for (rule, option) in [
+        ("local set 0xffee secret", Some(b"secret".to_vec())),
+        ("local append 0xffee secret", Some(b"secret".to_vec())),
+        ("local replace 0xffee secret", None),
+        ("local unset 0xffee", None),
+        ("nsid unset", None),
+    ] {
+        let service = start_service(&format!("rewrite edns0 {rule}\nforward . {}", upstream.address)).await;
+        let client = TestClient::udp(service.address);
+        for has_edns in [false, true] {
+            let mut query = Query::new(4711, &"www.example.org.".parse().unwrap(), rtype::A);
+            if has_edns {
+                query.add_edns();
+            }
+            let (query, reply) = client.send_query(query);
+            assert_eq!(answers(&reply, &query), "A 192.0.2.1", "{rule}");
+            assert_eq!(reply.options().count(), 0, "{rule}");
+            assert_eq!(reply.has_edns(), has_edns, "{rule}: the reply has an OPT record as the query");
+        }
+        let received = std::mem::take(&mut *received.lock().unwrap());
+        assert_eq!(received, [(true, option.clone()), (true, option)], "{rule}");
+        service.stop().await;
+    }
+}
+
 // Time is paused: it advances when no task can run.
 #[tokio::test(start_paused = true)]
 async fn a_query_to_unreachable_upstreams_ends_even_with_unlimited_connect_attempts() {

@@ -219,10 +219,28 @@ impl Query {
     pub fn push_option(&mut self, code: u16, data: &[u8]) -> bool {
         let fits = self.options.len() + options::HEADER + data.len() <= usize::from(u16::MAX);
         if fits {
-            self.edns.get_or_insert(Edns { udp_size: DEFAULT_UDP_SIZE, version: 0, dnssec_ok: false });
+            self.add_edns();
             options::push(&mut self.options, code, data);
         }
         fits
+    }
+
+    /// Adds an OPT record. Returns false if there is one already.
+    pub fn add_edns(&mut self) -> bool {
+        let is_new = self.edns.is_none();
+        self.edns.get_or_insert(Edns { udp_size: DEFAULT_UDP_SIZE, version: 0, dnssec_ok: false });
+        is_new
+    }
+
+    /// Removes the OPT record with its options.
+    pub fn remove_edns(&mut self) {
+        self.edns = None;
+        self.options.clear();
+    }
+
+    /// The EDNS options: their codes and data.
+    pub fn each_option(&self) -> impl Iterator<Item = (u16, &[u8])> {
+        options::each(&self.options)
     }
 
     /// Removes the EDNS options with this code. Returns whether there were any.

@@ -32,6 +32,7 @@ pub struct Reply {
     records: Vec<Record>,
     bytes: Vec<u8>,
     options: Span,
+    has_edns: bool,
     names: Compressor,
     /// Buffer of [`Reply::complete_names`].
     scratch: Vec<u8>,
@@ -100,7 +101,7 @@ impl Reply {
         self.truncated = false;
         self.recursion_available = false;
         self.authentic_data = false;
-        self.options = Span::default();
+        self.clear_options();
         self.records.clear();
         self.bytes.clear();
     }
@@ -110,9 +111,15 @@ impl Reply {
         self.records.capacity() * size_of::<Record>() + self.bytes.capacity()
     }
 
-    /// Removes the EDNS options of an upstream.
+    /// Removes the EDNS options of an upstream, and its OPT record.
     pub fn clear_options(&mut self) {
-        self.options = Span::default();
+        (self.options, self.has_edns) = (Span::default(), false);
+    }
+
+    /// Whether it has an OPT record of its own: that of an upstream, or one for an option that a plugin has added. The one that is sent
+    /// depends on that of the query.
+    pub fn has_edns(&self) -> bool {
+        self.has_edns
     }
 
     /// Adds a record of class IN.
@@ -163,6 +170,7 @@ impl Reply {
         }
         self.bytes.extend_from_within(before);
         options::push(&mut self.bytes, code, data);
+        self.has_edns = true;
         self.options = Span { at: at as u32, len: (self.bytes.len() - at) as u16 };
     }
 

@@ -74,6 +74,9 @@ impl Plugin for Rewrite {
             return After::Wait;
         }
         reply::apply(&self.rules, applied, &request.query, answer);
+        if applied.add_edns() {
+            request.query.remove_edns();
+        }
         After::Pass
     }
 
@@ -99,6 +102,9 @@ impl Plugin for Rewrite {
                 }
             }
             reply::apply(&self.rules, applied, &request.query, answer);
+            if applied.add_edns() {
+                request.query.remove_edns();
+            }
         })
     }
 }

@@ -21,6 +21,42 @@ async fn nsid_answers_the_client_whatever_rewrite_does_to_the_query() {
     }
 }
 
+/// A reply without an OPT record of its own has the local options of the query, with `revert` as the client sent them.
+#[tokio::test]
+async fn answers_from_memory_repeat_local_options() {
+    const CODE: u16 = 0xffee;
+    for (rules, client, wanted) in [
+        (&["local set 0xffee b"][..], None, &["b"][..]),
+        (&["local set 0xffee b"], Some("a"), &["b"]),
+        (&["local append 0xffee b"], Some("a"), &["a", "b"]),
+        (&["local set 0xffee b revert"], None, &[]),
+        (&["local set 0xffee b revert"], Some("a"), &["a"]),
+        (&["local set 0xffee {qname} revert"], Some("a"), &["a"]),
+        (&["local set 0xffee b revert", "local set 0xffee c revert"], Some("a"), &["a"]),
+        (&["local set 0xffee b", "local set 0xffee c revert"], Some("a"), &["b"]),
+        (&["local set 0xffee b", "local set 0xffee c"], Some("a"), &["c"]),
+        (&["local unset 0xffee"], Some("a"), &[]),
+        (&["nsid set revert"], Some("a"), &[]),
+    ] {
+        let rules: String = rules.iter().map(|rule| format!("rewrite continue edns0 {rule}\n")).collect();
+        let served = routes(&format!(".:53 {{\n{rules}hosts {{\n192.0.2.1 a\n}}\n}}")).await.unwrap();
+        let change = |query: &mut dns_wire::Query| {
+            if let Some(data) = client {
+                query.push_option(CODE, data.as_bytes());
+            }
+        };
+        let received = served.ask_with(&Question::new("a.", "A"), change).await;
+        let found: Vec<_> = received.reply.options().map(|(code, data)| (code, data.to_vec())).collect();
+        let wanted: Vec<_> = wanted.iter().map(|data| (CODE, data.as_bytes().to_vec())).collect();
+        assert_eq!(found, wanted, "{rules}{client:?}");
+        assert_eq!(
+            received.query.edns.is_some(),
+            client.is_some(),
+            "{rules}{client:?}: the client's OPT record"
+        );
+    }
+}
+
 /// `unset` counts as applied to any query, so that no further rule is looked at.
 #[tokio::test]
 async fn edns_rules_stop_and_repeat_as_in_coredns() {

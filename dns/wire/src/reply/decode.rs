@@ -84,6 +84,7 @@ impl Reply {
         if rtype == rtype::OPT && section == Section::Additional {
             self.rcode = self.rcode & 15 | u16::from(s0) << 4;
             self.options = self.store(whole_options(data)?)?;
+            self.has_edns = true;
             return Some(end);
         }
         // An address of another length is malformed and must not reach the client.

@@ -137,6 +137,15 @@ impl EdnsRule {
     /// Changes the option. Returns whether the rule was applied (coredns, plugin/rewrite/edns0.go).
     pub(super) fn apply(&self, request: &mut Request, applied: &mut Vec<Applied>) -> bool {
         let code = self.value.code();
+        let data = match self.action {
+            EdnsAction::Unset => Some(Vec::new()),
+            _ => self.value.data(request),
+        };
+        let Some(data) = data else { return false };
+        // As in CoreDNS, also if the rule then changes nothing.
+        if request.query.add_edns() {
+            applied.push(Applied::Edns);
+        }
         let before = request.query.option(code).map(<[u8]>::to_vec);
         let is_wanted = match self.action {
             EdnsAction::Set | EdnsAction::Unset => true,
@@ -146,22 +155,21 @@ impl EdnsRule {
         if !is_wanted {
             return false;
         }
-        if self.action == EdnsAction::Unset {
-            // Applied also to a query without the option.
-            request.query.remove_options(code);
-            return true;
-        }
-        let Some(data) = self.value.data(request) else { return false };
         if self.action != EdnsAction::Append {
             request.query.remove_options(code);
+        }
+        if self.action == EdnsAction::Unset {
+            // Applied also to a query without the option.
+            return true;
         }
         if !request.query.push_option(code, &data) {
             return false;
         }
+        let is_local = matches!(self.value, OptionValue::Local { .. });
         if self.revert {
-            applied.push(Applied::Revert(code, before));
-        } else if matches!(self.value, OptionValue::Local { .. }) {
-            applied.push(Applied::Option(code, data));
+            applied.push(Applied::Revert { code, before, is_local });
+        } else if is_local {
+            applied.push(Applied::Option(code));
         }
         true
     }

@@ -25,10 +25,19 @@ pub(super) enum Applied {
     RewriteRule(usize),
     /// The first name, in lower case, was put in place of the second.
     Remap([Name; 2]),
-    /// The reply has this EDNS option.
-    Option(u16, Vec<u8>),
-    /// The reply has this EDNS option only as the client sent it.
-    Revert(u16, Option<Vec<u8>>),
+    /// The query has an OPT record that the client did not send.
+    Edns,
+    /// The query has this local EDNS option.
+    Option(u16),
+    /// The query has this EDNS option; the reply has it as it was before. `is_local`: it is a local one.
+    Revert { code: u16, before: Option<Vec<u8>>, is_local: bool },
+}
+
+impl AppliedRules {
+    /// Whether the query has an OPT record that the client did not send.
+    pub(super) fn add_edns(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule, Applied::Edns))
+    }
 }
 
 /// The question as the rules so far have changed it.

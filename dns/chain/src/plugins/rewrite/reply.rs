@@ -10,6 +10,9 @@ use crate::plugin::Answer;
 /// Applies the rules to an answer, the last one first.
 // Hot: 0 allocations if the rule is `name exact` and no name is in the data of the records.
 pub(super) fn apply(rules: &[RewriteRule], applied: &AppliedRules, query: &Query, answer: &mut Answer) {
+    if !answer.reply.has_edns() {
+        repeat_options(applied, query, &mut answer.reply);
+    }
     for rule in applied.rules.iter().rev() {
         let reply = &mut answer.reply;
         match rule {
@@ -20,11 +23,8 @@ pub(super) fn apply(rules: &[RewriteRule], applied: &AppliedRules, query: &Query
                 rename_owners(reply, query, |record| !(applied.is_alias && record.is_of_question()), remap);
                 rename_targets(reply, query, remap);
             }
-            Applied::Option(code, data) => {
-                reply.remove_options(*code);
-                reply.push_option(*code, data);
-            }
-            Applied::Revert(code, before) => {
+            Applied::Edns | Applied::Option(_) => {}
+            Applied::Revert { code, before, .. } => {
                 let has_option = reply.options().any(|(known, _)| known == *code);
                 reply.remove_options(*code);
                 if let Some(before) = before.as_ref().filter(|_| has_option) {
@@ -53,6 +53,25 @@ pub(super) fn apply(rules: &[RewriteRule], applied: &AppliedRules, query: &Query
                 }
                 _ => {}
             },
+        }
+    }
+}
+
+/// Adds the local options of the query that rules have added, to a reply without an OPT record of its own. As in CoreDNS, the reply of an
+/// upstream that has one keeps its own options only: those of the query may be meant for the upstream alone.
+fn repeat_options(applied: &AppliedRules, query: &Query, reply: &mut Reply) {
+    let rule_for = |wanted: u16| {
+        applied.rules.iter().find(|rule| match rule {
+            Applied::Option(code) => *code == wanted,
+            Applied::Revert { code, is_local, .. } => *code == wanted && *is_local,
+            _ => false,
+        })
+    };
+    for (code, data) in query.each_option() {
+        match rule_for(code) {
+            Some(Applied::Option(_)) => reply.push_option(code, data),
+            Some(Applied::Revert { before: Some(before), .. }) => reply.push_option(code, before),
+            _ => {}
         }
     }
 }
