@@ -5,6 +5,7 @@
 pub mod capabilities;
 pub mod descriptors;
 pub mod drain;
+mod error_text;
 pub mod listen;
 pub mod datagram;
 pub mod local_address;
@@ -28,5 +29,6 @@ pub mod fuzz;
 
 pub use descriptors::DescriptorShares;
 pub use drain::{Drain, DrainOutcome, DrainToken};
+pub use error_text::error_text;
 pub use listen::BindError;
 pub use tls::TlsError;

@@ -32,6 +32,7 @@ use crate::notes::Notes;
 use crate::plugin::{Answer, Flow, Plugin, QueryFailure, Runner};
 use crate::request::Request;
 use crate::setup::{ListenAddress, PluginEntry, PluginGuard, PluginInstances, Setup, SetupErrors};
+use connect::failure_text;
 use metrics::ForwardMetrics;
 use options::ForwardOptions;
 use policy::SelectionPolicy;
@@ -154,7 +155,7 @@ impl Forward {
         match tokio::time::timeout_at(deadline, self.try_upstreams(request, reply)).await {
             Ok(flow) => flow,
             Err(_elapsed) => {
-                Flow::Fail(QueryFailure::new(rcode::SERVFAIL, "i/o timeout: no upstream answered in 5s"))
+                Flow::Fail(QueryFailure::new(rcode::SERVFAIL, "no upstream answered in 5s: i/o timeout"))
             }
         }
     }
@@ -199,7 +200,7 @@ impl Forward {
                 Err(error) if LimitReached::caused(&error) => {
                     // Not a failure of the upstream, so it is not checked. Another one may be below its limit.
                     busy += 1;
-                    why = Some(format!("{}: {error}", upstream.to()));
+                    why = Some(failure_text(upstream.to(), &error));
                     if busy >= upstreams.len() {
                         overloaded = true;
                         break;
@@ -207,7 +208,7 @@ impl Forward {
                 }
                 Err(error) => {
                     upstream.check();
-                    why = Some(format!("{}: {error}", upstream.to()));
+                    why = Some(failure_text(upstream.to(), &error));
                     if down >= upstreams.len() {
                         break;
                     }

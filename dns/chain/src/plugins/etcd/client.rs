@@ -133,7 +133,9 @@ impl EtcdClient {
                         ..rejection
                     });
                 }
-                Ok(Err(error)) => last = Some(format!("etcd {}: {error}", member.name())),
+                Ok(Err(error)) => {
+                    last = Some(format!("etcd {}: {}", member.name(), net::error_text(&error)));
+                }
                 Err(_elapsed) => last = Some(format!("etcd {}: i/o timeout", member.name())),
             }
         }

@@ -144,7 +144,7 @@ fn resolve(host: &str, resolvers: &[SocketAddr]) -> Result<Vec<IpAddr>, String> 
 
 /// Queries one resolver for the addresses of both families.
 fn query_resolver(name: &Name, resolver: SocketAddr) -> Result<Vec<IpAddr>, String> {
-    let text = |error: std::io::Error| format!("{resolver}: {error}");
+    let text = |error: std::io::Error| format!("{resolver}: {}", net::error_text(&error));
     let any: IpAddr = if resolver.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let socket = UdpSocket::bind((any, 0)).map_err(text)?;
     socket.connect(resolver).map_err(text)?;

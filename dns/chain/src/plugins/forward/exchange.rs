@@ -7,7 +7,7 @@ use dns_wire::{EchoedCase, Reply, restore_letter_case, set_letter_case};
 use tokio::time::timeout;
 
 use super::Forward;
-use super::connect::timed_out;
+use super::connect::operation_timed_out;
 use super::transport::{UpstreamQuery, truncated};
 use super::upstream::ForwardUpstream;
 use crate::limits::LimitReached;
@@ -55,7 +55,7 @@ impl Forward {
             let exchanged = match has_changed {
                 true => timeout(RETRY_TIMEOUT, upstream.exchange(&outgoing))
                     .await
-                    .unwrap_or_else(|_| Err(timed_out("retry"))),
+                    .unwrap_or_else(|_| Err(operation_timed_out("read tcp", upstream.target().address))),
                 false => upstream.exchange(&outgoing).await,
             };
             let mut packet = match exchanged {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::connect::{connect, timed_out};
+use super::connect::{connect, connect_udp, operation_failed, operation_timed_out};
 use super::https::HttpsUpstream;
 use super::pool::{PoolLimits, PooledConnection, UpstreamPool};
 use super::quic::QuicUpstream;
@@ -82,13 +82,14 @@ impl<C> Dialer<C> {
     /// Establishes a connection within twice the usual time.
     async fn establish(
         &self,
+        to: SocketAddr,
         permit: Option<SocketPermit>,
         dial: impl Future<Output = io::Result<C>>,
     ) -> io::Result<PooledConnection<C>> {
         let mean = Duration::from_nanos(self.mean.load(Relaxed));
         let limit = if mean < DIAL_TIMEOUT.1 / 2 { (mean * 2).max(DIAL_TIMEOUT.0) } else { DIAL_TIMEOUT.1 };
         let start = Instant::now();
-        let made = timeout(limit, dial).await.unwrap_or_else(|_| Err(timed_out("dial")));
+        let made = timeout(limit, dial).await.unwrap_or_else(|_| Err(operation_timed_out("dial tcp", to)));
         let (took, mean) = (start.elapsed().as_nanos() as i64, mean.as_nanos() as i64);
         self.mean.store((mean + (took - mean) / 4).max(0) as u64, Relaxed);
         made.map(|connection| PooledConnection::new(connection, permit))
@@ -119,13 +120,13 @@ impl UpstreamTransport {
                 {
                     return Ok(reply);
                 }
-                tcp.stream(query, || connect(to, tcp.source)).await
+                tcp.stream(to, query, || connect(to, tcp.source)).await
             }
             // Boxed: otherwise each waiting query would reserve the memory of the largest of these handshakes.
             Self::Tls { streams, connector, name } => {
                 let dial =
                     || async { connector.connect(name.clone(), connect(to, streams.source).await?).await };
-                Box::pin(streams.stream(query, dial)).await
+                Box::pin(streams.stream(to, query, dial)).await
             }
             Self::Https(https) => Box::pin(https.exchange(to, query.message, query.read)).await,
             Self::Quic(quic) => Box::pin(quic.exchange(to, query.message, query.read)).await,
@@ -155,15 +156,14 @@ impl Dialer<UdpSocket> {
             Some(socket) => socket,
             None => {
                 let permit = self.permit(query)?;
-                let any = if to.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-                let socket = UdpSocket::bind((self.source.unwrap_or(any), 0)).await?;
-                socket.connect(to).await?;
-                PooledConnection::new(socket, permit)
+                PooledConnection::new(connect_udp(to, self.source).await?, permit)
             }
         };
-        socket.connection.send(query.message).await?;
-        let read = receive(&socket.connection, query);
-        let read = timeout(query.read, read).await.map_err(|_| timed_out("read"))??;
+        let sent = socket.connection.send(query.message).await;
+        sent.map_err(|error| operation_failed("write udp", to, "write", error))?;
+        let read = timeout(query.read, receive(&socket.connection, query)).await;
+        let read = read.map_err(|_| operation_timed_out("read udp", to))?;
+        let read = read.map_err(|error| operation_failed("read udp", to, "read", error))?;
         let Some(mut reply) = read else { return Ok(None) };
         self.put(socket);
         if reply.len() > query.size {
@@ -197,12 +197,18 @@ async fn receive(socket: &UdpSocket, query: &UpstreamQuery<'_>) -> io::Result<Op
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Dialer<S> {
     /// Sends one query at a time on a stream. If the upstream has closed an idle stream, the query is sent over a new one.
-    async fn stream<F>(&self, query: &UpstreamQuery<'_>, dial: impl Fn() -> F) -> io::Result<Vec<u8>>
+    async fn stream<F>(
+        &self,
+        to: SocketAddr,
+        query: &UpstreamQuery<'_>,
+        dial: impl Fn() -> F,
+    ) -> io::Result<Vec<u8>>
     where
         F: Future<Output = io::Result<S>>,
     {
         if let Some(mut kept) = self.take() {
-            match exchange_framed(&mut kept.connection, query, self.limits.partial_replies.begin()).await {
+            match exchange_framed(&mut kept.connection, to, query, self.limits.partial_replies.begin()).await
+            {
                 Ok(reply) => {
                     self.put(kept);
                     return Ok(reply);
@@ -213,9 +219,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialer<S> {
                 Err(_closed) => {}
             }
         }
-        let mut made = self.establish(self.permit(query)?, dial()).await?;
+        let mut made = self.establish(to, self.permit(query)?, dial()).await?;
         let partial = self.limits.partial_replies.begin();
-        let reply = exchange_framed(&mut made.connection, query, partial).await?;
+        let reply = exchange_framed(&mut made.connection, to, query, partial).await?;
         self.put(made);
         Ok(reply)
     }
@@ -224,6 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialer<S> {
 /// Writes the query and reads the reply, each preceded by its length (RFC 1035 §4.2.2).
 async fn exchange_framed(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    to: SocketAddr,
     query: &UpstreamQuery<'_>,
     mut partial: ReplyBytes,
 ) -> io::Result<Vec<u8>> {
@@ -242,7 +249,10 @@ async fn exchange_framed(
             }
         }
     };
-    timeout(query.read, exchange).await.unwrap_or_else(|_| Err(timed_out("read")))
+    match timeout(query.read, exchange).await {
+        Ok(exchanged) => exchanged.map_err(|error| operation_failed("read tcp", to, "read", error)),
+        Err(_elapsed) => Err(operation_timed_out("read tcp", to)),
+    }
 }
 
 /// Reads `length` bytes. The buffer grows as they arrive, within the limit on the bytes of all replies.
@@ -286,6 +296,8 @@ mod tests {
     use telemetry::metrics::Registry;
     use tokio::io::duplex;
 
+    use super::super::connect::failure_text;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -302,5 +314,32 @@ mod tests {
         drop(theirs);
         let error = read_message(&mut ours, 65_535, &mut reply, &mut partial).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn failures_have_the_texts_of_go() {
+        let free = |tcp: bool| match tcp {
+            true => std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),
+            false => std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),
+        };
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (long, short) = (Duration::from_secs(60), Duration::from_millis(1));
+        for (to, tcp, read, text) in [
+            (free(false), false, long, "read udp TO: read: connection refused"),
+            (silent.local_addr().unwrap(), false, short, "read udp TO: i/o timeout"),
+            (free(true), true, long, "dial tcp TO: connect: connection refused"),
+        ] {
+            let limits = ChainLimits::with(&Registry::new(), 1, 1);
+            let pool = PoolLimits { expire: long, max_age: None, max_idle: 1 };
+            let transport = UpstreamTransport::Plain {
+                udp: Dialer::new(pool, None, limits.clone(), Default::default()),
+                tcp: Dialer::new(pool, None, limits, Default::default()),
+            };
+            let query = UpstreamQuery { message: &[7; 20], tcp, size: 512, read, health_check: true };
+            let error = transport.exchange(to, &query).await.unwrap_err();
+            assert_eq!(failure_text("elsewhere", &error), text.replace("TO", &to.to_string()));
+        }
+        let reset = io::ErrorKind::UnexpectedEof.into();
+        assert_eq!(failure_text("10.0.0.1:53", &reset), "10.0.0.1:53: EOF");
     }
 }

@@ -53,7 +53,7 @@ impl SpanSender {
             let result = match sent {
                 Ok(Ok(response)) if response.status.is_success() => Ok(()),
                 Ok(Ok(response)) => Err(format!("HTTP status {}", response.status)),
-                Ok(Err(error)) => Err(error.to_string()),
+                Ok(Err(error)) => Err(net::error_text(&error)),
                 Err(_elapsed) => Err("i/o timeout".to_owned()),
             };
             let Err(why) = result else {
