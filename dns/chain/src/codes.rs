@@ -99,6 +99,7 @@ const TYPES: &[(u16, &str)] = &[
     (257, "CAA"),
     (258, "AVC"),
     (260, "AMTRELAY"),
+    (261, "RESINFO"),
     (32768, "TA"),
     (32769, "DLV"),
 ];

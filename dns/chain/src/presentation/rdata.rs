@@ -1,5 +1,10 @@
 //! Record data in presentation format, by the fields of each type.
 
+mod gateway;
+mod host_identity;
+mod location;
+mod parameters;
+mod prefixes;
 mod wire;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -26,6 +31,8 @@ enum Field {
     V6,
     /// A character string (RFC 1035 §3.3).
     Text,
+    /// A character string, which is empty if the text ends before it.
+    OptionalText,
     /// Character strings up to the end.
     Texts,
     /// A quoted text of any length that fills the rest of the data (RFC 8659 §4.1, RFC 7553 §4.5).
@@ -36,6 +43,8 @@ enum Field {
     Date,
     /// A number or the name of a DNSSEC algorithm (RFC 4034 §A.1).
     Algorithm,
+    /// A number or the name of a kind of certificate (RFC 4398 §2.1).
+    CertificateType,
     Base64,
     Hex,
     /// A word of hexadecimal digits with its length; `-` if it is empty (RFC 5155 §3.3).
@@ -46,13 +55,26 @@ enum Field {
     Types,
     /// Service parameters up to the end (RFC 9460 §2.1).
     Parameters,
+    /// 64 bits as four hexadecimal numbers (RFC 6742 §2.1.2).
+    Locator,
+    /// Prefixes of addresses up to the end (RFC 3123).
+    Prefixes,
+    /// A place on earth (RFC 1876).
+    Location,
+    /// What precedes the key of IPSECKEY (RFC 4025 §3.1).
+    Gateway,
+    /// AMTRELAY (RFC 8777 §4.3).
+    Relay,
+    /// HIP (RFC 8005 §6).
+    HostIdentity,
     /// This many bytes in pairs of hexadecimal digits with hyphens between them (RFC 7043 §3.2).
     Eui(usize),
 }
 
 use Field::{
-    Algorithm, Base64, Byte, Date, Eui, Hash, Hex, Long, LongText, Parameters, Salt, Seconds, Text, Texts,
-    Types, V4, V6, Word,
+    Algorithm, Base64, Byte, CertificateType, Date, Eui, Gateway, Hash, Hex, HostIdentity, Location, Locator,
+    Long, LongText, OptionalText, Parameters, Prefixes, Relay, Salt, Seconds, Text, Texts, Types, V4, V6,
+    Word,
 };
 
 /// The fields of a type; `None` for types that have to be written as `\# LENGTH HEX`.
@@ -63,25 +85,41 @@ fn fields(rtype: u16) -> Option<&'static [Field]> {
         // NS, MD, MF, CNAME, MB, MG, MR, PTR, NSAP-PTR, DNAME.
         2 | 3 | 4 | 5 | 7 | 8 | 9 | 12 | 23 | 39 => &[Field::Name],
         6 => &[Field::Name, Field::Name, Long, Seconds, Seconds, Seconds, Seconds],
-        // HINFO, ISDN.
+        // HINFO.
         13 => &[Text, Text],
         // MINFO, RP, TALINK.
         14 | 17 | 58 => &[Field::Name, Field::Name],
         // MX, AFSDB, RT, KX, LP.
         15 | 18 | 21 | 36 | 107 => &[Word, Field::Name],
-        // TXT, NINFO, SPF, AVC.
-        16 | 56 | 99 | 258 => &[Texts],
+        // TXT, NINFO, SPF, AVC, RESINFO.
+        16 | 56 | 99 | 258 | 261 => &[Texts],
+        // X25, UINFO.
         19 | 100 => &[Text],
+        // ISDN.
+        20 => &[Text, OptionalText],
+        // PX.
         26 => &[Word, Field::Name, Field::Name],
+        // GPOS.
+        27 => &[Text, Text, Text],
+        // LOC.
+        29 => &[Location],
+        // EID, NIMLOC.
+        31 | 32 => &[Hex],
         33 => &[Word, Word, Word, Field::Name],
         35 => &[Word, Word, Text, Text, Text, Field::Name],
-        37 => &[Word, Word, Algorithm, Base64],
+        // CERT.
+        37 => &[CertificateType, Word, Algorithm, Base64],
+        // APL.
+        42 => &[Prefixes],
         // DS, CDS, TA, DLV.
         43 | 59 | 32768 | 32769 => &[Word, Algorithm, Byte, Hex],
         44 => &[Byte, Byte, Hex],
         // SIG, RRSIG.
         24 | 46 => &[Field::Type, Algorithm, Byte, Seconds, Date, Date, Word, Field::Name, Base64],
-        47 => &[Field::Name, Types],
+        // NXT, which CoreDNS reads as NSEC, and NSEC.
+        30 | 47 => &[Field::Name, Types],
+        // IPSECKEY.
+        45 => &[Gateway, Base64],
         // KEY, DNSKEY, RKEY, CDNSKEY.
         25 | 48 | 57 | 60 => &[Word, Byte, Algorithm, Base64],
         50 => &[Byte, Byte, Word, Salt, Hash, Types],
@@ -93,11 +131,18 @@ fn fields(rtype: u16) -> Option<&'static [Field]> {
         63 => &[Long, Byte, Byte, Hex],
         64 | 65 => &[Word, Field::Name, Parameters],
         101 | 102 => &[Long],
+        // HIP.
+        55 => &[HostIdentity],
+        // NID, L64.
+        104 | 106 => &[Word, Locator],
+        // L32.
         105 => &[Word, V4],
         108 => &[Eui(6)],
         109 => &[Eui(8)],
         256 => &[Word, Word, LongText],
         257 => &[Byte, Text, LongText],
+        // AMTRELAY.
+        260 => &[Relay],
         _ => return None,
     })
 }
@@ -114,7 +159,8 @@ pub(super) fn read(rtype: u16, tokens: &[ZoneToken<'_>], origin: &Name) -> Resul
             Err(format!("{} bytes that are not those of the type", data.len()))
         };
     }
-    let fields = fields(rtype).ok_or_else(|| r"no text form is known; write \# LENGTH HEX".to_owned())?;
+    let fields = fields(rtype)
+        .ok_or_else(|| r"no text form is known; write \# LENGTH HEX (RFC 3597 §5)".to_owned())?;
     let (mut rest, mut data) = (tokens, Vec::new());
     for field in fields {
         rest = field.read(rest, origin, &mut data)?;
@@ -151,7 +197,8 @@ impl Field {
         match self {
             Texts => {
                 if tokens.is_empty() {
-                    return Err("a string is missing".to_owned());
+                    // CoreDNS sends no data, which is not valid (RFC 1035 §3.3.14).
+                    data.push(0);
                 }
                 for token in tokens {
                     // A longer text is split, as in Go's library.
@@ -178,7 +225,25 @@ impl Field {
                 return Ok(&[]);
             }
             Parameters => {
-                parameters(tokens, data)?;
+                parameters::read(tokens, data)?;
+                return Ok(&[]);
+            }
+            Prefixes => {
+                prefixes::read(tokens, data)?;
+                return Ok(&[]);
+            }
+            Location => {
+                data.extend_from_slice(&location::read(tokens)?);
+                return Ok(&[]);
+            }
+            HostIdentity => {
+                host_identity::read(tokens, origin, data)?;
+                return Ok(&[]);
+            }
+            Gateway => return gateway::read_key(tokens, origin, data),
+            Relay => return gateway::read_relay(tokens, origin, data),
+            OptionalText if tokens.is_empty() => {
+                data.push(0);
                 return Ok(&[]);
             }
             _ => {}
@@ -199,7 +264,7 @@ impl Field {
                 let ip: Ipv6Addr = token.text.parse().map_err(|_| wrong("an IPv6 address"))?;
                 data.extend_from_slice(&ip.octets());
             }
-            Text => {
+            Text | OptionalText => {
                 let text = token.bytes()?;
                 data.push(u8::try_from(text.len()).map_err(|_| wrong("a string of at most 255 bytes"))?);
                 data.extend_from_slice(&text);
@@ -211,6 +276,14 @@ impl Field {
             }
             Date => data.extend_from_slice(&date(token.text).ok_or_else(|| wrong("a date"))?.to_be_bytes()),
             Algorithm => data.push(algorithm(token.text).ok_or_else(|| wrong("an algorithm"))?),
+            CertificateType => {
+                let known = certificate_type(token.text).ok_or_else(|| wrong("a kind of certificate"))?;
+                data.extend_from_slice(&known.to_be_bytes());
+            }
+            Locator => {
+                let groups = locator(token.text).ok_or_else(|| wrong("four hexadecimal numbers"))?;
+                groups.iter().for_each(|group| data.extend_from_slice(&group.to_be_bytes()));
+            }
             Salt => {
                 let salt = if token.text == "-" { Vec::new() } else { hexadecimal(&[*token])? };
                 data.push(u8::try_from(salt.len()).map_err(|_| wrong("a salt"))?);
@@ -228,7 +301,8 @@ impl Field {
                 }
                 data.extend_from_slice(&bytes);
             }
-            Texts | Base64 | Hex | Types | Parameters => {}
+            Texts | Base64 | Hex | Types | Parameters | Prefixes | Location | HostIdentity | Gateway
+            | Relay => {}
         }
         Ok(rest)
     }
@@ -302,6 +376,33 @@ fn algorithm(text: &str) -> Option<u8> {
     named.or_else(|| text.parse().ok())
 }
 
+/// IANA "CERT RR Certificate Types" (RFC 4398 §2.1), and the name that CoreDNS has for IPKIX.
+fn certificate_type(text: &str) -> Option<u16> {
+    const NAMES: &[(&str, u16)] = &[
+        ("PKIX", 1),
+        ("SPKI", 2),
+        ("PGP", 3),
+        ("IPKIX", 4),
+        ("IPIX", 4),
+        ("ISPKI", 5),
+        ("IPGP", 6),
+        ("ACPKIX", 7),
+        ("IACPKIX", 8),
+        ("URI", 253),
+        ("OID", 254),
+    ];
+    let named = NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, number)| *number);
+    named.or_else(|| text.parse().ok())
+}
+
+/// Four hexadecimal numbers of 16 bits between colons.
+fn locator(text: &str) -> Option<[u16; 4]> {
+    let is_group =
+        |group: &str| (1..=4).contains(&group.len()) && group.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let groups = text.split(':').map(|group| u16::from_str_radix(group, 16).ok().filter(|_| is_group(group)));
+    groups.collect::<Option<Vec<_>>>()?.try_into().ok()
+}
+
 fn bitmap(tokens: &[ZoneToken<'_>], data: &mut Vec<u8>) -> Result<(), String> {
     let mut types = Vec::new();
     for token in tokens {
@@ -318,64 +419,4 @@ fn bitmap(tokens: &[ZoneToken<'_>], data: &mut Vec<u8>) -> Result<(), String> {
         data.extend_from_slice(&bits[..length]);
     }
     Ok(())
-}
-
-/// Keys of service parameters (RFC 9460 §14.3.2, RFC 9461 §5).
-const KEYS: [&str; 8] =
-    ["mandatory", "alpn", "no-default-alpn", "port", "ipv4hint", "ech", "ipv6hint", "dohpath"];
-
-fn parameters(tokens: &[ZoneToken<'_>], data: &mut Vec<u8>) -> Result<(), String> {
-    let mut found: Vec<(u16, Vec<u8>)> = Vec::new();
-    for token in tokens {
-        let (name, value) = token.text.split_once('=').unwrap_or((token.text, ""));
-        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-        let wrong = || format!("parameter {:?}", token.text);
-        let key = parameter_key(name).ok_or_else(wrong)?;
-        let list = || value.split(',');
-        let value: Option<Vec<u8>> = match key {
-            0 => {
-                let keys: Option<Vec<u16>> = list().map(parameter_key).collect();
-                keys.map(|mut keys| {
-                    keys.sort_unstable();
-                    keys.into_iter().flat_map(u16::to_be_bytes).collect()
-                })
-            }
-            1 => list()
-                .map(|protocol| {
-                    let length = u8::try_from(protocol.len()).ok().filter(|length| *length > 0)?;
-                    Some([&[length], protocol.as_bytes()].concat())
-                })
-                .collect::<Option<Vec<_>>>()
-                .map(|protocols| protocols.concat()),
-            2 => value.is_empty().then(Vec::new),
-            3 => value.parse::<u16>().ok().map(|port| port.to_be_bytes().to_vec()),
-            4 => list()
-                .map(|ip| ip.parse::<Ipv4Addr>().ok().map(|ip| ip.octets()))
-                .collect::<Option<Vec<_>>>()
-                .map(|ips| ips.concat()),
-            5 => BASE64_STANDARD.decode(value).ok(),
-            6 => list()
-                .map(|ip| ip.parse::<Ipv6Addr>().ok().map(|ip| ip.octets()))
-                .collect::<Option<Vec<_>>>()
-                .map(|ips| ips.concat()),
-            _ => super::tokens::unescape(value),
-        };
-        let value = value.ok_or_else(wrong)?;
-        if found.iter().any(|(known, _)| *known == key) {
-            return Err(format!("parameter {name} is repeated"));
-        }
-        found.push((key, value));
-    }
-    found.sort_unstable();
-    for (key, value) in found {
-        data.extend_from_slice(&key.to_be_bytes());
-        data.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
-        data.extend_from_slice(&value);
-    }
-    Ok(())
-}
-
-fn parameter_key(name: &str) -> Option<u16> {
-    let known = KEYS.iter().position(|known| *known == name).map(|at| at as u16);
-    known.or_else(|| name.strip_prefix("key")?.parse().ok().filter(|key| *key < u16::MAX))
 }

@@ -1,6 +1,6 @@
 //! Checks record data in wire form, which a zone file may have for any type (RFC 3597 §5).
 
-use super::Field;
+use super::{Field, gateway, host_identity, parameters, prefixes};
 use crate::presentation::text::name;
 
 /// Whether data consists of these fields.
@@ -16,21 +16,26 @@ impl Field {
         match self {
             Self::Name => data.get(name(data)?.wire().len()..),
             Self::Byte | Self::Algorithm => fixed(1),
-            Self::Word | Self::Type => fixed(2),
+            Self::Word | Self::Type | Self::CertificateType => fixed(2),
             Self::Long | Self::Seconds | Self::Date | Self::V4 => fixed(4),
-            Self::V6 => fixed(16),
+            Self::Locator => fixed(8),
+            Self::V6 | Self::Location => fixed(16),
             Self::Eui(length) => fixed(length),
-            Self::Text | Self::Salt | Self::Hash => string(data),
+            Self::Text | Self::OptionalText | Self::Salt | Self::Hash => string(data),
             Self::Texts => repeated(string(data)?, string),
             Self::Types => repeated(data, window),
-            Self::Parameters => repeated(data, parameter),
+            Self::Parameters => repeated(data, parameters::skip),
+            Self::Prefixes => repeated(data, prefixes::skip),
+            Self::Gateway => gateway::skip_key(data),
+            Self::Relay => gateway::skip_relay(data),
+            Self::HostIdentity => host_identity::skip(data),
             Self::LongText | Self::Base64 | Self::Hex => Some(&[]),
         }
     }
 }
 
 /// The end of data that consists of parts of one kind.
-fn repeated(mut data: &[u8], part: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<&[u8]> {
+pub(super) fn repeated(mut data: &[u8], part: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<&[u8]> {
     while !data.is_empty() {
         data = part(data)?;
     }
@@ -46,10 +51,4 @@ fn string(data: &[u8]) -> Option<&[u8]> {
 fn window(data: &[u8]) -> Option<&[u8]> {
     let [_, length @ 1..=32, rest @ ..] = data else { return None };
     rest.get(usize::from(*length)..)
-}
-
-/// A service parameter (RFC 9460 §2.2).
-fn parameter(data: &[u8]) -> Option<&[u8]> {
-    let [_, _, high, low, rest @ ..] = data else { return None };
-    rest.get(usize::from(u16::from_be_bytes([*high, *low]))..)
 }
