@@ -19,6 +19,9 @@ pub(super) const CLIENTS: usize = 80 * 1024;
 /// millisecond counts as passed.
 const IDLE: i64 = 60_000;
 
+/// A time that is long enough ago, in milliseconds, for every excess to have leaked: a day.
+const LONG_AGO: i64 = 86_400_000;
+
 /// The buckets of the clients of one limit.
 pub struct RateZone {
     key: ZoneKey,
@@ -94,7 +97,7 @@ fn leaked(rate: i64, passed: i64) -> i64 {
 /// Counts a request of a client at a time in milliseconds, unless it is over one of the limits: then it counts for none. Hot: one
 /// lock for each limit.
 ///
-/// As in nginx the first request of a client is free for the last limit, and costs 1000 for the others.
+/// As in nginx the first request of a client is free, for each limit.
 pub fn admit(limits: &[RequestRateLimit], client: ClientKey, now: i64) -> bool {
     // Locks are taken in the order of the limits, which is the same for all requests.
     let mut earlier = SmallVec::<[PendingRequest<'_>; 1]>::new();
@@ -115,7 +118,8 @@ pub fn admit(limits: &[RequestRateLimit], client: ClientKey, now: i64) -> bool {
             }
             None => {
                 make_room(&mut buckets, *rate, now, &zone.evicted);
-                buckets.insert(client, Bucket { excess: 0, last: now })
+                let last = if is_last { now } else { now - LONG_AGO };
+                buckets.insert(client, Bucket { excess: 0, last })
             }
         };
         if !is_last {
@@ -215,8 +219,21 @@ mod tests {
         let minute = limit(&zones, LimitKind::RequestsPerMinute, 16, 0);
         let both = [second.clone(), minute];
         assert_eq!(admitted(&both, [0, 1, 2, 3, 4, 5]), [0], "the limit a minute refuses all others");
-        // The first request has cost 1000 of 3000.
-        assert_eq!(admitted(&[second], [5, 5, 5, 5]), [5, 5]);
+        // The first request has cost nothing of 3000.
+        assert_eq!(admitted(&[second], [5, 5, 5, 5]), [5, 5, 5]);
+    }
+
+    #[test]
+    fn the_first_request_of_a_client_is_free_for_each_limit() {
+        // As nginx 1.22 with two directives `limit_req`.
+        for (second, minute, expected) in [(1000, 50, 2), (2000, 1000, 3)] {
+            let zones = LimitZones::default();
+            let limits = [
+                limit(&zones, LimitKind::RequestsPerSecond, second, second / 1000),
+                limit(&zones, LimitKind::RequestsPerMinute, minute, 3 * second / 1000),
+            ];
+            assert_eq!(admitted(&limits, [0; 5]).len(), expected, "rate {second}");
+        }
     }
 
     #[test]
