@@ -248,7 +248,7 @@ impl ParsedRequest {
         let mut line = line;
         if !self.progress.in_fields {
             match self.request_line(input) {
-                Line::Next(next) if next <= limits.line + 1 && next <= limits.head => line = next,
+                Line::Next(next) if next <= limits.line && next <= limits.head => line = next,
                 Line::More => return self.wait(input, 0, limits),
                 _ => return Step::Odd,
             }
@@ -256,7 +256,7 @@ impl ParsedRequest {
         }
         loop {
             match field_line::read::<false>(input, line, &mut self.head) {
-                Line::Next(next) if next - line <= limits.line + 1 && next <= limits.head => line = next,
+                Line::Next(next) if next - line <= limits.line && next <= limits.head => line = next,
                 Line::End(next) => {
                     return match self.check(input) {
                         Some(()) => Step::Complete(next, line),
@@ -273,7 +273,7 @@ impl ParsedRequest {
     fn wait(&mut self, input: &[u8], line: usize, limits: &HeadLimits) -> Step {
         // Refuses a TLS handshake on a plain port at once: it may contain no line end.
         let is_text = input.first().is_none_or(|byte| request_head::method_byte(byte) || *byte == b'\r');
-        if !is_text || input.len() - line > limits.line || input.len() > limits.head {
+        if !is_text || input.len() - line >= limits.line || input.len() > limits.head {
             return Step::Odd;
         }
         self.progress.line = line;

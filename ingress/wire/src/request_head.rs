@@ -30,7 +30,7 @@ pub const MAX_HEAD: usize = 4 * MAX_LINE;
 /// The limits of a request head in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// The longest line, with its carriage return: the size of `large-client-header-buffers`.
+    /// The longest line, with its end: the size of `large-client-header-buffers`.
     pub line: usize,
     /// The longest head, without its last empty line: their number times their size.
     pub head: usize,

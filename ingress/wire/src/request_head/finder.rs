@@ -26,14 +26,14 @@ impl HeadFinder {
         }
         while let Some(at) = memchr::memchr(b'\n', &bytes[self.scanned..]) {
             let end = self.scanned + at;
-            let length = end - self.line;
-            if length == 0 || bytes[end - 1] != b'\r' {
+            let length = end + 1 - self.line;
+            if length == 1 || bytes[end - 1] != b'\r' {
                 return Err(HeadError::Malformed);
             }
             if length > limits.line {
                 return Err(self.too_long());
             }
-            if length == 1 {
+            if length == 2 {
                 *self = Self::default();
                 return Ok(Some(end + 1));
             }
@@ -44,7 +44,8 @@ impl HeadFinder {
                 return Err(HeadError::HeaderTooLarge);
             }
         }
-        if bytes.len() - self.line > limits.line {
+        // Full without a line end.
+        if bytes.len() - self.line >= limits.line {
             return Err(self.too_long());
         }
         if bytes.len() > limits.head {

@@ -116,12 +116,23 @@ fn long_lines_are_refused_as_nginx_refuses_them() {
         (format!("GET /{long} HTTP/1.1\r\n"), HeadError::UriTooLong),
         (format!("GET /{long}"), HeadError::UriTooLong),
         (format!("GET / HTTP/1.1\r\nX: {long}"), HeadError::HeaderTooLarge),
+        // One byte more than the limit, with the line end.
+        (format!("GET /{} HTTP/1.1\r\n", &long[..MAX_LINE - 15]), HeadError::UriTooLong),
+        (format!("GET / HTTP/1.1\r\nX: {}\r\n", &long[..MAX_LINE - 4]), HeadError::HeaderTooLarge),
         (all.join("\r\n"), HeadError::HeaderTooLarge),
     ];
     for (text, refusal) in cases {
         assert_eq!(HeadFinder::default().find(text.as_bytes()), Err(refusal), "{}", &text[..20]);
         crate::fuzz::request_head(text.as_bytes());
     }
+}
+
+#[test]
+fn a_line_of_the_limit_is_found() {
+    let line = format!("GET /{} HTTP/1.1\r\n", "x".repeat(MAX_LINE - 16));
+    assert_eq!(line.len(), MAX_LINE);
+    let head = line + "Host: a\r\n\r\n";
+    assert_eq!(HeadFinder::default().find(head.as_bytes()), Ok(Some(head.len())));
 }
 
 #[test]
