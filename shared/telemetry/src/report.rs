@@ -82,11 +82,14 @@ impl Problem {
     }
 }
 
+/// Takes the middle out of a long text: what an object has written may be long, and the reason comes after it.
 fn cut(text: &mut String) {
+    const KEPT: usize = (MAX_LINE - '…'.len_utf8()) / 2;
     if text.len() > MAX_LINE {
         let is_boundary = |at: &usize| text.is_char_boundary(*at);
-        text.truncate((0..=MAX_LINE - '…'.len_utf8()).rev().find(is_boundary).unwrap_or_default());
-        text.push('…');
+        let start = (0..=KEPT).rev().find(is_boundary).unwrap_or_default();
+        let end = (text.len() - KEPT..).find(is_boundary).unwrap_or(text.len());
+        text.replace_range(start..end, "…");
         text.shrink_to_fit();
     }
 }

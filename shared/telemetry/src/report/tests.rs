@@ -41,11 +41,12 @@ fn a_problem_is_one_line() {
 fn lines_and_the_page_are_bounded() {
     let reports = Reports::new(&Registry::new());
     let with = |key: &str, what: &str, severity| Problem { severity, ..problem(key, what) };
-    let long = with("default/long", &"ü".repeat(1 << 20), Some(Severity::Differs));
+    let long = with("default/long", &format!("{} is too long", "ü".repeat(1 << 20)), Some(Severity::Differs));
     reports.replace("routes", [long]);
     assert!(reports.current()[0].1.what.len() <= MAX_LINE);
     let line = reports.current()[0].1.to_string();
-    assert!(line.len() <= MAX_LINE + 16 && line.ends_with("… (differs)"), "{line}");
+    assert!(line.len() <= MAX_LINE + 16 && line.ends_with(" (differs)"), "{line}");
+    assert!(line.contains("ü…ü") && line.contains("ü is too long"), "the reason is kept: {line}");
     let many = (0..1500).map(|number| with(&format!("default/{number:04}"), "x", Some(Severity::Cosmetic)));
     let closed = with("default/z", "is not honoured", Some(Severity::Closed));
     reports.replace("routes", many.chain([closed, with("default/y", "unreadable", None)]));
