@@ -82,8 +82,8 @@ fn attempt(attempt: &AttemptReport) -> Tree {
         ("ended", attempt.ended),
     ];
     let times = times.into_iter().filter_map(|(what, time)| Some(format!("{what} after {}", millis(time?))));
-    Tree::new(format!("attempt at {endpoint}, {} after the start: status {status}", millis(*began)))
-        .with_all(times)
+    let end = status.map_or_else(|| "ended by the client".to_owned(), |status| format!("status {status}"));
+    Tree::new(format!("attempt at {endpoint}, {} after the start: {end}", millis(*began))).with_all(times)
 }
 
 fn millis(time: Duration) -> String {
@@ -98,14 +98,14 @@ mod tests {
     fn each_attempt_has_its_times() {
         let millis = Duration::from_millis;
         let failed =
-            AttemptReport { endpoint: "10.0.0.1:80".into(), status: 502, ..AttemptReport::default() };
+            AttemptReport { endpoint: "10.0.0.1:80".into(), status: Some(502), ..AttemptReport::default() };
         let answered = AttemptReport {
             endpoint: "10.0.0.2:80".into(),
             began: millis(3),
             connected: Some(millis(1)),
             header: Some(millis(2)),
             ended: Some(millis(4)),
-            status: 200,
+            status: Some(200),
         };
         let request = RequestReport {
             line: "GET / HTTP/1.1".into(),

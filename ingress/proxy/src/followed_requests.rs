@@ -95,8 +95,8 @@ pub struct AttemptReport {
     pub header: Option<Duration>,
     /// Until the end.
     pub ended: Option<Duration>,
-    /// Its status; 502 or 504 if it failed.
-    pub status: u16,
+    /// Its status; 502 or 504 if it failed, `None` if the client ended it.
+    pub status: Option<u16>,
 }
 
 /// Held by the request that has carried a secret.

@@ -93,7 +93,7 @@ fn attempt(
         header: Some(ended),
         ended: Some(ended),
         received: response.body.len() as u64,
-        status: response.status,
+        status: Some(response.status),
     }
 }
 

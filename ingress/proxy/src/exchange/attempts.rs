@@ -117,7 +117,7 @@ impl<'a> ProxyRequest<'a> {
                 Ok(()) => {
                     attempt.header = Some(elapsed);
                     let received = status_from(&response);
-                    attempt.status = received;
+                    attempt.status = Some(received);
                     let is_retried = settings.next_upstream.has_status(received)
                         && !traits.is_once
                         && request.body().is_kept()
@@ -142,7 +142,7 @@ impl<'a> ProxyRequest<'a> {
             response.clear();
             attempt.ended = Some(elapsed);
             failed = AttemptsFailed::from(&error);
-            attempt.status = failed.status;
+            attempt.status = (!error.is_of_client()).then_some(failed.status);
             let is_sent = !request.is_unsent();
             self.body = request.into_body().restart();
             // The endpoint may have closed a kept connection just before it was used: as in nginx, such an attempt does not
@@ -272,7 +272,7 @@ impl<'a> ProxyRequest<'a> {
             header: None,
             ended: None,
             received: 0,
-            status: StatusCode::BAD_GATEWAY,
+            status: None,
         });
         if let Some(connection) = kept {
             return Ok(connection);
@@ -285,7 +285,7 @@ impl<'a> ProxyRequest<'a> {
         let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);
         let connection = result.inspect_err(|error| {
             attempt.ended = Some(elapsed);
-            attempt.status = error.status();
+            attempt.status = Some(error.status());
         })?;
         attempt.connected = Some(elapsed);
         Ok(connection)

@@ -32,7 +32,18 @@ pub(crate) struct Attempt {
     pub(crate) header: Option<Duration>,
     pub(crate) ended: Option<Duration>,
     pub(crate) received: u64,
-    pub(crate) status: StatusCode,
+    /// Of the response, or of the failure; `None` if the client ended the attempt, or nothing did so far.
+    pub(crate) status: Option<StatusCode>,
+}
+
+impl Attempt {
+    /// Writes `$upstream_status`.
+    pub(super) fn write_status(&self, out: &mut Vec<u8>) {
+        match self.status {
+            Some(status) => format::number(out, status.as_u16().into()),
+            None => out.push(b'-'),
+        }
+    }
 }
 
 /// A request from its head to its last byte.
@@ -168,7 +179,7 @@ impl AccessRecord {
         self.each(out, |out, one| out.extend_from_slice(one.name.as_bytes()));
         self.each(out, |out, one| format::number(out, one.received));
         self.each(out, |out, one| format::seconds(out, one.ended.unwrap_or_default()));
-        self.each(out, |out, one| format::number(out, one.status.as_u16().into()));
+        self.each(out, |out, one| one.write_status(out));
         put(out, Some(self.request_id.as_bytes()));
     }
 
@@ -327,10 +338,10 @@ pub(crate) mod tests {
             header: None,
             ended: Some(Duration::from_millis(1)),
             received: 0,
-            status: StatusCode::BAD_GATEWAY,
+            status: Some(StatusCode::BAD_GATEWAY),
         };
         let other =
-            Attempt { name: "10.0.0.2:80".into(), received: 5, status: StatusCode::OK, ..one.clone() };
+            Attempt { name: "10.0.0.2:80".into(), received: 5, status: Some(StatusCode::OK), ..one.clone() };
         record.attempts.extend([one, other]);
         assert!(
             line(&record).contains("[] 10.0.0.1:80, 10.0.0.2:80 0, 5 0.001, 0.001 502, 200 "),

@@ -19,7 +19,7 @@ impl AccessRecord {
             connected: attempt.connected,
             header: attempt.header,
             ended: attempt.ended,
-            status: attempt.status.as_u16(),
+            status: attempt.status.map(|status| status.as_u16()),
         });
         let route = self.route.as_ref().map(|route| {
             let ingress = route.ingress.as_ref().map(ToString::to_string);

@@ -191,8 +191,7 @@ impl LogLine<'_> {
                 return self.attempts(escape, out, |out, one| out.extend_from_slice(one.name.as_bytes()));
             }
             LogVariable::UpstreamStatus => {
-                return self
-                    .attempts(escape, out, |out, one| format::number(out, one.status.as_u16().into()));
+                return self.attempts(escape, out, |out, one| one.write_status(out));
             }
             LogVariable::UpstreamLength => {
                 return self.attempts(escape, out, |out, one| format::number(out, one.received));

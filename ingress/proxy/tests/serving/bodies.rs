@@ -430,6 +430,8 @@ fn a_request_ends_when_its_client_disconnects() {
     script.seen();
     let log = world.log(1);
     assert!(log[0].contains("\"GET /gone HTTP/1.1\" 499 0 "), "{log:?}");
+    // As nginx, whose upstream state has no status then.
+    assert_eq!(log[0].rsplit(' ').nth(1), Some("-"), "$upstream_status: {log:?}");
 }
 
 #[test]

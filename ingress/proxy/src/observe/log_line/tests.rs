@@ -36,7 +36,7 @@ fn attempt(name: &str, status: StatusCode, header: Option<Duration>) -> Attempt 
         header,
         ended: Some(Duration::from_millis(1)),
         received: 5,
-        status,
+        status: Some(status),
     }
 }
 

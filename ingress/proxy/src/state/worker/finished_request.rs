@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::Worker;
 use crate::observe::access_log::{AccessRecord, Attempt};
 use crate::observe::log_line::{LogLine, LoggedConnection};
@@ -32,15 +34,17 @@ impl Worker {
         connection: LoggedConnection<'_>,
         subrequests: Vec<Attempt>,
     ) {
-        let (status, started) = (record.status, record.started);
+        let (logged, started) = (record.status, record.started);
         for attempt in subrequests {
             let elapsed = attempt.ended.unwrap_or_default();
-            (record.status, record.started) = (attempt.status.as_u16(), attempt.started);
+            // A subrequest that was logged has ended with a status.
+            let status = attempt.status.unwrap_or(StatusCode::BAD_GATEWAY);
+            (record.status, record.started) = (status.as_u16(), attempt.started);
             let attempts = std::mem::replace(&mut record.attempts, smallvec::smallvec![attempt]);
             self.log(record, connection, elapsed);
             record.attempts = attempts;
         }
-        (record.status, record.started) = (status, started);
+        (record.status, record.started) = (logged, started);
     }
 
     /// Queues the span of a request for the collector.
