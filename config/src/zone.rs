@@ -102,6 +102,9 @@ pub(crate) fn keys(text: &str, at: &SourceLocation, dns_port: u16) -> Result<Vec
 
 /// The zones of a plugin's argument. Scheme and port are accepted and ignored.
 pub(crate) fn zones(text: &str) -> Result<Vec<String>, String> {
+    if text.is_empty() {
+        return Err("the zone is empty, as that of a variable which is not set".to_owned());
+    }
     Ok(zones_and_port(Scheme::split(text).1)?.0)
 }
 
@@ -250,7 +253,7 @@ mod tests {
             (".a", Err("zone is not a valid domain name: .a")),
             ("..", Err("zone is not a valid domain name: ..")),
             (":53", Err("zone is not a valid domain name: ")),
-            ("", Err("expecting data after last colon: \"\"")),
+            ("", Err("the zone is empty, as that of a variable which is not set")),
             ("example.org:", Err("expecting data after last colon: \"example.org:\"")),
             (&many_a, Err(&*format!("zone is not a valid domain name: {many_a}"))),
             (&long, Err("specified zone is too long: 263 > 255")),

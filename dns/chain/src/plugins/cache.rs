@@ -258,7 +258,11 @@ impl Cache {
             return Flow::Wait;
         }
         self.serve_expired(found, entry, request, reply);
-        if refresh { Flow::Refresh } else { Flow::Done }
+        if !refresh {
+            return Flow::Done;
+        }
+        self.metrics(request).prefetches.inc();
+        Flow::Refresh
     }
 
     fn serve_expired(&self, found: &CacheHit, entry: &CachedAnswer, request: &Request, reply: &mut Reply) {
