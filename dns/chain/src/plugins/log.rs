@@ -5,8 +5,8 @@ mod format;
 use std::sync::Arc;
 
 use config::ConfigError;
+use dns_wire::Section;
 use dns_wire::codes::{rcode, rtype};
-use dns_wire::{Reply, Section};
 use telemetry::LogWriter;
 
 use crate::names::Zones;
@@ -74,7 +74,7 @@ impl Plugin for Log {
 
     // Hot: 0 allocations once the line buffers have grown.
     fn sent(&self, request: &Request, answer: &Answer, message: &[u8]) {
-        let class = class(&answer.reply) as u8;
+        let class = class(answer) as u8;
         let rule = self
             .rules
             .iter()
@@ -89,7 +89,11 @@ impl Plugin for Log {
     }
 }
 
-fn class(reply: &Reply) -> Class {
+/// A query without a reply is an error, as in CoreDNS.
+fn class(Answer { reply, dropped, .. }: &Answer) -> Class {
+    if *dropped {
+        return Class::Error;
+    }
     if reply.section(Section::Answer).next().is_some() && reply.rcode == rcode::NOERROR {
         return Class::Success;
     }
@@ -138,4 +142,17 @@ fn rule(directive: &config::Directive) -> Result<Rule, ConfigError> {
         }
     }
     Ok(Rule { zones, format, classes: if classes == 0 { ALL } else { classes } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_that_is_dropped_is_an_error() {
+        let mut answer = Answer::default();
+        assert_eq!(class(&answer), Class::Success);
+        answer.dropped = true;
+        assert_eq!(class(&answer), Class::Error);
+    }
 }
