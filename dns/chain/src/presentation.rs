@@ -115,19 +115,25 @@ const SHOWN: usize = 100;
 /// The most files that a zone file may include, directly or through others.
 const MAX_INCLUDES: usize = 256;
 
-/// The one record of a text, with names relative to the root. `None` if the text has only blanks and comments.
+/// The first record of a text, with names relative to the root; what follows it is not read, as in Go's `dns.NewRR`. `None` if the text has
+/// only blanks and comments.
 pub fn record(text: &str) -> Result<Option<TextRecord>, InvalidRecord> {
-    let mut only = None;
-    let mut each = |record| match only.replace(record) {
-        None => Ok(()),
-        Some(_) => Err("more than one record".to_owned().into()),
-    };
     let mut reader = ZoneReader::new(Name::ROOT, None);
-    reader.read(text, &mut each);
-    match reader.mistakes.into_iter().next() {
-        Some(mistake) => Err(mistake.record),
-        None => Ok(only),
+    for entry in entries(text) {
+        let (entry, mut first) = (entry?, None);
+        let mut each = |record| {
+            first.get_or_insert(record);
+            Ok(())
+        };
+        reader.entry(&entry, &mut each).map_err(|refusal| {
+            let (Refusal::Record(what) | Refusal::Limit(what)) = refusal;
+            InvalidRecord { line: entry.line, what }
+        })?;
+        if first.is_some() {
+            return Ok(first);
+        }
     }
+    Ok(None)
 }
 
 /// Reads the text of an included file.

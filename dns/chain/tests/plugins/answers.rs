@@ -123,6 +123,27 @@ async fn template_has_its_own_class_and_type_for_any_queries() {
     .await;
 }
 
+/// Of a text with several records the first one counts, whatever follows it.
+#[tokio::test]
+async fn a_template_takes_the_first_record_of_a_text() {
+    let lines = |text| format!("template IN A {{\nanswer \"{text}\"\n}}");
+    let [two, bad_second, comment, bad_first] = [
+        "{{ .Name }} 60 IN A 192.0.2.1\n{{ .Name }} 60 IN A 192.0.2.2",
+        "{{ .Name }} 60 IN A 192.0.2.1\n{{ .Name }} 60 IN A x",
+        "; none\n\n{{ .Name }} 60 IN A 192.0.2.1\n",
+        "{{ .Name }} 60 IN A x\n{{ .Name }} 60 IN A 192.0.2.1",
+    ]
+    .map(lines);
+    let first: [&[&str]; 3] = [&["a. 60 IN A 192.0.2.1"], &[], &[]];
+    check(&[
+        (&two, Question::new("a.", "A"), "NOERROR", first),
+        (&bad_second, Question::new("a.", "A"), "NOERROR", first),
+        (&comment, Question::new("a.", "A"), "NOERROR", first),
+        (&bad_first, Question::new("a.", "A"), "SERVFAIL", [&[], &[], &[]]),
+    ])
+    .await;
+}
+
 #[tokio::test]
 async fn clients_cannot_make_series_of_template_matches() {
     let served = routes(".:53 {\nchaos\ntemplate ANY ANY {\nrcode NXDOMAIN\n}\n}\n").await.unwrap();
