@@ -69,21 +69,28 @@ fn lines(corefile: &Corefile) -> Vec<CheckedSetting> {
     let mut lines = Vec::new();
     for block in &corefile.blocks {
         for directive in &block.directives {
-            let args: Vec<_> = directive.args.iter().map(|arg| arg.text.as_str()).collect();
-            let difference = differences::of_plugin(&directive.name.text, &args.join(" "));
-            let outcome = if difference.is_some() { Outcome::Differs } else { Outcome::AsBefore };
-            lines.push(line(&directive.name.at, outcome, difference.unwrap_or_default()));
-            properties(directive, &mut lines);
+            lines.push(directive_line(directive, &directive.name.text));
+            properties(directive, &directive.name.text, &mut lines);
         }
     }
     lines
 }
 
-fn properties(directive: &Directive, lines: &mut Vec<CheckedSetting>) {
+fn properties(directive: &Directive, plugin: &str, lines: &mut Vec<CheckedSetting>) {
     for property in &directive.block {
-        lines.push(line(&property.name.at, Outcome::AsBefore, ""));
-        properties(property, lines);
+        lines.push(directive_line(property, &format!("{plugin} {}", property.name.text)));
+        properties(property, plugin, lines);
     }
+}
+
+/// The line of a plugin, or of a property with the name `PLUGIN PROPERTY`.
+fn directive_line(directive: &Directive, name: &str) -> CheckedSetting {
+    let args = directive.args.iter().map(|arg| arg.text.as_str());
+    let properties = directive.block.iter().map(|property| property.name.text.as_str());
+    let words: Vec<_> = args.chain(properties).collect();
+    let difference = differences::of_plugin(name, &words.join(" "));
+    let outcome = if difference.is_some() { Outcome::Differs } else { Outcome::AsBefore };
+    line(&directive.name.at, outcome, difference.unwrap_or_default())
 }
 
 fn line(at: &SourceLocation, outcome: Outcome, reason: &str) -> CheckedSetting {
@@ -129,13 +136,25 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "Corefile:2 errors: as before ",
+                "Corefile:2 errors: differs a failure that repeats is logged ten times in ten seconds, then counted",
                 "Corefile:3 debug: differs debug has no effect: a panic always logs its place, and RUST_LOG=debug logs more",
                 "Corefile:4 cache 30: as before ",
                 "Corefile:5 success 100: as before ",
                 "/etc/coredns/custom/a.override:1 whoami: as before ",
                 "Corefile:8 forward . /etc/resolv.conf: as before ",
             ]
+        );
+    }
+
+    #[tokio::test]
+    async fn properties_decide_what_differs() {
+        let text = ".:53 {\n  errors {\n    consolidate 5m .*\n  }\n  health {\n    lameduck 5s\n  }\n  loop {\n    exit\n  }\n}\n.:54 {\n  loop\n}\n";
+        let lines = checked(text, &[]).await;
+        let differ: Vec<_> = lines.iter().filter(|line| line.contains(": differs ")).collect();
+        assert_eq!(differ.len(), 2, "{lines:?}");
+        assert!(
+            differ[0].starts_with("Corefile:6 lameduck 5s: differs ")
+                && differ[1].starts_with("Corefile:13 loop: ")
         );
     }
 

@@ -36,11 +36,22 @@ const INGRESS: &[Difference] = &[
 const COREFILE: &[Difference] = &[
     Difference { names: &["chaos"], applies: str::is_empty,
         text: "tells Portolan's version; programs notice that read the version of CoreDNS" },
+    Difference { names: &["dns64"], applies: |_| true, text: "translated answers keep RA; CoreDNS clears it" },
+    Difference { names: &["errors"], applies: |words| !words.contains("consolidate"),
+        text: "a failure that repeats is logged ten times in ten seconds, then counted" },
     Difference { names: &["etcd"], applies: |_| true,
         text: "reads etcd through its JSON gateway; a member without it is not asked" },
+    Difference { names: &["health lameduck"], applies: |_| true,
+        text: "queries that arrive after it are answered, for up to 25 s in all" },
+    Difference { names: &["k8s_external"], applies: |_| true,
+        text: "until the cluster has been listed, unknown names are SERVFAIL; AXFR is REFUSED" },
+    Difference { names: &["loop"], applies: |words| !words.contains("exit"),
+        text: "a loop ends forwarding, not the process" },
     Difference { names: &["multisocket"], applies: |_| true, text: "takes effect at the next start and not at a reload" },
     Difference { names: &["pprof"], applies: |_| true,
         text: "has no profiles, which are those of a Go program; tools notice that read them" },
+    Difference { names: &["shed"], applies: |_| true,
+        text: "names that are answered from memory are never dropped" },
     Difference { names: &["timeouts"], applies: |_| true,
         text: "a served address takes new values for new connections" },
 ];
@@ -57,9 +68,9 @@ pub(crate) fn of_ingress(name: &str, value: &str) -> Option<&'static str> {
     Difference::find(INGRESS, name, value)
 }
 
-/// How a plugin that is honoured differs with these arguments.
-pub(crate) fn of_plugin(name: &str, args: &str) -> Option<&'static str> {
-    Difference::find(COREFILE, name, args)
+/// How a plugin, or `PLUGIN PROPERTY`, that is honoured differs with these words: its arguments and the names of its properties.
+pub(crate) fn of_plugin(name: &str, words: &str) -> Option<&'static str> {
+    Difference::find(COREFILE, name, words)
 }
 
 #[cfg(test)]
@@ -77,7 +88,11 @@ mod tests {
             assert!(honoured.contains(name), "{name}");
         }
         for name in COREFILE.iter().flat_map(|row| row.names) {
-            assert!(dns_chain::plugins::PLUGINS.iter().any(|plugin| plugin.name == *name), "{name}");
+            let plugin_name = name.split(' ').next();
+            assert!(
+                dns_chain::plugins::PLUGINS.iter().any(|plugin| Some(plugin.name) == plugin_name),
+                "{name}"
+            );
         }
     }
 }

@@ -130,7 +130,7 @@ async fn a_corefile_of_a_config_map_has_the_lines_of_the_manifest() {
     let report = checked(text).await;
     assert_eq!(outcome(&report, "Corefile", "kube-system/coredns"), Outcome::Refused);
     let text = output::text(&report, false);
-    assert!(text.contains("1 Corefile: 1 refused (3 lines: 2 as before, 1 refused)"), "{text}");
+    assert!(text.contains("1 Corefile: 1 refused (3 lines: 1 as before, 1 differs, 1 refused)"), "{text}");
     assert!(text.contains("all.yaml:8  route53 example.org.:Z1: refused"), "{text}");
 }
 
