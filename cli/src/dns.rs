@@ -254,7 +254,7 @@ pub fn load(conf: CorefileSource, port: u16) -> CorefileLoader {
             }
         };
         let corefile = parse(&name, &text, port)?;
-        if corefile.blocks.is_empty() {
+        if corefile.blocks.is_empty() && corefile.mistakes.is_empty() {
             parse("default", &config::default_text(port), port)
         } else {
             Ok(corefile)
@@ -271,7 +271,7 @@ fn read(path: &Path) -> Result<(String, String), ConfigErrors> {
 
 fn parse(name: &str, text: &str, port: u16) -> Result<Corefile, ConfigErrors> {
     let env = |name: &str| std::env::var(name).ok();
-    Corefile::parse(name, text, &Disk, &config::ParseOptions { dns_port: port, directives: &[], env: &env })
+    Corefile::read(name, text, &Disk, &config::ParseOptions { dns_port: port, directives: &[], env: &env })
 }
 
 fn unreadable(name: &str, error: &std::io::Error) -> ConfigErrors {

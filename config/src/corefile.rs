@@ -10,12 +10,17 @@ use crate::zone::ServerKey;
 /// A configuration with all imports and variables resolved.
 #[derive(Clone, Debug)]
 pub struct Corefile {
+    /// The name of its file in errors.
+    pub name: String,
     /// The server blocks in text order. Empty if the text has no block; CoreDNS then uses [`default_text`].
     pub blocks: Vec<ServerBlock>,
     /// Changes when a word or its line number changes; the `reload` plugin compares it.
     pub fingerprint: Fingerprint,
     /// Statements that load but are probably not what the author meant.
     pub warnings: Vec<ConfigWarning>,
+    /// Mistakes that leave the rest readable, such as an import of a missing file. Empty after [`Corefile::parse`]; after
+    /// [`Corefile::read`] the set-up of the plugins reports them with its own.
+    pub mistakes: Vec<ConfigError>,
 }
 
 /// The configuration that CoreDNS uses without a Corefile or with an empty one.

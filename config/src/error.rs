@@ -38,6 +38,20 @@ impl std::error::Error for ConfigError {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
+impl ConfigErrors {
+    /// Errors that were found in any order, each once. Those of the first file, which imports the others, come first.
+    pub fn sorted(mut errors: Vec<ConfigError>, first: &str) -> Self {
+        let place = |error: &ConfigError| {
+            let file = error.at.file();
+            (file != first, file.to_owned(), error.at.line())
+        };
+        errors.sort_by_cached_key(place);
+        let mut known = std::collections::HashSet::new();
+        errors.retain(|error| known.insert(error.to_string()));
+        Self(errors)
+    }
+}
+
 impl From<ConfigError> for ConfigErrors {
     fn from(error: ConfigError) -> Self {
         Self(vec![error])

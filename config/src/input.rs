@@ -33,6 +33,8 @@ pub(crate) struct Input<'a> {
     last: Option<Token>,
     start: SourceLocation,
     stopped: bool,
+    /// How many of the errors leave the rest of the text readable.
+    mistakes: usize,
     pub(crate) errors: Vec<ConfigError>,
     pub(crate) warnings: Vec<ConfigWarning>,
 }
@@ -64,6 +66,7 @@ impl<'a> Input<'a> {
             last: None,
             start: SourceLocation::new(&source, 1),
             stopped: false,
+            mistakes: 0,
             errors: Vec::new(),
             warnings: Vec::new(),
         };
@@ -133,6 +136,22 @@ impl<'a> Input<'a> {
         self.stopped
     }
 
+    /// Whether all errors leave the rest of the text readable.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.stopped && self.mistakes == self.errors.len()
+    }
+
+    /// Adds an error that leaves the rest of the text readable.
+    pub(crate) fn mistake(
+        &mut self,
+        at: &SourceLocation,
+        what: impl Into<String>,
+        wanted: impl Into<String>,
+    ) {
+        self.mistakes += 1;
+        self.error(at, what, wanted);
+    }
+
     pub(crate) fn error(&mut self, at: &SourceLocation, what: impl Into<String>, wanted: impl Into<String>) {
         self.errors.push(ConfigError::new(at, what, wanted));
         if self.errors.len() == MAX_REPORTS {
@@ -191,7 +210,7 @@ impl<'a> Input<'a> {
         let many = |wildcard| path.matches(wildcard).count() > 1;
         if many('*') || many('?') || (path.contains('[') && path.contains(']')) {
             let what = format!("Glob pattern may only contain one wildcard (*), but has others: {path}");
-            return self.error(&word.at, what, "one wildcard");
+            return self.mistake(&word.at, what, "one wildcard");
         }
         let paths = if path.contains(['*', '?']) { self.loader.glob(&path) } else { Ok(vec![path]) };
         match paths {
@@ -207,7 +226,7 @@ impl<'a> Input<'a> {
             }
             Err(error) => {
                 let what = format!("Failed to use import pattern {pattern}: {error}");
-                self.error(&word.at, what, "a readable folder");
+                self.mistake(&word.at, what, "a readable folder");
             }
         }
     }
@@ -224,14 +243,14 @@ impl<'a> Input<'a> {
                 self.load(&source, origin, &word.at);
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                self.error(
+                self.mistake(
                     &word.at,
                     format!("File to import not found: {pattern}"),
                     "a snippet's name or a file",
                 );
             }
             Err(error) => {
-                self.error(&word.at, format!("Could not import {path}: {error}"), "a readable file")
+                self.mistake(&word.at, format!("Could not import {path}: {error}"), "a readable file")
             }
         }
     }

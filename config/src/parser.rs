@@ -45,14 +45,29 @@ impl Corefile {
         loader: &dyn Loader,
         options: &ParseOptions<'_>,
     ) -> Result<Self, ConfigErrors> {
-        let mut parser = Parser { input: Input::new(name, text, loader), options, raw: RawBlock::default() };
-        let (mut blocks, mut raw) = (Vec::new(), Vec::new());
+        let mut corefile = Self::read(name, text, loader, options)?;
+        let mistakes = std::mem::take(&mut corefile.mistakes);
+        if mistakes.is_empty() { Ok(corefile) } else { Err(ConfigErrors(mistakes)) }
+    }
+
+    /// Parses a Corefile that may have mistakes beside which the plugins can be checked.
+    pub fn read(
+        name: &str,
+        text: &str,
+        loader: &dyn Loader,
+        options: &ParseOptions<'_>,
+    ) -> Result<Self, ConfigErrors> {
+        let input = Input::new(name, text, loader);
+        let mut parser = Parser { input, options, raw: RawBlock::default(), spare_keys: Vec::new() };
+        let (mut blocks, mut raw, mut spare_keys) = (Vec::new(), Vec::new(), Vec::new());
         while parser.input.peek().is_some() {
             if let Some(block) = parser.server_block() {
                 blocks.push(block);
                 raw.push(std::mem::take(&mut parser.raw));
+                spare_keys.push(std::mem::take(&mut parser.spare_keys));
             }
         }
+        let is_readable = parser.input.is_readable();
         let Input { mut errors, warnings, .. } = parser.input;
         // Blocks with `bind` are checked once the addresses that it names are known.
         let unbound = |_, block: &ServerBlock| match block.all("bind").next() {
@@ -60,11 +75,19 @@ impl Corefile {
             None => vec![String::new()],
         };
         errors.extend(overlap::overlaps(&blocks, unbound));
-        if errors.is_empty() {
-            Ok(Self { blocks, fingerprint: fingerprint::of(&raw, name), warnings })
-        } else {
-            Err(ConfigErrors(errors))
+        if !is_readable {
+            return Err(ConfigErrors(errors));
         }
+        for (block, spare) in blocks.iter_mut().zip(spare_keys).filter(|(block, _)| block.keys.is_empty()) {
+            block.keys = spare;
+        }
+        blocks.retain(|block| errors.is_empty() || !block.keys.is_empty());
+        // A text with other mistakes is another configuration.
+        raw.extend(
+            errors.iter().map(|error| RawBlock { keys: vec![error.to_string()], ..RawBlock::default() }),
+        );
+        let fingerprint = fingerprint::of(&raw, name);
+        Ok(Self { name: name.to_owned(), blocks, fingerprint, warnings, mistakes: errors })
     }
 }
 
@@ -72,6 +95,8 @@ struct Parser<'a> {
     input: Input<'a>,
     options: &'a ParseOptions<'a>,
     raw: RawBlock,
+    /// The zones of the keys of a block that have an invalid port, with the default one.
+    spare_keys: Vec<zone::ServerKey>,
 }
 
 /// What follows a directive: more of the server block, or its end.
@@ -84,7 +109,7 @@ enum DirectiveEnd {
 impl Parser<'_> {
     /// Parses `KEYS { … }`, or stores a snippet.
     fn server_block(&mut self) -> Option<ServerBlock> {
-        self.raw = RawBlock::default();
+        (self.raw, self.spare_keys) = (RawBlock::default(), Vec::new());
         let start = self.input.peek()?.at.clone();
         let keys = self.key_words();
         if self.input.peek().is_some()
@@ -150,7 +175,9 @@ impl Parser<'_> {
                 keys
             }
             Err(what) => {
-                self.input.error(&key.at, what, "ZONE, ZONE:PORT or a reverse range, e.g. 10.0.0.0/24");
+                self.input.mistake(&key.at, what, "ZONE, ZONE:PORT or a reverse range, e.g. 10.0.0.0/24");
+                let name = key.rsplit_once(':').map_or("", |(name, _)| name);
+                self.spare_keys.extend(zone::keys(name, &key.at, self.options.dns_port).unwrap_or_default());
                 Vec::new()
             }
         }
@@ -230,7 +257,7 @@ impl Parser<'_> {
         if !known.is_empty() && !known.contains(&name.as_str()) {
             let list = format!("one of {}", known.join(", "));
             let wanted = nearest(&name, known).map_or(list.clone(), |near| format!("{near}? ({list})"));
-            self.input.error(&token.at, format!("Unknown directive '{name}'"), wanted);
+            self.input.mistake(&token.at, format!("Unknown directive '{name}'"), wanted);
         }
         let mut raw = vec![(token.clone(), token.text.clone())];
         let (directive, then) = self.line(Word::filled(name.clone(), &token), 0, &mut raw);
@@ -340,17 +367,17 @@ impl Parser<'_> {
         let Some(token) = self.input.next_on_line() else {
             let here = self.input.here();
             let what = "Wrong argument count or unexpected line ending after 'import'";
-            return self.input.error(&here, what, "import SNIPPET or import FILE");
+            return self.input.mistake(&here, what, "import SNIPPET or import FILE");
         };
         let pattern = self.fill(&token);
         if pattern.is_empty() {
             let what = "Import requires a non-empty filepath";
-            return self.input.error(&token.at, what, "import SNIPPET or import FILE");
+            return self.input.mistake(&token.at, what, "import SNIPPET or import FILE");
         }
         if self.input.peek().is_some_and(|next| !next.starts_line) {
             while self.input.next_on_line().is_some() {}
             let what = "Import takes only one argument (glob pattern or file)";
-            return self.input.error(&token.at, what, "an import for each");
+            return self.input.mistake(&token.at, what, "an import for each");
         }
         self.input.import(&token, &pattern);
     }

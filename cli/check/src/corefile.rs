@@ -31,7 +31,7 @@ pub(crate) fn check(
         CorefileFiles::Disk => &Disk,
         CorefileFiles::ConfigMaps(files) => *files,
     };
-    let findings = match Corefile::parse(file, text, loader, &options) {
+    let findings = match Corefile::read(file, text, loader, &options) {
         Ok(mut corefile) => {
             let lines = lines(&corefile);
             if matches!(files, CorefileFiles::ConfigMaps(_)) {

@@ -36,7 +36,7 @@ pub(crate) fn check(
         strings(variable).remove("value")
     };
     let options = config::ParseOptions { dns_port: 53, directives: &[], env: &env };
-    let mut corefile = Corefile::parse(path, text, files, &options)?;
+    let mut corefile = Corefile::read(path, text, files, &options)?;
     dns_chain::offline::replace_files(&mut corefile);
     let context = dns_chain::offline::context(env!("CARGO_PKG_VERSION"), Handle::current());
     let warnings = dns_chain::build(&corefile, &context)?.warnings;

@@ -85,11 +85,11 @@ fn names() -> &'static [&'static str] {
     &NAMES
 }
 
-/// Builds the chains of a Corefile. Returns all errors at once.
+/// Builds the chains of a Corefile. Returns all errors at once, in the order of their lines.
 pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, ConfigErrors> {
     let mut lifecycle = Lifecycle::default();
     lifecycle.warnings.clone_from(&corefile.warnings);
-    let mut errors = SetupErrors::new();
+    let mut errors = corefile.mistakes.clone();
     let (mut listeners, mut hosts) = (BTreeMap::new(), Vec::new());
     for block in &corefile.blocks {
         let block = with_old_names(block, &mut lifecycle);
@@ -120,10 +120,13 @@ pub fn build(corefile: &Corefile, context: &PluginContext) -> Result<Servers, Co
             }
         }
     }
-    errors
-        .extend(config::overlaps(&corefile.blocks, |index, _| hosts.get(index).cloned().unwrap_or_default()));
+    // Keys that have a mistake may be those of other blocks.
+    if corefile.mistakes.is_empty() {
+        let hosts = |index: usize, _: &ServerBlock| hosts.get(index).cloned().unwrap_or_default();
+        errors.extend(config::overlaps(&corefile.blocks, hosts));
+    }
     if !errors.is_empty() {
-        return Err(ConfigErrors(errors));
+        return Err(ConfigErrors::sorted(errors, &corefile.name));
     }
     serve_everywhere(&mut listeners);
     let Lifecycle { starts, servings, warnings, lameduck, reload, waiting } = lifecycle;
@@ -210,12 +213,32 @@ fn chain(
         if directives.is_empty() {
             continue;
         }
-        let (linked, offered) = (Arc::clone(&linked), Arc::clone(&offered));
         let plugins = PLUGINS.len();
-        let mut setup = Setup { block, plugins, directives, context, linked, lifecycle, settings, offered };
-        match (entry.setup)(&mut setup) {
+        let mut set_up = |block: &ServerBlock, directives: Vec<&Directive>| {
+            let (linked, offered) = (Arc::clone(&linked), Arc::clone(&offered));
+            let (lifecycle, settings) = (&mut *lifecycle, &mut *settings);
+            (entry.setup)(&mut Setup {
+                block,
+                plugins,
+                directives,
+                context,
+                linked,
+                lifecycle,
+                settings,
+                offered,
+            })
+        };
+        match set_up(block, directives.clone()) {
             Ok(plugins) => links.extend(plugins.into_iter().map(|plugin| (place, plugin))),
-            Err(found) => errors.extend(found),
+            Err(found) => {
+                errors.extend(found);
+                // What is wrong with all of them together may have hidden what is wrong with each.
+                for directive in directives.iter().filter(|_| directives.len() > 1) {
+                    let alone = with_single(block, directive);
+                    errors
+                        .extend(set_up(&alone, alone.all(entry.name).collect()).err().into_iter().flatten());
+                }
+            }
         }
         wrappers.extend(settings.wrapper.take().map(|wrapper| (place, wrapper)));
     }
@@ -232,6 +255,15 @@ fn chain(
     let _: Result<(), _> = linked.set(linked_names);
     let _: Result<(), Offers> = offered.set(std::mem::take(&mut settings.offers));
     if errors.is_empty() { Ok(Chain::new(links)) } else { Err(errors) }
+}
+
+/// The block with one directive of that name.
+fn with_single(block: &ServerBlock, single: &Directive) -> ServerBlock {
+    let is_kept = |directive: &&Directive| directive.name.text != single.name.text || *directive == single;
+    ServerBlock {
+        keys: block.keys.clone(),
+        directives: block.directives.iter().filter(is_kept).cloned().collect(),
+    }
 }
 
 /// Renames `proxy`, the old name of `forward`.
@@ -262,6 +294,6 @@ fn not_built(directive: &Directive) -> Option<ConfigError> {
 }
 
 fn unsupported_scheme(key: &ServerKey) -> Option<ConfigError> {
-    let what = format!("{0}://:{1}: serving {0}:// is not built yet", key.scheme, key.port);
+    let what = format!("{key}: serving {}:// is not built yet", key.scheme);
     (key.scheme != Scheme::Dns).then(|| ConfigError::new(&key.at, what, "a zone served by plain DNS"))
 }

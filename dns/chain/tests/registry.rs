@@ -4,10 +4,11 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use dns_chain::plugins::{NOT_BUILT, PLUGINS};
 use dns_chain::{ApiConnection, ApiLimits};
-use support::{build, build_with, parse};
+use support::{EmptyCluster, build, build_with, context, parse};
 use telemetry::metrics::Registry;
 
 /// CoreDNS 1.15's plugin.cfg.
@@ -226,7 +227,7 @@ example.net {
         "Corefile:14 - Error during parsing: duration out of range \"1s\"",
         "Corefile:15 - Error during parsing: Unknown directive 'forwrad'; wanted forward? (one of root, metadata,",
         "Corefile:16 - Error during parsing: Unknown directive 'wibblewobble'; wanted one of root, metadata,",
-        "Corefile:18 - Error during parsing: tls://:853: serving tls:// is not built yet",
+        "Corefile:18 - Error during parsing: tls://example.org.:853: serving tls:// is not built yet",
         "Corefile:23 - Error during parsing: unknown value \"sometimes\"",
         "Corefile:24 - Error during parsing: invalid number \"4000\"",
         "Corefile:25 - Error during parsing: is not authoritative for the multicluster zone set.local",
@@ -417,4 +418,46 @@ fn a_zone_is_served_once_at_an_address_whatever_it_is_called() {
     let (servers, _) = build(". a.test {\nbind 127.0.0.1 0.0.0.0 ::\nwhoami\n}\n").unwrap();
     let listeners: Vec<_> = servers.listeners.iter().map(|listener| listener.listen.bound).collect();
     assert_eq!(listeners, [None, Some(([127, 0, 0, 1], 53).into())]);
+}
+
+/// Mistakes of the text, of zones, of repeated directives and of options do not hide each other.
+#[test]
+fn mistakes_of_all_stages_are_reported_at_once_in_the_order_of_their_lines() {
+    let text = "a.org {
+    cache -1
+    cache {
+        success x
+    }
+    kubernetes in-addr.arpa {
+        ttl 99999
+        fooo
+    }
+    acl {
+        block type FOO net 1.2.3.400
+    }
+    import nofile
+    minimal x
+}
+b.org:99999 {
+    whoami y
+}
+tls://c.org {
+    wohami
+}
+a.org {
+    ready x y
+}
+";
+    let options = config::ParseOptions { dns_port: 53, directives: &[], env: &|_| None };
+    let corefile = config::Corefile::read("Corefile", text, &config::Disk, &options).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let context = context(Arc::new(EmptyCluster::default()), runtime.handle().clone(), &Registry::new());
+    let errors = dns_chain::build(&corefile, &context).err().unwrap();
+    let lines: Vec<u32> = errors.0.iter().map(|error| error.at.line()).collect();
+    assert_eq!(lines, [2, 3, 4, 6, 7, 8, 11, 11, 13, 14, 16, 17, 19, 20, 22, 23], "{errors}");
+    assert!(config::Corefile::parse("Corefile", text, &config::Disk, &options).is_err());
+    // A mistake that leaves open what belongs where ends the reading.
+    let unclosed = format!("{text}d.org {{\n cache 1 }} }}\n");
+    let errors = config::Corefile::read("Corefile", &unclosed, &config::Disk, &options).unwrap_err();
+    assert!(errors.0.iter().all(|error| error.at.line() != 14), "{errors}");
 }

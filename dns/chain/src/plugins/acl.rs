@@ -11,7 +11,7 @@ use crate::codes::Type;
 use crate::names::Zones;
 use crate::plugin::{Answer, Flow, Plugin};
 use crate::request::Request;
-use crate::setup::{PluginEntry, PluginInstances, PluginOption, Setup, SetupErrors, each_line};
+use crate::setup::{PluginEntry, PluginInstances, PluginOption, Setup, SetupErrors};
 
 /// See the module.
 pub(super) const ENTRY: PluginEntry = PluginEntry {
@@ -179,16 +179,24 @@ fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
 }
 
 fn zone_policies(directive: &Directive, setup: &Setup<'_>) -> Result<ZonePolicies, SetupErrors> {
-    let labels = config::zones_or_keys(&directive.args, setup.block).map_err(|error| vec![error])?;
-    let mut policies = Vec::new();
-    each_line(directive, |line| {
-        policies.push(policy(line)?);
-        Ok(())
-    })?;
+    let mut errors = SetupErrors::new();
+    let labels = config::zones_or_keys(&directive.args, setup.block).unwrap_or_else(|error| {
+        errors.push(error);
+        Vec::new()
+    });
+    let policies = directive.block.iter().filter_map(|line| {
+        let read = policy(line, &mut errors);
+        read.map_err(|error| errors.push(error)).ok()
+    });
+    let policies = policies.collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
     Ok(ZonePolicies { zones: Zones::new(labels.iter().map(String::as_str)), labels, policies })
 }
 
-fn policy(line: &Directive) -> Result<Policy, ConfigError> {
+/// Reads a line; an error that ends it is returned, those of single values are added to `errors`.
+fn policy(line: &Directive, errors: &mut SetupErrors) -> Result<Policy, ConfigError> {
     let action = match line.name.text.to_ascii_lowercase().as_str() {
         "allow" => Action::Allow,
         "block" => Action::Block,
@@ -213,17 +221,17 @@ fn policy(line: &Directive) -> Result<Policy, ConfigError> {
             match (is_type, value.text.as_str()) {
                 (true, "*") => any_type = true,
                 (false, "*") => any_net = true,
-                (true, text) => {
-                    let known = Type::named(text);
-                    let known = known.ok_or_else(|| {
-                        value.error(
-                            format!("unexpected token '{text}'; expect legal QTYPE"),
-                            "a type such as AAAA",
-                        )
-                    })?;
-                    policy.types.push(known.0);
-                }
-                (false, _) => policy.nets.push(value.cidr()?),
+                (true, text) => match Type::named(text) {
+                    Some(known) => policy.types.push(known.0),
+                    None => {
+                        let what = format!("unexpected token '{text}'; expect legal QTYPE");
+                        errors.push(value.error(what, "a type such as AAAA"));
+                    }
+                },
+                (false, _) => match value.cidr() {
+                    Ok(net) => policy.nets.push(net),
+                    Err(error) => errors.push(error),
+                },
             }
         }
     }

@@ -147,13 +147,16 @@ const REMOVED: &[(&str, &str)] = &[
 ];
 
 pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<KubernetesOptions, SetupErrors> {
-    let zones = zones_or_keys(&directive.args, setup.block).map_err(|error| vec![error])?;
+    let mut errors = SetupErrors::new();
+    let zones = zones_or_keys(&directive.args, setup.block).unwrap_or_else(|error| {
+        errors.push(error);
+        Vec::new()
+    });
     // CoreDNS accepts `in-addr.arpa` as the only zone of the cluster and serves Services under it, which is never intended.
-    if zones.iter().all(|zone| is_reverse(zone)) {
-        return Err(vec![
-            directive.error("non-reverse zone name must be used", "a zone such as cluster.local"),
-        ]);
+    if errors.is_empty() && zones.iter().all(|zone| is_reverse(zone)) {
+        errors.push(directive.error("non-reverse zone name must be used", "a zone such as cluster.local"));
     }
+    let are_zones_valid = errors.is_empty();
     let names: Vec<Name> = zones.iter().filter_map(|zone| zone.parse().ok()).collect();
     let mut options = KubernetesOptions {
         zone: ZoneOptions::new(names),
@@ -163,7 +166,7 @@ pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Kuber
         ndots: None,
     };
     let mut labelled = false;
-    each_line(directive, |line| match line.name.text.as_str() {
+    let lines = each_line(directive, |line| match line.name.text.as_str() {
         "fallthrough" => {
             let named = Zones::read(&line.args)?;
             let all = Zones::new(zones.iter().map(String::as_str));
@@ -173,7 +176,7 @@ pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Kuber
         "multicluster" => {
             let set = Zones::read(&line.args)?;
             let foreign = |zone: &&Name| !options.zone.zones.iter().any(|own| own.lower() == **zone);
-            if let Some(zone) = set.names().iter().find(foreign) {
+            if let Some(zone) = set.names().iter().find(foreign).filter(|_| are_zones_valid) {
                 let what = format!("is not authoritative for the multicluster zone {zone}");
                 return Err(line.error(what, format!("zones of this plugin: {}", zones.join(" "))));
             }
@@ -194,16 +197,17 @@ pub(super) fn read(setup: &mut Setup<'_>, directive: &Directive) -> Result<Kuber
             }
             None => options.line(line),
         },
-    })?;
+    });
+    errors.extend(lines.err().into_iter().flatten());
     if labelled && !options.zone.namespaces.is_empty() {
         let what = "namespaces and namespace_labels cannot both be set";
-        return Err(vec![directive.property("namespace_labels").error(what, "one of the two")]);
+        errors.push(directive.property("namespace_labels").error(what, "one of the two"));
     }
     if options.zone.zonal && !options.zone.endpoints {
         let zonal = directive.property("zonal");
-        return Err(vec![zonal.error("zonal needs endpoints", "zonal without noendpoints")]);
+        errors.push(zonal.error("zonal needs endpoints", "zonal without noendpoints"));
     }
-    Ok(options)
+    if errors.is_empty() { Ok(options) } else { Err(errors) }
 }
 
 impl KubernetesOptions {
