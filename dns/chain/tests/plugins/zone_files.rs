@@ -136,3 +136,20 @@ async fn a_long_chain_of_aliases_is_answered() {
         assert_eq!(found, (code.to_owned(), counts), "{name} {qtype} {}", received.why);
     }
 }
+
+/// Glue is for name servers within the delegated zone, as in CoreDNS; a resolver can look others up.
+#[tokio::test]
+async fn a_referral_has_the_addresses_of_servers_within_the_delegated_zone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let zone = "@ 60 SOA n h 1 2 3 4 5\n@ 60 NS n\nn 60 A 10.0.0.1\nsub 60 NS n\nsub 60 NS ns.sub\nns.sub 60 A 10.0.0.2\n";
+    std::fs::write(&path, zone).unwrap();
+    let lines = format!("file {} example.org", path.display());
+    let servers: &[&str] =
+        &["sub.example.org. 60 IN NS n.example.org.", "sub.example.org. 60 IN NS ns.sub.example.org."];
+    let row = |name, qtype| {
+        let sections = [&[], servers, &["ns.sub.example.org. 60 IN A 10.0.0.2"][..]];
+        (lines.as_str(), Question::new(name, qtype), "NOERROR", sections)
+    };
+    check(&[row("sub.example.org.", "A"), row("x.sub.example.org.", "AAAA")]).await;
+}

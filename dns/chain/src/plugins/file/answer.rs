@@ -238,12 +238,12 @@ impl<'a> ReplyBuilder<'a> {
         self.push_signed(Section::Answer, name, node, set);
         let is_apex_ns = set.rtype == rtype::NS && name.wire() == self.zone.origin.wire();
         if is_apex_ns {
-            self.push_glue(set);
+            self.push_glue(set, &self.zone.origin);
             return;
         }
         self.push_apex_servers();
         if set.rtype != rtype::NS && has_glue(set.rtype) {
-            self.push_glue(set);
+            self.push_glue(set, &self.zone.origin);
         }
     }
 
@@ -277,20 +277,20 @@ impl<'a> ReplyBuilder<'a> {
         }
     }
 
-    /// Refers to the servers of another zone.
+    /// Refers to the servers of another zone, with the addresses of those within it: a resolver could not find them otherwise.
     fn refer(&mut self, node: &NameRecords, cut: &Name) {
         let Some(set) = node.set(rtype::NS) else { return };
         self.push_set(Section::Authority, cut, set);
         if let Some(keys) = node.set(rtype::DS).filter(|_| self.query.dnssec_ok()) {
             self.push_signed(Section::Authority, cut, node, keys);
         }
-        self.push_glue(set);
+        self.push_glue(set, cut);
     }
 
-    /// Adds the addresses of the targets that are within the zone, each once.
-    fn push_glue(&mut self, set: &RecordSet) {
+    /// Adds the addresses of the targets that are within a name of the zone, each once.
+    fn push_glue(&mut self, set: &RecordSet, within: &Name) {
         for record in set.records.iter().filter(|record| !record.repeats_target) {
-            if let Some(name) = target(set.rtype, &record.rdata) {
+            if let Some(name) = target(set.rtype, &record.rdata).filter(|name| name.is_within(within)) {
                 self.push_addresses(&name);
             }
         }
