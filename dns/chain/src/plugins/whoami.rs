@@ -25,11 +25,13 @@ struct Whoami;
 
 impl Plugin for Whoami {
     fn query(&self, request: &mut Request, answer: &mut Answer) -> Flow {
-        let reply = &mut answer.reply;
-        reply.authoritative = true;
+        let (reply, qclass) = (&mut answer.reply, request.query.qclass);
+        let mut push = |owner: Owner<'_>, rtype, data: &[u8]| {
+            reply.push_class(Section::Additional, owner, (rtype, qclass), 0, data);
+        };
         match request.client.ip() {
-            IpAddr::V4(ip) => reply.push(Section::Additional, Owner::Question, rtype::A, 0, &ip.octets()),
-            IpAddr::V6(ip) => reply.push(Section::Additional, Owner::Question, rtype::AAAA, 0, &ip.octets()),
+            IpAddr::V4(ip) => push(Owner::Question, rtype::A, &ip.octets()),
+            IpAddr::V6(ip) => push(Owner::Question, rtype::AAAA, &ip.octets()),
         }
         // An SRV record of `_udp.` and the queried name, with the client's port and the root as target.
         let label = match request.transport {
@@ -41,7 +43,8 @@ impl Plugin for Whoami {
         owner[..5].copy_from_slice(label);
         owner[5..].copy_from_slice(&Reply::parent(0));
         let data = [0, 0, 0, 0, high, low, 0];
-        reply.push(Section::Additional, Owner::Name(&owner), rtype::SRV, 0, &data);
+        push(Owner::Name(&owner), rtype::SRV, &data);
+        reply.authoritative = true;
         Flow::Done
     }
 

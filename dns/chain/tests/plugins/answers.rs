@@ -245,3 +245,17 @@ async fn erratic_drops_delays_and_truncates() {
     let other = ask("erratic {\ndrop 0\n}", &Question::new("a.", "TXT")).await;
     assert_eq!(Rcode(other.reply.rcode).to_string(), "SERVFAIL");
 }
+
+#[tokio::test]
+async fn whoami_answers_in_the_class_of_the_question() {
+    for qclass in ["IN", "CH", "ANY"] {
+        let question = Question { qclass, ..Question::new("example.org.", "A") };
+        let received = ask("chaos\nwhoami", &question).await;
+        let records = received.records(Section::Additional);
+        let class = question.query().qclass;
+        assert!(
+            records.len() == 2 && records.iter().all(|record| record.class == class),
+            "{qclass}: {records:?}"
+        );
+    }
+}
