@@ -59,12 +59,13 @@ impl From<ConfigError> for ConfigErrors {
 }
 
 impl fmt::Display for ConfigErrors {
-    /// Writes a line for each error, followed by the line of the text that it refers to.
+    /// Writes a line for each error, followed by the line of the text that it refers to, once for the errors of a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.0.iter().enumerate() {
             let newline = if index == 0 { "" } else { "\n" };
             write!(f, "{newline}{error}")?;
-            if !error.at.text().is_empty() {
+            let is_last = self.0.get(index + 1).is_none_or(|next| next.at != error.at);
+            if is_last && !error.at.text().is_empty() {
                 write!(f, "\n    {}", error.at.text())?;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::{Deref, RangeBounds};
+use std::ops::{Bound, Deref, RangeBounds};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +80,12 @@ impl Word {
         N: FromStr + PartialOrd,
     {
         let value = self.text.parse().ok().filter(|value| range.contains(value));
-        value.ok_or_else(|| self.wrong("invalid number", format!("a whole number in {range:?}")))
+        value.ok_or_else(|| {
+            let is_bounded =
+                !matches!((range.start_bound(), range.end_bound()), (Bound::Unbounded, Bound::Unbounded));
+            let limits = if is_bounded { format!(" in {range:?}") } else { String::new() };
+            self.wrong("invalid number", format!("a whole number{limits}"))
+        })
     }
 
     /// Any type that implements `FromStr`, such as a regular expression.
@@ -181,7 +186,7 @@ mod tests {
                 word("0").integer(1..=3600).unwrap_err(),
                 "invalid number \"0\"; wanted a whole number in 1..=3600",
             ),
-            (word("x").integer::<u8>(..).unwrap_err(), "invalid number \"x\"; wanted a whole number in .."),
+            (word("x").integer::<u8>(..).unwrap_err(), "invalid number \"x\"; wanted a whole number"),
             (
                 word("often").choice(&[("random", 1), ("sequential", 2)]).unwrap_err(),
                 "unknown value \"often\"; wanted one of random, sequential",

@@ -137,7 +137,7 @@ mod tests {
             lines,
             [
                 "Corefile:2 errors: differs a failure that repeats is logged ten times in ten seconds, then counted",
-                "Corefile:3 debug: differs debug has no effect: a panic always logs its place, and RUST_LOG=debug logs more",
+                "Corefile:3 debug: differs debug has no effect: a panic always logs its place, and the flag -v logs more",
                 "Corefile:4 cache 30: as before ",
                 "Corefile:5 success 100: as before ",
                 "/etc/coredns/custom/a.override:1 whoami: as before ",

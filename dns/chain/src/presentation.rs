@@ -68,6 +68,16 @@ impl From<String> for Refusal {
 }
 
 impl InvalidZone {
+    /// The mistakes, each with its line.
+    pub fn mistakes(&self) -> Vec<String> {
+        let shown = |ZoneMistake { record, text }: &ZoneMistake| match text.is_empty() {
+            true => record.to_string(),
+            false => format!("{record}: {text:?}"),
+        };
+        let is_cut = self.0.len() >= MAX_MISTAKES;
+        self.0.iter().map(shown).chain(is_cut.then(|| "what follows was not read".to_owned())).collect()
+    }
+
     /// The line of the first mistake.
     pub fn line(&self) -> usize {
         self.0.first().map_or(1, |mistake| mistake.record.line)
@@ -84,14 +94,7 @@ impl std::error::Error for InvalidRecord {}
 
 impl fmt::Display for InvalidZone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, ZoneMistake { record, text }) in self.0.iter().enumerate() {
-            let separator = if at > 0 { "; " } else { "" };
-            write!(f, "{separator}{record}")?;
-            if !text.is_empty() {
-                write!(f, ": {text:?}")?;
-            }
-        }
-        if self.0.len() >= MAX_MISTAKES { f.write_str("; what follows was not read") } else { Ok(()) }
+        f.write_str(&self.mistakes().join("; "))
     }
 }
 

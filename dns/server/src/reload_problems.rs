@@ -19,19 +19,21 @@ pub(crate) fn problems(error: &DnsStartError, corefile: Option<&Corefile>) -> Ve
         wanted,
         severity: Some(Severity::Differs),
     };
+    let key = |at: &config::SourceLocation| match at.line() {
+        0 => at.file().to_owned(),
+        // The kind of the problem says that already.
+        line if at.file() == "Corefile" => format!("line {line}"),
+        _ => at.to_string(),
+    };
     match error {
         DnsStartError::Config(errors) => {
-            let key = |at: &config::SourceLocation| match at.line() {
-                0 => at.file().to_owned(),
-                _ => at.to_string(),
-            };
             let errors = errors.0.iter();
             errors.map(|error| problem(key(&error.at), error.what.clone(), error.wanted.clone())).collect()
         }
-        DnsStartError::Bind(at, bind) => vec![problem(at.to_string(), bind.to_string(), String::new())],
+        DnsStartError::Bind(at, bind) => vec![problem(key(at), bind.to_string(), String::new())],
         DnsStartError::Begin(message) => {
             let location = corefile.and_then(|corefile| error.location(corefile));
-            let key = location.map(|at| at.to_string()).unwrap_or_default();
+            let key = location.as_ref().map(key).unwrap_or_default();
             vec![problem(key, message.clone(), String::new())]
         }
     }

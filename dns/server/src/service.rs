@@ -144,6 +144,9 @@ impl DnsService {
         let _shutdown = context.gates.gate("shutdown");
         let mut state = state.lock().await;
         let lameduck = state.server.lameduck;
+        if !lameduck.is_zero() {
+            tracing::info!(target: "plugin/health", "Going into lameduck mode for {}", config::value::shown(lameduck));
+        }
         tokio::time::sleep(lameduck).await;
         if !lameduck.is_zero() {
             state.server.until_quiet(STOP_LIMIT.saturating_sub(lameduck)).await;
@@ -235,7 +238,15 @@ impl Inner {
 
     /// Logs, counts and lists a failed reload.
     fn report_failure(&self, error: &DnsStartError, corefile: Option<&Corefile>) {
-        tracing::error!(target: "plugin/reload", "Corefile changed but reload failed, the previous configuration is still served: {error}");
+        // The problems are logged one by one.
+        let summary = match error {
+            DnsStartError::Config(errors) if errors.0.len() > 1 => {
+                format!("{} (and {} more)", errors.0[0], errors.0.len() - 1)
+            }
+            DnsStartError::Config(ConfigErrors(errors)) => errors.iter().map(ToString::to_string).collect(),
+            error => error.to_string(),
+        };
+        tracing::error!(target: "plugin/reload", "Corefile changed but reload failed, the previous configuration is still served: {summary}");
         self.context.reports.replace(SCOPE, problems(error, corefile));
         ReloadMetrics::new(&self.context.metrics).failed.inc();
     }

@@ -99,8 +99,8 @@ async fn a_failed_reload_is_a_problem_until_the_next_successful_one() {
     };
     let failed = "reload failed, the previous configuration is still served: ";
     for (corefile, lines) in [
-        (".:0 {\nwhoamI\n\nnosuch\n}", &["Corefile:2", "Corefile:4"][..]),
-        (".:0 {\nwhoami\nhealth 192.0.2.1:0\n}", &["Corefile:3"][..]),
+        (".:0 {\nwhoamI\n\nnosuch\n}", &["line 2", "line 4"][..]),
+        (".:0 {\nwhoami\nhealth 192.0.2.1:0\n}", &["line 3"][..]),
     ] {
         service.reload(corefile).await.unwrap_err();
         let problems = listed();

@@ -112,8 +112,8 @@ impl AutoZone {
                 let text = match (&failed, current.is_some()) {
                     (_, true) => failed.of_reload(&origin, &path),
                     (LoadError::Missing(why), _) => format!("Opening {} failed: {why}", path.display()),
-                    (LoadError::Invalid(why), _) => {
-                        format!("Parse zone `{origin}': {}: {why}", path.display())
+                    (LoadError::Invalid(_), _) => {
+                        format!("Parse zone `{origin}': {}: {failed}", path.display())
                     }
                 };
                 if last_error.as_ref() != Some(&text) {

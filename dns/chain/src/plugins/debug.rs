@@ -18,6 +18,6 @@ pub(super) const ENTRY: PluginEntry = PluginEntry {
 fn setup(setup: &mut Setup<'_>) -> Result<PluginInstances, SetupErrors> {
     let directive = setup.directives[0];
     directive.no_args().and_then(|()| directive.no_block()).map_err(|error| vec![error])?;
-    setup.warn(directive, "debug has no effect: a panic always logs its place, and RUST_LOG=debug logs more");
+    setup.warn(directive, "debug has no effect: a panic always logs its place, and the flag -v logs more");
     Ok(Vec::new())
 }

@@ -283,8 +283,13 @@ fn file(
                 setup.warn(directive, what);
             }
             Err(error) => {
-                let what = format!("file: {}: {error}", path.display());
-                return Err(vec![args[0].error(what, format!("a zone file of {origin}"))]);
+                let mistakes = match error {
+                    LoadError::Missing(why) => vec![why],
+                    LoadError::Invalid(mistakes) => mistakes,
+                };
+                let shown = |what| format!("file: {}: {what}", path.display());
+                let wanted = || format!("a zone file of {origin}");
+                return Err(mistakes.into_iter().map(|what| args[0].error(shown(what), wanted())).collect());
             }
         }
         files.push(WatchedFile { path: path.clone(), served, reload, by_mtime });

@@ -153,3 +153,16 @@ async fn a_referral_has_the_addresses_of_servers_within_the_delegated_zone() {
     };
     check(&[row("sub.example.org.", "A"), row("x.sub.example.org.", "AAAA")]).await;
 }
+
+#[tokio::test]
+async fn each_mistake_of_a_zone_file_has_a_line_of_the_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    std::fs::write(&path, "@ 60 SOA n h 1 2 3 4 5\na A x\nb MX\n").unwrap();
+    let corefile = format!(". {{\nfile {} example.org\n}}\n", path.display());
+    let error = crate::support::check(&corefile).err().unwrap();
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines.len(), 3, "{error}");
+    assert!(lines[0].contains("line 2: data of A") && lines[1].contains("line 3: data of MX"), "{error}");
+    assert_eq!(lines[2].trim(), format!("file {} example.org", path.display()));
+}

@@ -20,8 +20,8 @@ const MAX_RECORDS: usize = 4_000_000;
 pub(in crate::plugins) enum LoadError {
     /// It does not exist or cannot be read.
     Missing(String),
-    /// It has a mistake.
-    Invalid(String),
+    /// It has these mistakes: one at least.
+    Invalid(Vec<String>),
 }
 
 impl LoadError {
@@ -31,7 +31,7 @@ impl LoadError {
             Self::Missing(why) => {
                 format!("Failed to open zone \"{origin}\" in \"{}\": {why}", path.display())
             }
-            Self::Invalid(why) => format!("Parsing zone \"{origin}\": {}: {why}", path.display()),
+            Self::Invalid(_) => format!("Parsing zone \"{origin}\": {}: {self}", path.display()),
         }
     }
 }
@@ -39,7 +39,8 @@ impl LoadError {
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing(why) | Self::Invalid(why) => f.write_str(why),
+            Self::Missing(why) => f.write_str(why),
+            Self::Invalid(mistakes) => f.write_str(&mistakes.join("; ")),
         }
     }
 }
@@ -97,14 +98,14 @@ impl FileStamp {
 fn text(path: &Path, left: &Cell<u64>) -> Result<String, LoadError> {
     let metadata = std::fs::metadata(path).map_err(|error| LoadError::Missing(error.to_string()))?;
     if !metadata.is_file() {
-        return Err(LoadError::Invalid("not a regular file".to_owned()));
+        return Err(LoadError::Invalid(vec!["not a regular file".to_owned()]));
     }
     let Some(rest) = left.get().checked_sub(metadata.len()) else {
-        return Err(LoadError::Invalid(format!("more than {MAX_BYTES} bytes in all")));
+        return Err(LoadError::Invalid(vec![format!("more than {MAX_BYTES} bytes in all")]));
     };
     left.set(rest);
     std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        ErrorKind::InvalidData => LoadError::Invalid("not UTF-8".to_owned()),
+        ErrorKind::InvalidData => LoadError::Invalid(vec!["not UTF-8".to_owned()]),
         _ => LoadError::Missing(error.to_string()),
     })
 }
@@ -141,15 +142,15 @@ pub(super) fn parse(
         }
         Ok(zone.insert(&owner, record.rtype, record.ttl, &record.rdata)?)
     });
-    read.map_err(|error| LoadError::Invalid(error.to_string()))?;
-    zone.complete().map_err(LoadError::Invalid)?;
+    read.map_err(|error| LoadError::Invalid(error.mistakes()))?;
+    zone.complete().map_err(|error| LoadError::Invalid(vec![error]))?;
     if !zone.has_soa() {
         let what = if outside > 0 {
             format!("no SOA record of {origin}, and {outside} records of other names")
         } else {
             format!("no SOA record of {origin}")
         };
-        return Err(LoadError::Invalid(what));
+        return Err(LoadError::Invalid(vec![what]));
     }
     Ok(zone)
 }

@@ -133,7 +133,7 @@ impl Template {
             "ederror" => {
                 let args = line.args_between(1, 2, "CODE [TEXT]")?;
                 let text = args.get(1).map(|text| text.text.as_str()).unwrap_or_default();
-                let code: u16 = args[0].integer(..)?;
+                let code: u16 = args[0].integer(0..=u16::MAX)?;
                 self.error = Some([&code.to_be_bytes(), text.as_bytes()].concat());
             }
             "var" => {
