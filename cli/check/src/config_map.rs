@@ -27,7 +27,7 @@ impl Judge<'_> {
             let reported: Vec<_> = problems.extract_if(.., about).collect();
             for problem in &reported {
                 let reason = format!("{}{}", problem.what, problem.effect.suffix());
-                let outcome = match Outcome::of_level(problem.effect.level()) {
+                let outcome = match Outcome::of_effect(problem.effect) {
                     _ if !self.is_whole && names_a_missing_object(&problem.what) => Outcome::Unknown,
                     outcome => outcome,
                 };
@@ -40,7 +40,7 @@ impl Judge<'_> {
         }
         let others = problems.iter().map(|problem| {
             let reason = format!("{}{}", problem.what, problem.effect.suffix());
-            finding(&problem.field, Outcome::of_level(problem.effect.level()), reason)
+            finding(&problem.field, Outcome::of_effect(problem.effect), reason)
         });
         let findings = by_line(others.chain(findings).collect());
         CheckedObject::new("ConfigMap", key.to_string(), self.lines.object(Kind::ConfigMap, key), findings)

@@ -89,7 +89,7 @@ impl Judge<'_> {
             let reason = format!("{reason}, unless it exists in the cluster: it is not among the manifests");
             return self.finding(key, setting, Outcome::Unknown, &reason);
         }
-        self.finding(key, setting, Outcome::of_level(problem.effect.level()), &reason)
+        self.finding(key, setting, Outcome::of_effect(problem.effect), &reason)
     }
 
     fn finding(&self, key: &Key, setting: &str, outcome: Outcome, reason: &str) -> CheckedSetting {

@@ -201,9 +201,11 @@ fn reason(problem: &RoutingProblem, prefix: &str) -> &'static str {
     let is_annotation =
         problem.kind == Kind::Ingress && (problem.field.starts_with(prefix) || problem.field.is_empty());
     match problem.effect {
-        Effect::Closed | Effect::LeftOut | Effect::DefaultUsed if is_annotation => "AnnotationParsingFailed",
+        Effect::Closed | Effect::LeftOut | Effect::IngressLeftOut | Effect::DefaultUsed if is_annotation => {
+            "AnnotationParsingFailed"
+        }
         Effect::Closed | Effect::ClosesOthers => "RoutesClosed",
-        Effect::LeftOut => "LeftOut",
+        Effect::LeftOut | Effect::Ignored | Effect::IngressLeftOut => "LeftOut",
         Effect::DefaultUsed => "DefaultUsed",
         Effect::Differs | Effect::Cosmetic => "NotHonoured",
     }

@@ -29,6 +29,10 @@ pub enum Effect {
     ClosesOthers,
     /// This part is ignored; everything else is served.
     LeftOut,
+    /// This part is ignored by ingress-nginx, too; everything else is served.
+    Ignored,
+    /// The Ingress has no routes, as with ingress-nginx.
+    IngressLeftOut,
     /// The default of the annotation is used.
     DefaultUsed,
     /// Requests are served, but not as configured.
@@ -43,6 +47,8 @@ impl Effect {
         match self {
             Self::Closed => "; the routes answer 503",
             Self::LeftOut => "; it is left out",
+            Self::Ignored => "; it is ignored, as by ingress-nginx",
+            Self::IngressLeftOut => "; the whole Ingress is left out, as by ingress-nginx",
             Self::DefaultUsed => "; its default is used",
             Self::ClosesOthers | Self::Differs | Self::Cosmetic => "",
         }
@@ -52,7 +58,9 @@ impl Effect {
     pub const fn level(self) -> Level {
         match self {
             Self::Closed | Self::ClosesOthers => Level::Closed,
-            Self::LeftOut | Self::DefaultUsed | Self::Differs => Level::Differs,
+            Self::LeftOut | Self::Ignored | Self::IngressLeftOut | Self::DefaultUsed | Self::Differs => {
+                Level::Differs
+            }
             Self::Cosmetic => Level::Cosmetic,
         }
     }

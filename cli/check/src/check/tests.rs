@@ -117,6 +117,46 @@ async fn every_object_and_setting_has_an_outcome() {
 }
 
 #[tokio::test]
+async fn what_ingress_nginx_ignores_too_is_no_difference() {
+    let prefix = "nginx.ingress.kubernetes.io";
+    let canary = format!("{prefix}/canary: 'true', {prefix}/canary-weight: '10'");
+    let snippet = format!("{prefix}/configuration-snippet: 'return 200;'");
+    let all = [
+        ingress("web", "nginx", ""),
+        ingress("alone", "nginx", &canary),
+        ingress("risky", "nginx", &snippet),
+    ];
+    let duplicate = ingress("early", "nginx", "").replace("early.example", "web.example");
+    let report = checked(&(all.concat() + &duplicate)).await;
+    for (name, wanted) in [
+        ("web", Outcome::AsBefore),
+        ("alone", Outcome::Ignored),
+        ("risky", Outcome::Ignored),
+        ("early", Outcome::Ignored),
+    ] {
+        let text = output::text(&report, true);
+        assert_eq!(outcome(&report, "Ingress", &format!("shop/{name}")), wanted, "{name}: {text}");
+    }
+    assert_eq!(report.exit_code(), 0);
+    let text = output::text(&report, false);
+    assert!(text.contains("4 Ingresses: 1 as before, 3 ignored as before"), "{text}");
+    assert!(text.contains("allows; the whole Ingress is left out, as by ingress-nginx"), "{text}");
+}
+
+#[tokio::test]
+async fn a_bad_regular_expression_has_the_line_of_its_path() {
+    let prefix = "nginx.ingress.kubernetes.io";
+    let text =
+        ingress("web", "nginx", &format!("{prefix}/use-regex: 'true'")).replace("path: /,", "path: '/(',");
+    let line = 1 + text.lines().position(|line| line.contains("'/('")).unwrap();
+    let text = output::text(&checked(&text).await, false);
+    assert!(
+        text.contains(&format!("all.yaml:{line}  spec.rules[0].http.paths[0]: closed: \"/(\" of host")),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn without_a_controller_the_class_of_its_flags_is_ours() {
     let report = checked(&ingress("web", "nginx", "")).await;
     assert_eq!(outcome(&report, "Ingress", "shop/web"), Outcome::AsBefore);

@@ -12,7 +12,7 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}\
 table{border-collapse:collapse;width:100%}td,th{border-top:1px solid var(--line);padding:.3rem .6rem;text-align:left;vertical-align:top}\
 code{overflow-wrap:anywhere}details td:nth-child(-n+2){white-space:nowrap}summary{cursor:pointer;padding:.3rem 0}\
-.as-before{color:var(--ok)}.not-ours{color:var(--other)}.unknown,.differs{color:var(--warn)}.refused,.closed{color:var(--bad);font-weight:600}";
+.as-before{color:var(--ok)}.not-ours{color:var(--other)}.ignored-as-before,.unknown,.differs{color:var(--warn)}.refused,.closed{color:var(--bad);font-weight:600}";
 
 const HEAD: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
 <meta name=\"viewport\" content=\"width=device-width\">\

@@ -57,6 +57,6 @@ fn description(outcome: Outcome) -> &'static str {
         Outcome::Differs => "It is served, but not in the same way",
         Outcome::Refused => "It has no effect, or the program does not start with it",
         Outcome::Closed => "Requests get 503",
-        Outcome::AsBefore | Outcome::NotOurs => "Nothing changes",
+        Outcome::AsBefore | Outcome::NotOurs | Outcome::Ignored => "Nothing changes",
     }
 }

@@ -81,7 +81,8 @@ pub(crate) fn are_paths_strict(values: &FamilyValues) -> bool {
 }
 
 fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
-    const LEVELS: &str = "Low, Medium, High or Critical";
+    const LEVELS: &str = "Low, Medium, High or Critical; it counts as Low, as in ingress-nginx, so that Ingresses with annotations of any \
+                          higher risk are left out";
     let has_level = reader.text(RISK_LEVEL).is_some();
     let level = reader.value(RISK_LEVEL, LEVELS, Effect::Differs, RiskLevel::parse);
     // As in ingress-nginx, an unknown level counts as Low.
@@ -236,7 +237,26 @@ spec: {rules: [{host: empty.example, paths: [[/, Prefix, web]]}]}
             let reported =
                 cluster.problems().iter().filter(|problem| problem.contains("of the ConfigMap")).count();
             assert_eq!(reported, all.len() - served.len(), "{key}: {value}: {:?}", cluster.problems());
+            let consequence = "of the ConfigMap; the whole Ingress is left out, as by ingress-nginx";
+            let is_told = |problem: &&String| {
+                problem.ends_with(consequence) || problem.contains("ConfigMap allows; the whole Ingress")
+            };
+            assert_eq!(
+                cluster.problems().iter().filter(is_told).count(),
+                reported,
+                "{:?}",
+                cluster.problems()
+            );
         }
+    }
+
+    #[test]
+    fn a_level_that_is_misspelled_is_reported_with_its_consequence() {
+        let mut cluster = TestCluster::configured("");
+        cluster.configure(&[("annotations-risk-level", "Medum")]);
+        let problem = "ConfigMap ingress/controller: annotations-risk-level: \"Medum\" should be Low, Medium, High or Critical; it counts \
+                       as Low, as in ingress-nginx, so that Ingresses with annotations of any higher risk are left out";
+        assert_eq!(cluster.problems(), [problem]);
     }
 
     #[test]

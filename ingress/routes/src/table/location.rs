@@ -205,7 +205,7 @@ impl<'h> LocationBuilder<'h> {
                 let why = if older { "is older" } else { "comes first" };
                 format!("host {host} and path {path} belong to {}, which {why}", owner.ingress.key)
             };
-            problems.push(problem(&rule_path.parsed, rule_path.field(), what, Effect::LeftOut));
+            problems.push(problem(&rule_path.parsed, rule_path.field(), what, Effect::Ignored));
         }
     }
 
@@ -271,8 +271,9 @@ impl<'h> LocationBuilder<'h> {
         context: &BuildContext<'_>,
     ) -> Option<(String, String)> {
         if let Err(error) = PathPattern::anchored(&self.path, context.patterns) {
-            let what = format!("{:?} is not a regular expression ({error})", self.path);
-            return Some((format!("path of host {}", rule.host), what));
+            let field = rules(&self.rule_paths).next().map_or_else(|| "spec.rules".into(), RulePath::field);
+            let what = format!("{:?} of host {} is not a regular expression ({error})", self.path, rule.host);
+            return Some((field, what));
         }
         let what = settings.values.get::<RewriteSettings>()?.error(rule)?;
         Some((format!("{}/rewrite-target", context.options.annotations_prefix), what))
@@ -306,7 +307,7 @@ impl<'h> LocationBuilder<'h> {
         for rule_path in canaries {
             let parsed = &rule_path.parsed;
             let mut leave_out =
-                |what| problems.push(problem(parsed, rule_path.field(), what, Effect::LeftOut));
+                |what| problems.push(problem(parsed, rule_path.field(), what, Effect::Ignored));
             let (Some(policy), Some(Backend::Service(backend))) =
                 (&parsed.settings.canary, rule_path.backend())
             else {
@@ -354,7 +355,7 @@ fn other_balancing(
         "the annotations of {}, which comes first, decide how the endpoints of Service {} share requests",
         of_service.ingress, pool.service
     );
-    Some(problem(parsed, "load-balance, upstream-hash-by, service-upstream".into(), what, Effect::Differs))
+    Some(problem(parsed, "load-balance, upstream-hash-by, service-upstream".into(), what, Effect::Ignored))
 }
 
 /// Rule paths that are not canaries and whose backend is a Service. The others own no location, so that another path of the
@@ -369,7 +370,7 @@ fn resource_backend(rule_path: &RulePath) -> Option<RoutingProblem> {
     let Some(Backend::Resource(resource)) = rule_path.backend() else { return None };
     let what = format!("a resource backend ({resource}) cannot be served, only Services can");
     (!rule_path.parsed.is_canary())
-        .then(|| problem(&rule_path.parsed, rule_path.field(), what, Effect::LeftOut))
+        .then(|| problem(&rule_path.parsed, rule_path.field(), what, Effect::Ignored))
 }
 
 /// `--default-backend-service`.
@@ -391,7 +392,7 @@ fn unmatched_canary(rule_path: &RulePath, host: &str) -> RoutingProblem {
         Some(Backend::Resource(_)) => "the backend of a canary is a Service, not a resource".into(),
         _ => format!("no other Ingress has this path on host {host}, so the canary gets no requests"),
     };
-    problem(&rule_path.parsed, rule_path.field(), what, Effect::LeftOut)
+    problem(&rule_path.parsed, rule_path.field(), what, Effect::Ignored)
 }
 
 fn problem(parsed: &ParsedIngress, field: String, what: String, effect: Effect) -> RoutingProblem {

@@ -38,7 +38,7 @@ impl ParsedIngress {
         let (mut problems, references) = (findings.problems, findings.references);
         if let Some(Backend::Resource(resource)) = &ingress.default_backend {
             let what = format!("a resource backend ({resource}) cannot be served, only Services can");
-            problems.push(default_backend_problem(&ingress, what));
+            problems.push(default_backend_problem(&ingress, what, Effect::Ignored));
         }
         let prefix = &options.annotations_prefix;
         let forbidden = annotations::left_out(globals.values(), &ingress, prefix);
@@ -46,11 +46,11 @@ impl ParsedIngress {
         let excluded = is_catch_all || forbidden.is_some();
         if let Some((name, what)) = forbidden {
             let field = format!("{prefix}/{name}");
-            problems = vec![RoutingProblem::of_ingress(&ingress.key, field, what, Effect::LeftOut)];
+            problems = vec![RoutingProblem::of_ingress(&ingress.key, field, what, Effect::IngressLeftOut)];
         }
         if is_catch_all {
-            let what = "default backends are disabled (--disable-catch-all), and with them the whole Ingress";
-            problems.push(default_backend_problem(&ingress, what));
+            let what = "default backends are disabled (--disable-catch-all)";
+            problems.push(default_backend_problem(&ingress, what, Effect::IngressLeftOut));
         }
         problems
             .extend((0..).zip(&ingress.rules).filter_map(|(n, rule)| host_problem(&ingress, n, &rule.host)));
@@ -157,8 +157,8 @@ fn host_problem(ingress: &Ingress, rule: usize, host: &str) -> Option<RoutingPro
     (lower_case != host).then(|| RoutingProblem::of_ingress(&ingress.key, field, what, Effect::Cosmetic))
 }
 
-fn default_backend_problem(ingress: &Ingress, what: impl Into<String>) -> RoutingProblem {
-    RoutingProblem::of_ingress(&ingress.key, "spec.defaultBackend", what, Effect::LeftOut)
+fn default_backend_problem(ingress: &Ingress, what: impl Into<String>, effect: Effect) -> RoutingProblem {
+    RoutingProblem::of_ingress(&ingress.key, "spec.defaultBackend", what, effect)
 }
 
 /// A path of a rule. Several Ingresses may have the same host and path; the first one owns it, and canaries belong to it.

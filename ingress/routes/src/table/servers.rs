@@ -77,7 +77,7 @@ impl RouteTable {
                     NameKind::Counterpart => "from-to-www-redirect",
                     NameKind::Alias => "server-alias",
                 };
-                Some(RoutingProblem::of_ingress(ingress, field, what, Effect::LeftOut))
+                Some(RoutingProblem::of_ingress(ingress, field, what, Effect::Ignored))
             })
         })
     }

@@ -205,7 +205,7 @@ spec: {rules: [{host: a.example, paths: [[/, Prefix, second]]}]}
         assert_eq!(world.ask("a.example/", &headers, number), service, "{headers:?} {number}");
     }
     let left_out = "Ingress default/two: spec.rules[0].http.paths[0]: only the first canary of a path takes requests, \
-                    and that is default/one; it is left out";
+                    and that is default/one; it is ignored, as by ingress-nginx";
     assert_eq!(world.problems(), [left_out]);
     assert_eq!(world.ask("b.example/", &[], 0), "main");
     assert_eq!(world.ask("c.example/", &[], 0), "canary");

@@ -217,7 +217,7 @@ spec:
         world.problems(),
         [
             "Ingress default/young: spec.rules[0].http.paths[0]: host foo.example and path /x belong to default/old, \
-              which is older; it is left out"
+              which is older; it is ignored, as by ingress-nginx"
         ]
     );
 }
@@ -247,13 +247,13 @@ spec: {defaultBackend: six}
         world.problems(),
         [
             "Ingress default/a: spec.rules[0].http.paths[0]: host foo.example and path /x belong to default/b, which \
-             comes first; it is left out",
+             comes first; it is ignored, as by ingress-nginx",
             "Ingress default/b: spec.rules[0].http.paths[1]: host foo.example and path /x occur earlier in \
-             this Ingress; it is left out",
+             this Ingress; it is ignored, as by ingress-nginx",
             "Ingress default/host-less: spec.rules[0].http.paths[0]: host _ and path / belong to default/rest, which \
-             comes first; it is left out",
+             comes first; it is ignored, as by ingress-nginx",
             "Ingress default/late: spec.defaultBackend: host _ and path / belong to default/rest, which is older; it \
-             is left out",
+             is ignored, as by ingress-nginx",
         ]
     );
 }
@@ -389,7 +389,7 @@ spec:
             ("root.example/x", "rest"),
         ],
     );
-    let cannot = "cannot be served, only Services can; it is left out";
+    let cannot = "cannot be served, only Services can; it is ignored, as by ingress-nginx";
     let expected = [
         ("bucket", "spec.defaultBackend", "StorageBucket/rest"),
         ("bucket", "spec.rules[0].http.paths[1]", "StorageBucket/static"),

@@ -44,9 +44,9 @@ spec: {rules: [{paths: [[/, Prefix, rest]]}]}
     );
     let problems = world.problems();
     for part in [
-        "default/foo: server-alias: host taken.example has rules of its own; it is left out",
+        "default/foo: server-alias: host taken.example has rules of its own; it is ignored, as by ingress-nginx",
         "default/foo: nginx.ingress.kubernetes.io/server-alias: \"b c\" is not a DNS name, nor a wildcard such as *.example.com; it is left out",
-        "default/zoo: server-alias: bar.example leads to host foo.example already; it is left out",
+        "default/zoo: server-alias: bar.example leads to host foo.example already; it is ignored, as by ingress-nginx",
     ] {
         assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:#?}");
     }

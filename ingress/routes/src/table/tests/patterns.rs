@@ -158,6 +158,7 @@ fn rewrite_targets_may_have_variables_and_named_groups() {
     let world = TestCluster::new(
         "
 metadata: {name: named, annotations: {rewrite-target: '/$lang/${page}x'}}
+    assert!(problems[0].contains(": spec.rules[0].http.paths["), "{problems:?}");
 spec:
   rules:
   - host: named.example
