@@ -78,7 +78,7 @@ impl Flag {
             ValueKind::Bool => switch(arg),
             ValueKind::Text => arg.value_name("TEXT"),
             ValueKind::Number => {
-                arg.value_name("NUMBER").value_parser(clap::value_parser!(i64)).allow_negative_numbers(true)
+                arg.value_name("NUMBER").value_parser(whole_number).allow_negative_numbers(true)
             }
             ValueKind::Duration => arg.value_name("DURATION").value_parser(duration),
         };
@@ -90,6 +90,11 @@ impl Flag {
             if self.default.is_empty() { String::new() } else { format!(" [default: {}]", self.default) };
         format!("{}{default}", self.help)
     }
+}
+
+/// Reads a number, with an error that says what is wanted.
+fn whole_number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "wanted a whole number".to_owned())
 }
 
 /// Makes an argument a boolean flag in Go's syntax: `--flag`, `--flag=true` or `--flag=false`.

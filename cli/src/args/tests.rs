@@ -215,6 +215,14 @@ fn an_invalid_command_line_has_exit_code_2() {
 }
 
 #[test]
+fn a_number_that_is_none_is_told_what_is_wanted() {
+    for flag in ["--http-port", "--status-update-interval"] {
+        let error = parse(&format!("portolan ingress {flag} abc")).err().unwrap().to_string();
+        assert!(error.contains("'abc'") && error.contains("wanted a whole number"), "{error}");
+    }
+}
+
+#[test]
 fn every_flag_of_ingress_nginx_is_listed_once_and_has_a_consequence() {
     let mut listed: Vec<_> = ingress_flags().map(|flag| flag.name).collect();
     let mut wanted: Vec<_> = INGRESS_NGINX_FLAGS.split_whitespace().collect();

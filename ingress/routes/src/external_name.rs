@@ -24,6 +24,16 @@ pub enum ExternalNameError {
     BadName,
 }
 
+/// The end of a sentence that begins with the name: `is …`.
+impl std::fmt::Display for ExternalNameError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::RefusedAddress(kind) => f.write_str(kind),
+            Self::BadName => f.write_str("neither a host name nor an address"),
+        }
+    }
+}
+
 impl ExternalTarget {
     /// Reads `spec.externalName`.
     pub(crate) fn parse(name: &str) -> Result<Self, ExternalNameError> {

@@ -117,6 +117,7 @@ fn limit(reader: &mut SettingReader<'_>, name: &'static str) -> u32 {
         number if number <= 0 => Some(0),
         number => u32::try_from(number).ok(),
     };
+    reader.report_negative(name);
     reader.value(name, "a whole number", Effect::Closed, parse).unwrap_or(0)
 }
 

@@ -43,6 +43,8 @@ pub struct SettingReader<'i> {
     values: Vec<(&'i str, &'i str)>,
     /// The names whose value is empty.
     empty: Vec<&'i str>,
+    /// The names of annotations whose value has spaces around it.
+    padded: Vec<&'i str>,
     /// Why the routes of the Ingress, or all routes, answer 503.
     denied: Option<String>,
     problems: Vec<RoutingProblem>,
@@ -59,10 +61,13 @@ impl<'i> SettingReader<'i> {
     ) -> Self {
         let short = |name: &'i str| name.strip_prefix(prefix)?.strip_prefix('/');
         let values = ingress.annotations.iter();
-        let values = values.filter_map(|(name, value)| Some((short(name)?, value.trim())));
+        let values = values.filter_map(|(name, value)| Some((short(name)?, value.as_str())));
+        let padded =
+            values.clone().filter(|(_, value)| value.trim() != *value).map(|(name, _)| name).collect();
+        let values = values.map(|(name, value)| (name, value.trim()));
         let reader = Self::new((Kind::Ingress, &ingress.key), prefix, &ingress.rules, cluster, values);
         let geo = globals.get::<GeoSettings>().cloned().unwrap_or_default();
-        Self { globals: Some(globals), geo, ..reader }
+        Self { globals: Some(globals), geo, padded, ..reader }
     }
 
     pub(crate) fn of_config_map(config_map: &'i ConfigMap, cluster: &'i Snapshot) -> Self {
@@ -96,6 +101,7 @@ impl<'i> SettingReader<'i> {
             references,
             values: set,
             empty,
+            padded: Vec::new(),
             denied: None,
             problems,
             invalid: Vec::new(),
@@ -199,12 +205,23 @@ impl<'i> SettingReader<'i> {
 
     /// A boolean, as Go's `strconv.ParseBool` reads it. Reports any other value and returns `None`.
     pub fn flag(&mut self, key: &'static str) -> Option<bool> {
+        if self.padded.contains(&key) {
+            return self.value(key, "true or false without spaces around it", Effect::DefaultUsed, |_| None);
+        }
         self.value(key, "true or false", Effect::DefaultUsed, parse_bool)
     }
 
     /// An integer. Reports any other value and returns `None`.
     pub fn number(&mut self, key: &'static str) -> Option<i64> {
         self.value(key, "a whole number", Effect::DefaultUsed, |value| value.parse().ok())
+    }
+
+    /// Reports a limit below 0, which is none.
+    pub(super) fn report_negative(&mut self, name: &str) {
+        if let Some(value) = self.text(name).filter(|value| value.parse::<i64>().is_ok_and(i64::is_negative))
+        {
+            self.problem(name, format!("{value:?} is below 0 and limits nothing"), Effect::Ignored);
+        }
     }
 
     /// A number that is not negative. Reports any other value and returns `None`.

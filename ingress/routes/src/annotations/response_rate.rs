@@ -53,8 +53,10 @@ impl RateSettings {
     /// nothing.
     fn read(reader: &mut SettingReader<'_>) -> Self {
         let parse = |value: &str| u32::try_from(value.parse::<i64>().ok()?.max(0)).ok();
-        let mut number =
-            |name: &'static str| reader.value(name, "a whole number of KiB", Effect::DefaultUsed, parse);
+        let mut number = |name: &'static str| {
+            reader.report_negative(name);
+            reader.value(name, "a whole number of KiB", Effect::DefaultUsed, parse)
+        };
         Self { rate: number("limit-rate"), after: number("limit-rate-after") }
     }
 }
@@ -99,7 +101,7 @@ spec: {rules: [{host: off.example, paths: [[/, Prefix, web]]}]}
 metadata: {name: plain}
 spec: {rules: [{host: plain.example, paths: [[/, Prefix, web]]}]}
 ---
-metadata: {name: bad, annotations: {limit-rate: fast}}
+metadata: {name: bad, annotations: {limit-rate: fast, limit-rate-after: '-1'}}
 spec: {rules: [{host: bad.example, paths: [[/, Prefix, web]]}]}
 ",
         );
@@ -112,8 +114,15 @@ spec: {rules: [{host: bad.example, paths: [[/, Prefix, web]]}]}
         };
         let (own, none) = ((64 << 10, 1 << 10), (0, 0));
         assert_eq!(rates(&cluster), [own, none, none, none]);
+        let ignored =
+            "limit-rate-after: \"-1\" is below 0 and limits nothing; it is ignored, as by ingress-nginx";
+        assert!(
+            cluster.problems().iter().any(|problem| problem.ends_with(ignored)),
+            "{:?}",
+            cluster.problems()
+        );
         cluster.configure(&[("limit-rate", "2"), ("limit-rate-after", "3")]);
         let general = (2 << 10, 3 << 10);
-        assert_eq!(rates(&cluster), [own, none, general, general]);
+        assert_eq!(rates(&cluster), [own, none, general, (2 << 10, 0)]);
     }
 }

@@ -283,6 +283,8 @@ fn invalid_values_are_reported_with_their_effect() {
         ("mirror-target: http://m.example/$none", Effect::DefaultUsed),
         ("mirror-host: m.example", Effect::Differs),
         ("enable-cors: 'yes'", Effect::DefaultUsed),
+        ("force-ssl-redirect: ' true'", Effect::DefaultUsed),
+        ("limit-connections: '-1'", Effect::Ignored),
         ("cors-allow-methods: 'GET;'", Effect::DefaultUsed),
         ("cors-max-age: 1h", Effect::DefaultUsed),
         ("cors-allow-origin: shop.example", Effect::LeftOut),

@@ -94,12 +94,7 @@ impl std::fmt::Display for PoolError {
                 write!(f, "has no {protocol} port {wanted}")?;
                 if known.is_empty() { f.write_str(", nor any other") } else { write!(f, "; it has {known}") }
             }
-            Self::ExternalName(ExternalNameError::RefusedAddress(kind)) => {
-                write!(f, "has an externalName that is {kind}")
-            }
-            Self::ExternalName(ExternalNameError::BadName) => {
-                f.write_str("has an externalName that is neither a host name nor an address")
-            }
+            Self::ExternalName(error) => write!(f, "has an externalName that is {error}"),
             Self::ExternalNameDisabled => f.write_str("is of type ExternalName, which is disabled"),
         }
     }

@@ -14,7 +14,7 @@ use crate::annotations::{allows_snippets, left_out};
 use crate::class::Classes;
 use crate::globals::Globals;
 use crate::options::{PoolKey, RouteOptions};
-use crate::pools::Pool;
+use crate::pools::{Pool, PoolError};
 use crate::precedence::precedence;
 use crate::problem::{Effect, RoutingProblem};
 use crate::snippet::{SnippetServer, StreamAddressRules, read_servers};
@@ -231,7 +231,10 @@ impl StreamReader<'_> {
         let target = PoolKey { service: Key::new(SNIPPET, host.clone()), port: PortRef::Number(target_port) };
         let pool = Pool::of_host(upstream_name(protocol, &target), &host, target_port);
         if let Some(error) = pool.error() {
-            return Err(format!("{host} {error}"));
+            return Err(match error {
+                PoolError::ExternalName(error) => format!("proxy_pass: {host} is {error}"),
+                error => format!("{host} {error}"),
+            });
         }
         let (source, pool) = ((kind, key.clone()), Arc::new(pool));
         Ok(StreamService { protocol, port, source, target, decodes_proxy, encodes_proxy, rules, pool })

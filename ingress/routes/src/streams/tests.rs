@@ -311,9 +311,7 @@ fn servers_of_the_snippet_open_ports_beside_the_entries() {
                 "{about} 5, column 47: proxy_ssl is not honoured in a server of stream-snippet, so it is not opened; it is left out"
             ),
             format!("{about} 1, column 1: port 9000 has another entry; it is left out"),
-            format!(
-                "{about} 4, column 1: 127.0.0.1 has an externalName that is a loopback address; it is left out"
-            ),
+            format!("{about} 4, column 1: proxy_pass: 127.0.0.1 is a loopback address; it is left out"),
         ]
     );
     let admits = |ip: &str| {

@@ -23,7 +23,7 @@ spec: {rules: [{host: none.example, paths: [[/, Prefix, web]]}]}
 metadata: {name: bad, annotations: {limit-rps: many}}
 spec: {rules: [{host: bad.example, paths: [[/, Prefix, web]]}]}
 ---
-metadata: {name: doubtful, annotations: {limit-rpm: '1', limit-burst-multiplier: '0', limit-allowlist: me}}
+metadata: {name: doubtful, annotations: {limit-rpm: '1', limit-burst-multiplier: '0', limit-allowlist: me, limit-connections: '-1'}}
 spec: {rules: [{host: doubtful.example, paths: [[/, Prefix, web]]}]}
 ";
 
@@ -113,5 +113,7 @@ fn invalid_values_are_reported() {
     assert!(has(["default/bad", "limit-rps", "the routes answer 503"]), "{problems:?}");
     assert!(has(["default/doubtful", "limit-burst-multiplier", "its default is used"]), "{problems:?}");
     assert!(has(["default/doubtful", "limit-allowlist", "it is left out"]), "{problems:?}");
-    assert_eq!(problems.len(), 3, "{problems:?}");
+    let ignored = "is below 0 and limits nothing; it is ignored, as by ingress-nginx";
+    assert!(has(["default/doubtful", "limit-connections: \"-1\"", ignored]), "{problems:?}");
+    assert_eq!(problems.len(), 5, "{problems:?}");
 }
