@@ -95,6 +95,7 @@ impl ClientConnection {
         LoggedConnection {
             number: self.number,
             requests: self.requests.get(),
+            peer: self.peer,
             client: self.client,
             scheme: self.scheme,
             port: self.port,

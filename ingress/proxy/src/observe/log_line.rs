@@ -1,6 +1,8 @@
 //! A line of the access log in the format of `log-format-upstream`.
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cluster::PortRef;
@@ -36,6 +38,9 @@ pub(crate) struct LogLine<'a> {
 pub(crate) struct LoggedConnection<'a> {
     pub(crate) number: u64,
     pub(crate) requests: u32,
+    /// The peer of the TCP connection.
+    pub(crate) peer: SocketAddr,
+    /// The client as far as the connection tells.
     pub(crate) client: SocketAddr,
     pub(crate) scheme: RequestScheme,
     /// The port for `X-Forwarded-Port`, unless a trusted peer reports another one.
@@ -44,6 +49,15 @@ pub(crate) struct LoggedConnection<'a> {
     pub(crate) tls: Option<&'a TlsDetails>,
     /// The certificate of the client in DER.
     pub(crate) certificate: Option<&'a [u8]>,
+}
+
+/// The name of the machine in lower case, as nginx has it.
+fn host_name() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        name.trim_end().to_lowercase()
+    })
 }
 
 impl<'a> LoggedConnection<'a> {
@@ -80,6 +94,12 @@ impl LogLine<'_> {
             LogVariable::Https => {
                 Some(if connection.scheme == RequestScheme::Https { &b"on"[..] } else { b"" })
             }
+            LogVariable::Http2 => Some(match protocol(record.line()) {
+                Some(b"HTTP/2.0") if connection.scheme == RequestScheme::Https => &b"h2"[..],
+                Some(b"HTTP/2.0") => b"h2c",
+                _ => b"",
+            }),
+            LogVariable::HostName => Some(host_name().as_bytes()),
             LogVariable::Host => {
                 let host = exchange.map(|exchange| exchange.host()).filter(|host| !host.is_empty());
                 Some(host.unwrap_or("_").as_bytes())
@@ -168,6 +188,10 @@ impl LogLine<'_> {
                 0 => Some(&b""[..]),
                 port => return format::number(out, port.into()),
             },
+            LogVariable::PeerAddress => {
+                return write!(out, "{}", connection.peer.ip().to_canonical()).unwrap_or_default();
+            }
+            LogVariable::PeerPort => return format::number(out, connection.peer.port().into()),
             LogVariable::Connection => return format::number(out, connection.number),
             LogVariable::ConnectionRequests => return format::number(out, connection.requests.into()),
             LogVariable::Port => match self.forwarded_port {

@@ -1,7 +1,7 @@
 //! `log-format-upstream`: the format of lines, compiled.
 
 use super::variable::{LogVariable, ResponseField, ResponseSide};
-use crate::template::{CompiledPart, CompiledText, TemplateError};
+use crate::template::{CompiledPart, CompiledText, TemplateError, TemplatePart, split};
 
 /// The format of the lines of the access log.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,12 +29,30 @@ impl LineFormat {
         [$proxy_alternative_upstream_name] $upstream_addr $upstream_response_length $upstream_response_time \
         $upstream_status $req_id";
 
-    /// Compiles a format. The position of an error counts characters from 1.
+    /// Compiles a format whose variables are all known. The position of an error counts characters from 1.
     pub fn parse(text: &str, escape: LogEscape) -> Result<Self, TemplateError> {
+        let (format, unknown) = Self::compile(text, escape)?;
+        unknown.into_iter().next().map_or(Ok(format), Err)
+    }
+
+    /// Compiles a format. Its unknown variables, which are returned with their positions, have no value in the lines.
+    pub fn compile(text: &str, escape: LogEscape) -> Result<(Self, Vec<TemplateError>), TemplateError> {
         let (plain, characters) = unquoted(text)?;
-        let compiled = CompiledText::compile(&plain, LogVariable::parse);
-        let compiled = compiled.map_err(|error| TemplateError { at: characters[error.at], ..error })?;
-        Ok(Self { text: compiled, escape })
+        let placed = |error: TemplateError| TemplateError { at: characters[error.at], ..error };
+        let known_or_absent = |name: &str| Some(LogVariable::parse(name).unwrap_or(LogVariable::Absent));
+        let compiled = CompiledText::compile(&plain, known_or_absent).map_err(placed)?;
+        let mut unknown = Vec::new();
+        for (at, part) in split(&plain).map_err(placed)? {
+            let name = match part {
+                TemplatePart::Text(_) => continue,
+                TemplatePart::Group(number) => number.to_string(),
+                TemplatePart::Name(name) => name,
+            };
+            if LogVariable::parse(&name).is_none() {
+                unknown.push(placed(TemplateError { what: format!("${name} is not a known variable"), at }));
+            }
+        }
+        Ok((Self { text: compiled, escape }, unknown))
     }
 
     /// Its parts in order.

@@ -25,10 +25,16 @@ pub enum LogVariable {
     Connection,
     /// `$connection_requests`: how many requests it has carried.
     ConnectionRequests,
-    /// `$pass_port`: the port for `X-Forwarded-Port`.
+    /// `$realip_remote_addr`: the peer of the connection, whatever headers say.
+    PeerAddress,
+    /// `$realip_remote_port`.
+    PeerPort,
+    /// `$pass_port`, `$pass_server_port`: the port for `X-Forwarded-Port`.
     Port,
     /// `$https`: `on` or empty.
     Https,
+    /// `$http2`: `h2` over TLS, `h2c` without it, empty for HTTP/1.
+    Http2,
     /// `$request`: the request line as sent.
     RequestLine,
     /// `$server_protocol`: the last word of the request line.
@@ -63,6 +69,8 @@ pub enum LogVariable {
     BodyBytesSent,
     /// `$pid`.
     ProcessId,
+    /// `$hostname`: the name of the machine, for a container that of its Pod.
+    HostName,
     /// `$upstream_addr`, and the others: one value for each attempt.
     UpstreamAddress,
     /// `$upstream_status`.
@@ -195,12 +203,14 @@ fn named(name: &str) -> Option<LogVariable> {
         "document_uri" | "uri" => LogVariable::Uri,
         "escaped_request_uri" => LogVariable::EscapedRequestUri,
         "host" => LogVariable::Host,
+        "hostname" => LogVariable::HostName,
+        "http2" => LogVariable::Http2,
         "https" => LogVariable::Https,
         "ingress_name" => LogVariable::IngressName,
         "location_path" => LogVariable::LocationPath,
         "msec" => LogVariable::UnixTime,
         "namespace" => LogVariable::Namespace,
-        "pass_port" => LogVariable::Port,
+        "pass_port" | "pass_server_port" => LogVariable::Port,
         "pid" => LogVariable::ProcessId,
         "pipe" => LogVariable::Constant("."),
         "proxy_add_x_forwarded_for" => LogVariable::ForwardedFor,
@@ -210,6 +220,8 @@ fn named(name: &str) -> Option<LogVariable> {
         "proxy_protocol_port" => LogVariable::ProxyHeader(ProxyHeaderVariable::SourcePort),
         "proxy_protocol_server_addr" => LogVariable::ProxyHeader(ProxyHeaderVariable::DestinationAddress),
         "proxy_protocol_server_port" => LogVariable::ProxyHeader(ProxyHeaderVariable::DestinationPort),
+        "realip_remote_addr" => LogVariable::PeerAddress,
+        "realip_remote_port" => LogVariable::PeerPort,
         "remote_addr" => LogVariable::RemoteAddress,
         "remote_port" => LogVariable::RemotePort,
         "remote_user" => LogVariable::RemoteUser,

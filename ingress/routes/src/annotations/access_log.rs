@@ -12,8 +12,7 @@ use crate::template::TemplateError;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
     name: "access log",
-    doc: "Which requests have a line in the access log, and its format. A format with an unknown variable is reported, and the \
-          default one is used.",
+    doc: "Which requests have a line in the access log, and its format. Unknown variables are reported and have no value.",
     annotations: &[Annotation {
         name: "enable-access-log",
         values: "true, false; default true",
@@ -53,7 +52,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: "log-format-upstream",
             values: "a text with variables of nginx",
-            doc: "the format of the lines; with an unknown variable the default format is used",
+            doc: "the format of the lines; an unknown variable is reported and has no value",
         },
         FamilyKey {
             name: "log-format-escape-json",
@@ -97,6 +96,9 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     });
 }
 
+/// Maximum number of unknown variables of a format that are reported.
+const MAX_REPORTED: usize = 10;
+
 /// How values in the lines are escaped.
 fn escape(reader: &mut SettingReader<'_>) -> LogEscape {
     let flags =
@@ -110,7 +112,16 @@ fn escape(reader: &mut SettingReader<'_>) -> LogEscape {
 
 /// The format of the lines of requests; `None` for the default.
 fn format(reader: &mut SettingReader<'_>, escape: LogEscape) -> Option<LineFormat> {
-    let compiled = compiled(reader, "log-format-upstream", |text| LineFormat::parse(text, escape));
+    const KEY: &str = "log-format-upstream";
+    let compiled =
+        compiled(reader, KEY, |text| LineFormat::compile(text, escape)).map(|(format, unknown)| {
+            let text = reader.text(KEY).unwrap_or_default();
+            for TemplateError { what, at } in unknown.into_iter().take(MAX_REPORTED) {
+                let what = format!("{}: {what}, and has no value in the lines", position(text, at));
+                reader.problem(KEY, what, Effect::Differs);
+            }
+            format
+        });
     let default = |escape| LineFormat::parse(LineFormat::DEFAULT, escape).ok();
     let compiled = compiled.or_else(|| default(escape));
     compiled.filter(|format| escape != LogEscape::Default || Some(format) != default(escape).as_ref())
@@ -173,7 +184,9 @@ fn skipped_urls(reader: &mut SettingReader<'_>) -> SkippedUrls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access_log::LogVariable;
     use crate::pattern::StepBudget;
+    use crate::template::CompiledPart;
     use crate::testing::key_value;
 
     fn read(data: &[(&str, &str)]) -> (AccessLogSettings, Vec<String>) {
@@ -215,6 +228,23 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_variable_is_reported_and_the_rest_of_the_format_is_kept() {
+        let (settings, problems) = read(&[("log-format-upstream", "$the_real_ip $status $none")]);
+        let format = settings.format.expect("a format");
+        let [CompiledPart::Variable(unknown), _, CompiledPart::Variable(status), ..] = format.parts() else {
+            panic!("{format:?}")
+        };
+        assert_eq!((unknown, status), (&LogVariable::Absent, &LogVariable::Status));
+        let reported = [(1, "$the_real_ip"), (22, "$none")].map(|(column, name)| {
+            format!(
+                "ConfigMap ingress/controller: log-format-upstream: line 1, column {column}: {name} is not a known variable, and has no \
+                 value in the lines"
+            )
+        });
+        assert_eq!(problems, reported);
+    }
+
+    #[test]
     fn escaping_applies_to_the_default_format_too_and_none_wins() {
         let escape = |data: &[(&str, &str)]| read(data).0.format.map(|format| format.escape());
         let (json, none) = (("log-format-escape-json", "true"), ("log-format-escape-none", "true"));
@@ -227,11 +257,7 @@ mod tests {
     #[test]
     fn an_invalid_value_is_reported_and_keeps_the_default() {
         for (key, value, what) in [
-            (
-                "log-format-upstream",
-                "$status $the_real_ip",
-                "line 1, column 9: $the_real_ip is not a known variable",
-            ),
+            ("log-format-upstream", "$status ${the_real_ip", "line 1, column 9: "),
             ("log-format-stream", "$status $request", "line 1, column 9: $request is not a known variable"),
             ("log-format-escape-json", "yes", "true or false"),
             ("skip-access-log-urls", "~(", "regular expression"),

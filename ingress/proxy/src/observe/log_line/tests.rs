@@ -13,6 +13,7 @@ fn line(record: &AccessRecord, format: &str, escape: LogEscape) -> String {
     let connection = LoggedConnection {
         number: 3,
         requests: 2,
+        peer: "[::ffff:10.0.0.9]:4711".parse().unwrap(),
         client: peer,
         scheme: RequestScheme::Http,
         port: 80,
@@ -132,6 +133,19 @@ fn a_rewritten_request_has_the_rewritten_path_and_query() {
     exchange.target = Some("/x%20y?c=d".into());
     let format = "$uri|$args|$request_uri";
     assert_eq!(line(&record, format, LogEscape::Default), "/x y|c=d|/a?b");
+}
+
+#[test]
+fn the_peer_is_that_of_the_connection_and_http2_is_named() {
+    let mut record = record(&[]);
+    assert_eq!(
+        line(&record, "$realip_remote_addr|$realip_remote_port|$http2|", LogEscape::Default),
+        "10.0.0.9|4711||"
+    );
+    record.refused_line = Bytes::from_static(b"GET / HTTP/2.0");
+    record.exchange = None;
+    assert_eq!(line(&record, "$http2|$pass_server_port", LogEscape::Default), "h2c|80");
+    assert_ne!(line(&record, "$hostname", LogEscape::Default), "-");
 }
 
 #[test]
