@@ -22,7 +22,7 @@ use crate::client_certificate::ClientCertificate;
 use crate::family_values::FamilyValues;
 use crate::geo::GeoDatabases;
 use crate::limits::ConnectionPermit;
-use crate::path::{BadPath, encode, normalise};
+use crate::path::{BadPath, encode, encode_argument, encode_unsafe, normalise};
 use crate::pattern::StepBudget;
 use crate::trace_context::TraceContext;
 
@@ -188,6 +188,13 @@ impl Exchange {
     /// Path and query as the client sent them (nginx's `$request_uri`); bytes that make no text are percent-encoded.
     pub fn request_target(&self) -> &str {
         self.encoded.as_deref().unwrap_or_else(|| text(self.request.target()))
+    }
+
+    /// A part of the normalised path for a URL that the client gets, or for a query. As in nginx, a path that was sent without codes needs
+    /// none to keep its parts apart.
+    pub(crate) fn encoded_part<'p>(&self, part: &'p str) -> Cow<'p, str> {
+        let has_codes = split_target(self.request_target()).0.contains(['%', '+']);
+        if has_codes { encode_argument(part) } else { encode_unsafe(part) }
     }
 
     /// The context of its span, if it has one.

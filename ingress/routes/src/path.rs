@@ -65,12 +65,22 @@ pub fn normalise(path: &str) -> Result<Cow<'_, str>, BadPath> {
 
 /// Percent-encodes a normalised path for a request target, as nginx does (`ngx_escape_uri`).
 pub fn encode(path: &str) -> Cow<'_, str> {
-    if !path.chars().any(|c| must_escape(c) || !c.is_ascii()) {
-        return Cow::Borrowed(path);
+    encode_all(path, must_escape)
+}
+
+/// Percent-encodes a part of a normalised path for a query, as nginx does (`NGX_ESCAPE_ARGS`).
+pub(crate) fn encode_argument(text: &str) -> Cow<'_, str> {
+    encode_all(text, |c| must_escape(c) || matches!(c, '&' | '+' | ';'))
+}
+
+/// Percent-encodes these characters and text that is not ASCII.
+fn encode_all(text: &str, must_escape: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(|c| must_escape(c) || !c.is_ascii()) {
+        return Cow::Borrowed(text);
     }
-    let mut out = String::with_capacity(path.len() + 16);
+    let mut out = String::with_capacity(text.len() + 16);
     let mut buffer = [0; 4];
-    for c in path.chars() {
+    for c in text.chars() {
         match u32::from(c).checked_sub(RAW) {
             Some(byte @ 0x80..=0xFF) => push_code(&mut out, byte as u8),
             _ if c.is_ascii() && !must_escape(c) => out.push(c),
@@ -78,6 +88,38 @@ pub fn encode(path: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// Decodes the path of a redirect as nginx does after it has put together the replacement (`NGX_UNESCAPE_REDIRECT`): codes of visible
+/// characters above `%`, up to the first question mark.
+pub(crate) fn decode_redirect(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['%', '?']) {
+        let (before, special) = rest.split_at(at);
+        out.push_str(before);
+        let code = special.strip_prefix('%').and_then(|code| code.get(..2));
+        let code = code.filter(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte @ b'&'..=b'~') => {
+                out.push(char::from(byte));
+                rest = &special[3..];
+                if byte == b'?' {
+                    break;
+                }
+            }
+            _ if special.starts_with('?') => {
+                rest = special;
+                break;
+            }
+            _ => {
+                out.push('%');
+                rest = &special[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Escapes only what must not occur in a request line or a header: control characters, spaces, quotes and text that is
@@ -216,6 +258,25 @@ pub(crate) fn common(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Beside nginx 1.22: `rewrite /p/(.*) /n/$1 permanent` with a coded request.
+    #[test]
+    fn the_path_of_a_redirect_is_decoded_as_nginx_does() {
+        for (part, wanted) in [
+            ("a|b c", "a|b%20c"),
+            ("{}[]^`\\<>", "{}[]^`\\<>"),
+            ("\"#%&+;", "%22%23%25&+;"),
+            ("é", "%C3%A9"),
+            ("a?b|c&d", "a?b%7Cc%26d"),
+        ] {
+            assert_eq!(decode_redirect(&encode_argument(part)), wanted, "{part}");
+        }
+        for (text, wanted) in
+            [("/%41%7c", "/A|"), ("/%", "/%"), ("/%2", "/%2"), ("/%zz%7c", "/%zz|"), ("/a?%7c", "/a?%7c")]
+        {
+            assert_eq!(decode_redirect(text), wanted, "{text}");
+        }
+    }
 
     #[test]
     fn paths_are_normalised_as_nginx_does() {

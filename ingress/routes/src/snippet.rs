@@ -19,6 +19,7 @@ mod auth_variable;
 mod level;
 
 mod rewrite_step;
+mod content_type;
 mod run;
 
 mod directive;

@@ -16,7 +16,9 @@ use self::settings::{ExternalAuth, GLOBAL, OWN, keep_alive, read_auth};
 use self::values::refused_host;
 use super::authentication::{is_exempt, namespace_error};
 use super::template::Template;
-use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings, snippet_settings};
+use super::{
+    Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings, redirect, snippet_settings,
+};
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::access::SignIn;
@@ -262,7 +264,10 @@ fn ask(auth: &Arc<ExternalAuth>, settings: &Settings, rule: &Rule<'_>, plan: &mu
     }
     let ask = ExternalAuthRule::new(auth, settings, rule, plan);
     plan.access.rules.push(Box::new(ask));
-    let page = |url: &Template| Box::new(SignInPage(url.of_rule(rule, None))) as Box<dyn SignIn>;
+    let page = |url: &Template| {
+        Box::new(SignInPage { url: url.of_rule(rule, None), origin: redirect::origin(settings, rule) })
+            as Box<dyn SignIn>
+    };
     plan.access.sign_in = auth.sign_in.as_ref().map(page);
     if !auth.response_headers.is_empty() {
         plan.request_head.push(Box::new(AuthHeaders(auth.response_headers.clone())));

@@ -3,15 +3,15 @@
 use http::HeaderName;
 use http::header::{LOCATION, REFRESH};
 
-use super::redirect::is_relative;
 use super::replacement::{ReplacedPart, Replacement, RuleReplacement};
-use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings};
+use super::{Annotation, AnnotationFamily, FamilyKey, Rule, SettingReader, Settings, redirect};
 use crate::exchange::Exchange;
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::filter::{ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
 use crate::plan::phase::Phase;
+use crate::plan::redirect_origin::RedirectOrigin;
 use crate::problem::Effect;
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -102,7 +102,7 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
         return;
     }
     if let Some(replacement) = Replacement::parse(ReplacedPart::Start, from, to) {
-        let relative = is_relative(settings, rule);
+        let relative = redirect::origin(settings, rule) == RedirectOrigin::Relative;
         plan.response_head
             .push(Box::new(RedirectRewrite { replacement: replacement.of_rule(rule), relative }));
     }

@@ -157,20 +157,20 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     }
 }
 
-/// Whether the Location of redirects within the host is a path.
-pub(super) fn is_relative(settings: &Settings, rule: &Rule<'_>) -> bool {
+/// What precedes the path in the Location of redirects within the host.
+pub(super) fn origin(settings: &Settings, rule: &Rule<'_>) -> RedirectOrigin {
     let of = |values: &FamilyValues| values.get::<RelativeRedirects>().copied();
-    of(&settings.values).or(of(rule.globals)).is_some_and(|it| it.0)
+    match of(&settings.values).or(of(rule.globals)) {
+        Some(RelativeRedirects(true)) => RedirectOrigin::Relative,
+        _ if has_port(settings, rule) => {
+            RedirectOrigin::WithPort { http: rule.http_port, https: rule.https_port }
+        }
+        _ => RedirectOrigin::WithoutPort,
+    }
 }
 
 fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
-    plan.redirect_origin = match is_relative(settings, rule) {
-        true => RedirectOrigin::Relative,
-        false if has_port(settings, rule) => {
-            RedirectOrigin::WithPort { http: rule.http_port, https: rule.https_port }
-        }
-        false => RedirectOrigin::WithoutPort,
-    };
+    plan.redirect_origin = origin(settings, rule);
     if let Some(redirect) = settings.values.get::<Redirect>() {
         plan.rewrite.push(Box::new(Redirect { origin: plan.redirect_origin, ..redirect.clone() }));
     }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use super::template::{TemplatePart, is_name_character, parts, rule_variable};
 use super::{Annotation, AnnotationFamily, Rule, SettingReader, Settings};
 use crate::exchange::Exchange;
-use crate::path::{encode, encode_unsafe};
+use crate::path::{decode_redirect, encode, encode_unsafe};
 use crate::pattern::{Captures, PathPattern, StepLimitExceeded};
 use crate::plan::Plan;
 use crate::plan::filter::{DirectResponse, FilterOutcome, RequestFilter};
@@ -183,12 +183,19 @@ fn rewrite(settings: &Settings, rule: &Rule<'_>) -> Option<Rewrite> {
         parts.iter().map(resolve).collect()
     };
     // If a name cannot be resolved, the route is closed ([`RewriteTemplate::error`]), so it needs no filter.
-    let path = resolve_all(&template.path)?;
+    let redirects = is_redirect(&template.text);
+    let mut path = resolve_all(&template.path)?;
+    for part in path.iter_mut().filter(|_| !redirects) {
+        // As in nginx the new path is plain text, of which a percent sign is a part like any other.
+        if let RewritePart::Text(text) = part {
+            *text = encode(text).into_owned();
+        }
+    }
     let query = match &template.query {
         Some(query) => Some(TemplateQuery { parts: resolve_all(&query.parts)?, replaces: query.replaces }),
         None => None,
     };
-    Some(Rewrite { pattern, path, query, redirects: is_redirect(&template.text) })
+    Some(Rewrite { pattern, path, query, redirects })
 }
 
 /// The pattern that a request path has to match to be rewritten; `None` if nothing is rewritten, or if the path is not a
@@ -223,6 +230,9 @@ impl Rewrite {
         exchange.step_budget.set(budget);
         let Some(captures) = captures? else { return Ok(None) };
         let mut target = fill(&self.path, &captures, exchange, !self.redirects);
+        if self.redirects {
+            target = decode_redirect(&target);
+        }
         if !self.redirects && !target.starts_with('/') {
             target.insert(0, '/');
         }
@@ -262,15 +272,16 @@ impl RequestFilter for Rewrite {
     }
 }
 
-/// Fills in a template. In the path of a request the value of a variable is encoded as path text. Elsewhere only characters
-/// that would break the request line or the header are encoded.
+/// Fills in a template. In the path of a request, whose text is encoded already, values are encoded as path text. Elsewhere a group is
+/// encoded as a part of a URL, and of a variable only the characters that would break the request line or the header.
 fn fill(parts: &[RewritePart], captures: &Captures<'_>, exchange: &Exchange, is_path: bool) -> String {
     let mut text = String::new();
     for part in parts {
         match part {
             RewritePart::Text(part) => text.push_str(part),
             RewritePart::Group(number) => {
-                text.push_str(&encode(captures.get(*number).copied().unwrap_or_default()))
+                let group = captures.get(*number).copied().unwrap_or_default();
+                text.push_str(&if is_path { encode(group) } else { exchange.encoded_part(group) });
             }
             RewritePart::Variable(variable) => {
                 let value: Cow<'_, str> = variable.value(exchange);

@@ -4,6 +4,8 @@ mod filters;
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use self::filters::{
     AddressRules, LocationSteps, RequestHeaders, ResponseHeaders, RouteSnippets, ServerSteps,
 };
@@ -18,6 +20,7 @@ use super::{
 use crate::family_values::FamilyValues;
 use crate::plan::Plan;
 use crate::plan::phase::Phase;
+use crate::problem::Effect;
 use crate::snippet::{ConfigLevel, Context, FindingSeverity, KnownNames, Program, compile};
 
 pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
@@ -65,6 +68,12 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
             values: "directives",
             doc: "directives for all requests, after those of the annotation configuration-snippet",
         },
+        FamilyKey {
+            name: DEFAULT_TYPE,
+            values: "a media type; default text/html",
+            doc: "the type of the bodies of `return` in snippets, for paths without an extension that nginx knows (`.txt`, `.json`, …). Pages of \
+                  errors and redirects are text/html whatever it is",
+        },
     ],
     phases: &[Phase::Server, Phase::Rewrite, Phase::Access, Phase::UpstreamRequest, Phase::ResponseHead],
     syntax: "configuration-snippet: 'more_set_headers \"Request-Id: $req_id\"; proxy_set_header X-Zone eu; deny 192.0.2.1; rewrite ^/old/(.*)$ /new/$1 break;'\n\
@@ -79,6 +88,20 @@ const SERVER: &str = "server-snippet";
 const MAIN: &str = "main-snippet";
 const HTTP: &str = "http-snippet";
 const LOCATION: &str = "location-snippet";
+const DEFAULT_TYPE: &str = "default-type";
+
+/// The type of bodies where neither the path nor a directive has another one.
+#[derive(Clone, Debug, PartialEq)]
+struct DefaultType(HeaderValue);
+
+impl DefaultType {
+    /// `None` if nginx's directive would not take it as one argument.
+    fn parse(text: &str) -> Option<Self> {
+        let is_word = !text.contains([';', '{', '}', '"', '\'', '\\', '#'])
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_word.then(|| HeaderValue::try_from(text).ok().map(Self))?
+    }
+}
 
 fn read(reader: &mut SettingReader<'_>, settings: &mut Settings) {
     let nothing = GlobalSnippets::default();
@@ -145,6 +168,10 @@ fn read_keys(reader: &mut SettingReader<'_>, values: &mut FamilyValues) {
     if global != GlobalSnippets::default() {
         values.set(global);
     }
+    let wanted = "a media type without parameters, as text/plain";
+    if let Some(default_type) = reader.value(DEFAULT_TYPE, wanted, Effect::DefaultUsed, DefaultType::parse) {
+        values.set(default_type);
+    }
 }
 
 fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
@@ -164,7 +191,11 @@ fn plan(settings: &Settings, rule: &Rule<'_>, plan: &mut Plan) {
         http: programs([global.map(|global| &global.http), None]),
         server: programs([rule.host_snippet.map(|host| &host.program), global.map(|global| &global.server)]),
         location: programs([own, global.map(|global| &global.location)]),
-        relative: redirect::is_relative(settings, rule),
+        origin: redirect::origin(settings, rule),
+        default_type: rule
+            .globals
+            .get::<DefaultType>()
+            .map_or(HeaderValue::from_static("text/html"), |it| it.0.clone()),
     };
     if snippets.is_empty() {
         return;

@@ -90,7 +90,6 @@ pub(super) const KEYS: &[ConfigMapKey] = &[
     not_needed("forwarded-for-proxy-protocol-header", "it names a header that only nginx itself reads"),
     // Redirects, paths, defaults of annotations.
     not_needed("app-root", NOT_READ),
-    not_needed("default-type", "pages of errors and redirects are text/html in nginx, too, whatever it says, and the proxy makes no other content"),
     not_needed("upstream-hash-by", NOT_READ),
     not_needed("upstream-hash-by-subset", NOT_READ),
     not_needed("upstream-hash-by-subset-size", NOT_READ),

@@ -20,6 +20,11 @@ pub enum RedirectOrigin {
 }
 
 impl RedirectOrigin {
+    /// The Location of a redirect to a path; other locations as they are.
+    pub(crate) fn absolute(self, location: String, exchange: &Exchange) -> String {
+        if location.starts_with('/') { self.of(exchange) + &location } else { location }
+    }
+
     /// What precedes the path of a redirect.
     pub(crate) fn of(self, exchange: &Exchange) -> String {
         let (scheme, host) = (exchange.scheme, exchange.host());

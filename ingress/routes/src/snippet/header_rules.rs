@@ -47,9 +47,9 @@ impl HeaderRule {
         response: &ResponseView<'_>,
         edits: &mut HeadEdits<'r>,
     ) {
-        let content_type = || match response.get(&CONTENT_TYPE_HEADER) {
+        let content_type = || match response.content_type() {
             Some(value) => std::str::from_utf8(value).unwrap_or_default(),
-            // The proxy's own pages.
+            // A page of the proxy itself that is not made yet.
             None if !response.is_of_endpoint => "text/html",
             None => "",
         };

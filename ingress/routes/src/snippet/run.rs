@@ -6,14 +6,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
+use super::content_type;
 use super::known_names::KnownNames;
 use super::level::ConfigLevel;
 use super::rewrite_step::{Condition, ReturnStep, RewriteCommand, RewriteFlag, RewriteStep, SnippetPattern};
 use super::state::SnippetState;
 use super::text::{MAX_VALUE, RouteNames, SnippetText, TextValues, TooLong};
 use crate::exchange::Exchange;
+use crate::path::decode_redirect;
 use crate::pattern::StepLimitExceeded;
 use crate::plan::filter::{DirectResponse, FilterOutcome};
+use crate::plan::redirect_origin::RedirectOrigin;
 
 /// A compiled snippet.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,16 +81,16 @@ enum Flow {
 
 /// Runs the snippets of a server or of a location in order. What the next phases need is left in the exchange.
 ///
-/// `default_type` is the type of bodies; `relative` leaves paths in Location as they are.
+/// `default_type` is the type of bodies for paths without a known extension; `origin` precedes paths in Location.
 pub fn run(
     programs: &[&Program],
     exchange: &mut Exchange,
     names: &RouteNames,
-    default_type: Option<&HeaderValue>,
-    relative: bool,
+    default_type: &HeaderValue,
+    origin: RedirectOrigin,
 ) -> FilterOutcome {
     let state = exchange.values.take::<SnippetState>().unwrap_or_default();
-    let mut runner = Runner { exchange, names, state, default_type, relative };
+    let mut runner = Runner { exchange, names, state, default_type, origin };
     runner.state.block = None;
     let mut outcome = FilterOutcome::Continue;
     for (part, program) in programs.iter().enumerate() {
@@ -111,8 +114,8 @@ struct Runner<'r> {
     exchange: &'r mut Exchange,
     names: &'r RouteNames,
     state: SnippetState,
-    default_type: Option<&'r HeaderValue>,
-    relative: bool,
+    default_type: &'r HeaderValue,
+    origin: RedirectOrigin,
 }
 
 impl Runner<'_> {
@@ -129,7 +132,7 @@ impl Runner<'_> {
                     Flow::Next
                 }
                 RewriteCommand::SetArgs(value) => {
-                    let args = value.url(&self.values())?.into_owned();
+                    let args = value.query(&self.values())?.into_owned();
                     let path = self.exchange.path().to_owned();
                     self.exchange.rewrite_uri(path, Some(args).filter(|args| !args.is_empty()));
                     Flow::Next
@@ -209,7 +212,7 @@ impl Runner<'_> {
         }
         if let RewriteFlag::Redirect(status) = step.flag {
             let mark = if query.is_empty() { "" } else { "?" };
-            let location = self.absolute(&format!("{target}{mark}{query}"));
+            let location = self.absolute(&format!("{}{mark}{query}", decode_redirect(&target)));
             return Ok(Flow::Respond(DirectResponse::redirect(status, location)));
         }
         if !target.starts_with('/') {
@@ -223,10 +226,7 @@ impl Runner<'_> {
 
     /// A path with scheme and host before it; other texts as they are.
     fn absolute(&self, location: &str) -> String {
-        if self.relative || !location.starts_with('/') {
-            return location.to_owned();
-        }
-        format!("{}://{}{location}", self.exchange.scheme.as_str(), self.exchange.host())
+        self.origin.absolute(location.to_owned(), self.exchange)
     }
 
     fn response(&self, step: &ReturnStep) -> Result<DirectResponse, Failure> {
@@ -249,7 +249,8 @@ impl Runner<'_> {
     }
 
     fn body_type(&self) -> HeaderValue {
-        self.default_type.cloned().unwrap_or(HeaderValue::from_static("text/html"))
+        let by_extension = content_type::of_path(self.exchange.path()).map(HeaderValue::from_static);
+        by_extension.unwrap_or_else(|| self.default_type.clone())
     }
 }
 

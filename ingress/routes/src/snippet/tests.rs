@@ -111,6 +111,7 @@ fn what_has_no_effect_is_reported_with_its_position_and_consequence() {
             "1:1 c: rewrite a group cannot have the name of the variable $host",
         ),
         (Location, "set $host a;", "1:1 c: set $host cannot be changed"),
+        (Location, "set $proxy_upstream_name a;", "1:1 c: set $proxy_upstream_name cannot be changed"),
         (Location, "set host a;", "1:1 c: set \"host\" should begin with a dollar sign"),
         (Location, "set $1 a;", "1:1 c: set $1 is not the name of a variable"),
         (Location, "set $a $none;", "1:1 c: set $none is not a known variable"),

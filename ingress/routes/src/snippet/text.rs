@@ -70,6 +70,19 @@ pub(crate) fn is_variable(name: &str) -> bool {
     RouteVariable::parse(name).is_some() || RequestVariable::parse(name).is_some()
 }
 
+/// Variables of ingress-nginx that its locations set and that Portolan does not read: with a snippet they would choose another upstream
+/// or other headers.
+const SET_BY_CONTROLLER: &[&str] = &[
+    "proxy_upstream_name",
+    "proxy_host",
+    "proxy_alternative_upstream_name",
+    "balancer_ewma_score",
+    "best_http_host",
+    "pass_access_scheme",
+    "pass_server_port",
+    "pass_port",
+];
+
 /// The shared name of a variable that a directive sets, written with its dollar sign.
 ///
 /// # Errors
@@ -80,7 +93,7 @@ pub(crate) fn variable_name(text: &str, known: &KnownNames) -> Result<Arc<str>, 
     if name.is_empty() || !name.bytes().all(is_name) || name.as_bytes()[0].is_ascii_digit() {
         return Err(format!("${name} is not the name of a variable"));
     }
-    if is_variable(name) {
+    if is_variable(name) || SET_BY_CONTROLLER.contains(&name) {
         return Err(format!("${name} cannot be changed"));
     }
     known.get(name).ok_or_else(|| "is not known".to_owned())
@@ -117,7 +130,9 @@ enum Escape {
     None,
     /// What could end a header is percent-encoded.
     Header,
-    /// What cannot be in a URL is percent-encoded.
+    /// What cannot be in a query is percent-encoded.
+    Query,
+    /// The same in the replacement of a rewrite, in which nginx encodes groups as parts of a query.
     Url,
 }
 
@@ -175,7 +190,12 @@ impl SnippetText {
         self.fill(values, Escape::None)
     }
 
-    /// The value for a URL that the client gets, or for a query.
+    /// The value for the query of the request.
+    pub(crate) fn query(&self, values: &TextValues<'_>) -> Result<Cow<'_, str>, TooLong> {
+        self.fill(values, Escape::Query)
+    }
+
+    /// The value for the replacement of a rewrite: for a URL that the client gets, or for a query.
     pub(crate) fn url(&self, values: &TextValues<'_>) -> Result<Cow<'_, str>, TooLong> {
         self.fill(values, Escape::Url)
     }
@@ -197,6 +217,9 @@ impl SnippetText {
         for part in &self.0 {
             match part {
                 TextPart::Text(text) => filled.push_str(text),
+                TextPart::Group(number) if escape == Escape::Url => {
+                    filled.push_str(&values.exchange.encoded_part(values.state.group(*number)));
+                }
                 TextPart::Group(number) => push(&mut filled, values.state.group(*number), escape, true),
                 TextPart::Set(name) => push(&mut filled, values.state.variable(name), escape, false),
                 TextPart::Route(variable) => push(&mut filled, variable.value(values.names), escape, false),
@@ -216,8 +239,8 @@ fn push(filled: &mut String, value: &str, escape: Escape, is_group: bool) {
     match escape {
         Escape::None => filled.push_str(value),
         // Groups are parts of the decoded path.
-        Escape::Url if is_group => filled.push_str(&encode(value)),
-        Escape::Url => filled.push_str(&encode_unsafe(value)),
+        Escape::Query | Escape::Url if is_group => filled.push_str(&encode(value)),
+        Escape::Query | Escape::Url => filled.push_str(&encode_unsafe(value)),
         Escape::Header => {
             for c in value.chars() {
                 if c.is_control() || !c.is_ascii() {

@@ -20,6 +20,7 @@ use crate::plan::Plan;
 use crate::plan::access::{AccessOutcome, AccessRule, Services, SignIn};
 use crate::plan::filter::{DirectResponse, RequestHeadFilter, ResponseHeadFilter, ResponseView};
 use crate::plan::head_edits::HeadEdits;
+use crate::plan::redirect_origin::RedirectOrigin;
 use crate::plan::subrequest::{Subrequest, SubrequestResponse};
 use crate::plan::subrequest_cache::{CacheRule, Validity};
 use crate::settings::KeepAlive;
@@ -206,11 +207,17 @@ struct AuthResponse(HeaderMap);
 
 /// Redirects to the page to sign in (`auth-signin`).
 #[derive(Debug)]
-pub(super) struct SignInPage(pub(super) RuleText);
+pub(super) struct SignInPage {
+    /// A URL or a path.
+    pub(super) url: RuleText,
+    /// What precedes a path.
+    pub(super) origin: RedirectOrigin,
+}
 
 impl SignIn for SignInPage {
     fn respond(&self, exchange: &Exchange) -> DirectResponse {
-        DirectResponse::redirect(StatusCode::FOUND, self.0.value(exchange).into_owned())
+        let location = self.origin.absolute(self.url.value(exchange).into_owned(), exchange);
+        DirectResponse::redirect(StatusCode::FOUND, location)
     }
 }
 

@@ -214,7 +214,7 @@ fn clients_without_a_session_are_redirected_to_sign_in() {
         ("https://x/?", "https://x/?rd=http://plain.example:81%2F%3Fa%3Db%26c%3Dd"),
         (
             "/start?to=$escaped_request_uri",
-            "/start?to=%2F%3Fa%3Db%26c%3Dd&rd=http://plain.example:81%2F%3Fa%3Db%26c%3Dd",
+            "http://plain.example/start?to=%2F%3Fa%3Db%26c%3Dd&rd=http://plain.example:81%2F%3Fa%3Db%26c%3Dd",
         ),
     ] {
         let ingress = format!(

@@ -12,6 +12,7 @@ use crate::plan::filter::{
     DirectResponse, FilterOutcome, RequestFilter, RequestHeadFilter, ResponseHeadFilter, ResponseView,
 };
 use crate::plan::head_edits::HeadEdits;
+use crate::plan::redirect_origin::RedirectOrigin;
 use crate::snippet::{
     ConfigLevel, Program, RouteNames, SnippetState, TextValues, edit_request, edit_response, run,
 };
@@ -23,8 +24,10 @@ pub(super) struct RouteSnippets {
     pub(super) http: Vec<Arc<Program>>,
     pub(super) server: Vec<Arc<Program>>,
     pub(super) location: Vec<Arc<Program>>,
-    /// `relative-redirects`.
-    pub(super) relative: bool,
+    /// What precedes paths in Location.
+    pub(super) origin: RedirectOrigin,
+    /// `default-type`.
+    pub(super) default_type: HeaderValue,
 }
 
 impl RouteSnippets {
@@ -52,9 +55,9 @@ impl RouteSnippets {
     }
 
     /// `default_type` of the innermost level.
-    fn default_type<'s>(&'s self, places: &[&'s [Arc<Program>]]) -> Option<&'s HeaderValue> {
+    fn default_type<'s>(&'s self, places: &[&'s [Arc<Program>]]) -> &'s HeaderValue {
         let mut programs = places.iter().flat_map(|place| place.iter());
-        programs.find_map(|program| program.level.default_type())
+        programs.find_map(|program| program.level.default_type()).unwrap_or(&self.default_type)
     }
 
     fn run(
@@ -67,7 +70,7 @@ impl RouteSnippets {
         let places: SmallVec<[&[Arc<Program>]; 3]> =
             [place].into_iter().chain(outer.iter().copied()).collect();
         let default_type = self.default_type(&places);
-        run(&programs, exchange, &self.names, default_type, self.relative)
+        run(&programs, exchange, &self.names, default_type, self.origin)
     }
 }
 

@@ -138,6 +138,21 @@ fn requests_are_answered_by_directives_of_the_rewrite_phase() {
         ("rewrite ^/a$ /b?f=1 break;", "GET", "a.example/a?e=2", "web /b?f=1&e=2"),
         ("rewrite ^/a$ b break;", "GET", "a.example/a", "web /b"),
         ("rewrite ^/a$ /b permanent;", "GET", "a.example/a?e", "301 http://a.example/b?e"),
+        // Beside nginx 1.22.
+        (
+            "rewrite ^/a/(.*) \"/n/|$1|{%41%7c\" permanent;",
+            "GET",
+            "a.example/a/x%7Cy%20%25+%23%26z",
+            "301 http://a.example/n/|x|y%20%25+%23&z|{A|",
+        ),
+        (
+            "rewrite ^/a/(.*) /n/$1?q=$1 permanent;",
+            "GET",
+            "a.example/a/x%7Cy%26%2Fz",
+            "301 http://a.example/n/x|y&/z?q=x%7Cy%26/z",
+        ),
+        ("rewrite ^/a/(.*) /n?q=$1 permanent;", "GET", "a.example/a/b&c", "301 http://a.example/n?q=b&c"),
+        ("rewrite ^/a/(.*) /n?q=$1 break;", "GET", "a.example/a/b%26c", "web /n?q=b%26c"),
         (
             "rewrite ^/a/(.*) https://b.example/$1 redirect;",
             "GET",
@@ -191,6 +206,51 @@ fn bodies_of_return_have_a_type() {
         };
         let found = response.body.as_ref().map(|(body, kind)| (&body[..], kind.to_str().unwrap()));
         assert_eq!(found, body.map(|(body, kind)| (body.as_bytes(), kind)), "{snippet}");
+    }
+}
+
+/// The `Content-Type` of the response to a request.
+fn body_type(cluster: &TestCluster, url: &str) -> String {
+    let table = cluster.table.load();
+    let mut exchange = get(url, &[]);
+    let FilterOutcome::Respond(response) = table.find_for(&exchange).rewrite(&mut exchange) else {
+        panic!("{url}");
+    };
+    response.body.map(|(_, kind)| kind.to_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+#[test]
+fn bodies_of_return_have_the_type_of_their_path_or_the_key_default_type() {
+    let own = "if ($arg_x) { return 404; } return 200 x;";
+    let with_directive = "default_type a/b; return 200 x;";
+    for (snippet, key, url, wanted) in [
+        (own, None, "a.example/", "text/html"),
+        (own, None, "a.example/robots.txt", "text/plain"),
+        (own, Some("text/plain"), "a.example/", "text/plain"),
+        (own, Some("text/plain"), "a.example/a.json", "application/json"),
+        (own, Some("text/plain"), "a.example/a.jso%6E", "application/json"),
+        (own, Some("text/plain"), "a.example/?x=1", ""),
+        (with_directive, Some("text/plain"), "a.example/", "a/b"),
+        (with_directive, None, "a.example/a.css", "text/css"),
+        ("rewrite ^ /x.css; return 200 x;", None, "a.example/", "text/css"),
+    ] {
+        let mut cluster = with(snippet);
+        let data: Vec<_> = ALLOWED.into_iter().chain(key.map(|value| ("default-type", value))).collect();
+        cluster.configure(&data);
+        assert_eq!(body_type(&cluster, url), wanted, "{snippet}, {key:?}, {url}");
+    }
+}
+
+#[test]
+fn a_default_type_that_is_not_one_word_is_reported() {
+    for bad in ["text/plain; charset=utf-8", "text plain", "a\nb", "'text/plain'"] {
+        let mut cluster = with("return 200 x;");
+        cluster.configure(&[ALLOWED[0], ALLOWED[1], ("default-type", bad)]);
+        let problem = format!(
+            "ConfigMap ingress/controller: default-type: {bad:?} should be a media type without parameters, as text/plain; its default is used"
+        );
+        assert_eq!(cluster.problems(), [problem]);
+        assert_eq!(body_type(&cluster, "a.example/"), "text/html", "{bad}");
     }
 }
 
