@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use dns_wire::Name;
 
-use super::{hexadecimal, number, wire};
+use super::{hexadecimal, number};
 use crate::presentation::text::name;
 use crate::presentation::tokens::ZoneToken;
 
@@ -34,6 +34,9 @@ pub(super) fn read(tokens: &[ZoneToken<'_>], origin: &Name, data: &mut Vec<u8>) 
 /// What follows the data in wire form.
 pub(super) fn skip(data: &[u8]) -> Option<&[u8]> {
     let [tag, _, high, low, rest @ ..] = data else { return None };
-    let servers = rest.get(usize::from(*tag) + usize::from(u16::from_be_bytes([*high, *low]))..)?;
-    wire::repeated(servers, |data| data.get(name(data)?.wire().len()..))
+    let mut servers = rest.get(usize::from(*tag) + usize::from(u16::from_be_bytes([*high, *low]))..)?;
+    while !servers.is_empty() {
+        servers = servers.get(name(servers)?.wire().len()..)?;
+    }
+    Some(servers)
 }

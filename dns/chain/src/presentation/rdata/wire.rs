@@ -35,7 +35,7 @@ impl Field {
 }
 
 /// The end of data that consists of parts of one kind.
-pub(super) fn repeated(mut data: &[u8], part: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<&[u8]> {
+fn repeated(mut data: &[u8], part: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<&[u8]> {
     while !data.is_empty() {
         data = part(data)?;
     }
