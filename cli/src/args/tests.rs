@@ -217,7 +217,8 @@ fn an_invalid_command_line_has_exit_code_2() {
 #[test]
 fn a_number_that_is_none_is_told_what_is_wanted() {
     for flag in ["--http-port", "--status-update-interval"] {
-        let error = parse(&format!("portolan ingress {flag} abc")).err().unwrap().to_string();
+        let error =
+            command().try_get_matches_from(["portolan", "ingress", flag, "abc"]).unwrap_err().to_string();
         assert!(error.contains("'abc'") && error.contains("wanted a whole number"), "{error}");
     }
 }
