@@ -21,8 +21,8 @@ const BIND_SERVICE: &str = "\0\0\0\u{2}\0\u{4}\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 /// A program that does nothing.
 const SOURCE: &str = "int main(void) { return 0; }\n";
 
-/// The same with 22.2 MB of data.
-const LARGE: &str = "char data[22200000] = {1};\nint main(void) { return 0; }\n";
+/// The same with 22.5 MB of data.
+const LARGE: &str = "char data[22500000] = {1};\nint main(void) { return 0; }\n";
 
 /// An entry of a tar archive.
 #[derive(Debug)]
@@ -237,7 +237,7 @@ fn an_image_for_users_has_a_limit() {
     let output = images.script(&["image.tar"]).output().unwrap();
     let text = text(&output);
     assert!(!output.status.success(), "{text}");
-    assert!(text.contains("bytes, the limit of the profile dist is 22200000 ("), "{text}");
+    assert!(text.contains("bytes, the limit of the profile dist is 22500000 ("), "{text}");
     assert!(!images.folder.path().join("image.tar").exists());
     // The limit is not for the images of CI, which are built with `release`.
     let status = images.script(&["image.tar"]).env("PORTOLAN_PROFILE", "release").status().unwrap();
