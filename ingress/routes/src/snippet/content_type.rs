@@ -93,7 +93,7 @@ pub(super) fn of_path(path: &str) -> Option<&'static str> {
     let name = &path[path.rfind('/').map_or(0, |slash| slash + 1)..];
     let (stem, extension) = name.rsplit_once('.')?;
     let is_known = |known: &&str| known.eq_ignore_ascii_case(extension);
-    let found = TYPES.iter().find(|(_, extensions)| extensions.iter().any(|it| is_known(&it)));
+    let found = TYPES.iter().find(|(_, extensions)| extensions.iter().any(is_known));
     found.filter(|_| !stem.is_empty()).map(|(media_type, _)| *media_type)
 }
 
