@@ -367,6 +367,7 @@ impl ApiServer {
             Surroundings::Alone => command
                 // An unused address: the API server rejects addresses in 127.0.0.0/8 here.
                 .args(["--advertise-address", "10.244.255.1", "--endpoint-reconciler-type", "none"])
+                // Cases that name a cluster IP take it from 10.96.0.0/24: the API server gives others to Services without one.
                 .args(["--service-cluster-ip-range", "10.96.0.0/16,fd00:10:96::/108"])
                 // Pods have no service account, because no controller creates any.
                 .args(["--disable-admission-plugins", "ServiceAccount"]),

@@ -52,7 +52,7 @@ pub(crate) fn generated_queries_have_the_answers_of_coredns(stage: &mut Stage) {
 apiVersion: v1
 kind: Service
 metadata: { name: fixed, namespace: beside }
-spec: { clusterIP: 10.96.7.200, ports: [{ name: http, port: 80 }, { name: dns, port: 53, protocol: UDP }] }
+spec: { clusterIP: 10.96.0.200, ports: [{ name: http, port: 80 }, { name: dns, port: 53, protocol: UDP }] }
 ---
 apiVersion: v1
 kind: Service

@@ -170,7 +170,7 @@ apiVersion: v1
 kind: Service
 metadata: { name: kube-dns, namespace: chart-dns, labels: { k8s-app: kube-dns } }
 spec:
-  clusterIP: 10.96.8.53
+  clusterIP: 10.96.0.253
   selector: { k8s-app: kube-dns }
   ports:
   - { name: dns, port: 53, protocol: UDP }
@@ -186,23 +186,23 @@ spec:
         !refused.status.success() && message.contains("kube-dns"),
         "a Service of others is not taken silently: {message}"
     );
-    let other = helm(stage, &[&install[..], &["--set", "dns.service.clusterIP=10.96.8.54"]].concat());
+    let other = helm(stage, &[&install[..], &["--set", "dns.service.clusterIP=10.96.0.254"]].concat());
     let message = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(
-        message.contains("dns.service.clusterIP: 10.96.8.54") && message.contains("10.96.8.53"),
+        message.contains("dns.service.clusterIP: 10.96.0.254") && message.contains("10.96.0.253"),
         "{message}"
     );
 
     let notes = helm_output(stage, &[&install[..], &["--take-ownership"]].concat());
     assert!(
-        notes.contains("with the address 10.96.8.53") && notes.contains("stays when the release"),
+        notes.contains("with the address 10.96.0.253") && notes.contains("stays when the release"),
         "{notes}"
     );
     let service =
         |stage: &Stage| stage.plane.api.read("Service", "chart-dns", "kube-dns").expect("it is there");
     let check = |stage: &Stage| {
         let spec = &service(stage)["spec"];
-        assert_eq!(spec["clusterIP"], "10.96.8.53");
+        assert_eq!(spec["clusterIP"], "10.96.0.253");
         let ports = spec["ports"].as_array().expect("ports").iter();
         let ports: Vec<String> = ports
             .map(|port| format!("{} {} {}", port["name"], port["protocol"], port["port"]).replace('"', ""))

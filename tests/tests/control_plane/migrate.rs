@@ -155,7 +155,7 @@ pub(crate) fn each_distribution_is_named_with_its_plan_or_its_reason(stage: &mut
         if api.read("Node", "", "migrate").is_some() {
             api.delete("Node", "", "migrate");
         }
-        api.apply(&coredns(namespace, corefile, workload_labels, "10.96.7.1", 53));
+        api.apply(&coredns(namespace, corefile, workload_labels, "10.96.0.201", 53));
         api.apply(&node(version, metadata));
         let before = api.read("Service", namespace, "kube-dns");
         let (found, text) = dry_run(stage, namespace, &[]);
@@ -176,7 +176,7 @@ pub(crate) fn each_distribution_is_named_with_its_plan_or_its_reason(stage: &mut
 fn eks_is_refused_until_its_add_on_is_gone(stage: &Stage) {
     let api = &stage.plane.api;
     api.delete("Node", "", "migrate");
-    api.apply(&coredns("migrate-eks", KUBEADM, ", eks.amazonaws.com/component: coredns", "10.96.7.9", 53));
+    api.apply(&coredns("migrate-eks", KUBEADM, ", eks.amazonaws.com/component: coredns", "10.96.0.209", 53));
     api.apply(&node("v1.35.2-eks-a1b2c3d", "labels: { eks.amazonaws.com/nodegroup: workers }"));
     api.apply_as(
         "eks",
@@ -203,7 +203,7 @@ fn eks_is_refused_until_its_add_on_is_gone(stage: &Stage) {
 }
 
 pub(crate) fn every_missing_permission_is_named_before_a_change(stage: &mut Stage) {
-    stage.plane.api.apply(&coredns("migrate-rights", KUBEADM, "", "10.96.7.10", 53));
+    stage.plane.api.apply(&coredns("migrate-rights", KUBEADM, "", "10.96.0.210", 53));
     let (code, text) = migrate(stage, "guest", "dns", "migrate-rights", &[]).wait_for_exit(SOON);
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("permission missing: list deployments.apps in namespace migrate-rights"), "{text}");
@@ -475,7 +475,7 @@ apiVersion: v1
 kind: Service
 metadata: {{ name: ingress-nginx-controller, namespace: {namespace} }}
 spec:
-  clusterIP: 10.96.7.20
+  clusterIP: 10.96.0.220
   selector: {{ {labels} }}
   ports:
   - {{ name: http, port: 80, targetPort: http }}
@@ -519,7 +519,7 @@ spec:
     let manifests = [
         manifests::namespace(namespace),
         CLASS.to_owned(),
-        manifests::service(namespace, "web", "10.96.7.21"),
+        manifests::service(namespace, "web", "10.96.0.221"),
         slice(namespace, "web", "10.244.7.4"),
         ingress(namespace, "web", "migrate.test", "/", "web"),
         workload,
