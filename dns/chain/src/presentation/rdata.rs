@@ -212,8 +212,7 @@ impl Field {
             }
             Base64 => {
                 let text: String = tokens.iter().map(|token| token.text).collect();
-                let decoded = BASE64_STANDARD.decode(&text).map_err(|_| format!("{text:?} is not base64"))?;
-                data.extend_from_slice(&decoded);
+                data.extend_from_slice(&base64(&text)?);
                 return Ok(&[]);
             }
             Hex => {
@@ -312,6 +311,10 @@ fn number<N: std::str::FromStr>(token: &ZoneToken<'_>) -> Result<N, String> {
     token.text.parse().map_err(|_| format!("{:?} is not a number in range", token.text))
 }
 
+fn base64(text: &str) -> Result<Vec<u8>, String> {
+    BASE64_STANDARD.decode(text).map_err(|_| format!("{text:?} is not base64"))
+}
+
 fn hexadecimal(tokens: &[ZoneToken<'_>]) -> Result<Vec<u8>, String> {
     let text: String = tokens.iter().map(|token| token.text).collect();
     hex::decode(&text).map_err(|_| format!("{text:?} is not hexadecimal"))
@@ -352,6 +355,12 @@ fn date(text: &str) -> Option<u32> {
     Some(seconds as u32)
 }
 
+/// A number, or the name of one in any letter case.
+fn named_number<N: Copy + std::str::FromStr>(text: &str, names: &[(&str, N)]) -> Option<N> {
+    let named = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, number)| *number);
+    named.or_else(|| text.parse().ok())
+}
+
 /// IANA "Domain Name System Security (DNSSEC) Algorithm Numbers".
 fn algorithm(text: &str) -> Option<u8> {
     const NAMES: &[(&str, u8)] = &[
@@ -372,8 +381,7 @@ fn algorithm(text: &str) -> Option<u8> {
         ("PRIVATEDNS", 253),
         ("PRIVATEOID", 254),
     ];
-    let named = NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, number)| *number);
-    named.or_else(|| text.parse().ok())
+    named_number(text, NAMES)
 }
 
 /// IANA "CERT RR Certificate Types" (RFC 4398 §2.1), and the name that CoreDNS has for IPKIX.
@@ -391,8 +399,7 @@ fn certificate_type(text: &str) -> Option<u16> {
         ("URI", 253),
         ("OID", 254),
     ];
-    let named = NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, number)| *number);
-    named.or_else(|| text.parse().ok())
+    named_number(text, NAMES)
 }
 
 /// Four hexadecimal numbers of 16 bits between colons.

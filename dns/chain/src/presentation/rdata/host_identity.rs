@@ -1,10 +1,8 @@
 //! HIP: host identities (RFC 8005).
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use dns_wire::Name;
 
-use super::{hexadecimal, number};
+use super::{base64, hexadecimal, number};
 use crate::presentation::text::name;
 use crate::presentation::tokens::ZoneToken;
 
@@ -15,7 +13,7 @@ pub(super) fn read(tokens: &[ZoneToken<'_>], origin: &Name, data: &mut Vec<u8>) 
     };
     let algorithm = number(algorithm)?;
     let tag = hexadecimal(std::slice::from_ref(tag))?;
-    let key = BASE64_STANDARD.decode(key.text).map_err(|_| format!("{:?} is not base64", key.text))?;
+    let key = base64(key.text)?;
     data.extend_from_slice(&[
         u8::try_from(tag.len()).map_err(|_| "a tag of more than 255 bytes")?,
         algorithm,
