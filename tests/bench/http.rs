@@ -10,6 +10,7 @@ pub(crate) mod bodies;
 pub(crate) mod grpc;
 pub(crate) mod http2;
 pub(crate) mod idle;
+pub(crate) mod instructions;
 pub(crate) mod websocket;
 pub(crate) mod workers;
 

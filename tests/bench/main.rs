@@ -3,7 +3,7 @@
 //! ```text
 //! cargo build --profile dist
 //! cargo run --profile dist -p tests --bin bench -- [dns] [dns-silent] [http] [https] [h2] [grpc] [bodies] [websocket]
-//!     [workers] [idle] [scale] [memory] [ingresses] [changes] [check] [--rounds N] [--seconds S]
+//!     [workers] [idle] [scale] [memory] [ingresses] [changes] [check] [instructions] [--rounds N] [--seconds S]
 //! cargo run --profile dist -p tests --bin bench -- pods
 //! ```
 //!
@@ -21,6 +21,7 @@
 
 mod testbed;
 mod epoll;
+mod instructions;
 mod process;
 mod samples;
 mod server;
@@ -48,7 +49,7 @@ use std::time::Duration;
 use testbed::Testbed;
 
 const USAGE: &str = "usage: bench [dns] [dns-silent] [http] [https] [h2] [grpc] [bodies] [websocket] [workers] [idle] [scale] [memory] \
-    [ingresses] [changes] [check] [--rounds N] [--seconds S]\n       bench pods";
+    [ingresses] [changes] [check] [instructions] [--rounds N] [--seconds S]\n       bench pods";
 
 /// The parsed command-line arguments. An empty list of benchmarks means all.
 struct Options {
@@ -85,7 +86,7 @@ fn pods() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), String> {
-    let testbed = Testbed::prepare()?;
+    let mut testbed = Testbed::prepare()?;
     println!("{}\n", testbed.describe());
     let selected =
         |name: &str| options.benchmarks.is_empty() || options.benchmarks.iter().any(|it| it == name);
@@ -132,6 +133,9 @@ fn run(options: &Options) -> Result<(), String> {
     if selected("check") {
         println!("{}", check::measure(&testbed, options.rounds)?);
     }
+    if selected("instructions") {
+        println!("{}", http::instructions::measure(&mut testbed, options.duration)?);
+    }
     if selected("changes") {
         println!("{}", changes::measure(&testbed, options.rounds, options.duration)?);
     }
@@ -150,7 +154,7 @@ fn parse_options(args: &[String]) -> Result<Options, String> {
             "--rounds" => options.rounds = number()?.max(1.0) as usize,
             "--seconds" => options.duration = Duration::from_secs_f64(number()?.max(0.1)),
             "dns" | "dns-silent" | "http" | "https" | "h2" | "grpc" | "bodies" | "websocket" | "workers"
-            | "idle" | "scale" | "memory" | "ingresses" | "changes" | "check" => {
+            | "idle" | "scale" | "memory" | "ingresses" | "changes" | "check" | "instructions" => {
                 options.benchmarks.push(arg.clone())
             }
             _ => return Err(format!("unknown argument {arg}\n{USAGE}")),

@@ -48,9 +48,9 @@ impl Process {
         Ok(Self { child: command.spawn().map_err(failed)?, output })
     }
 
-    /// Polls `ready` until it returns true. Fails when the process exits or after 30 seconds.
+    /// Polls `ready` until it returns true. Fails when the process exits or after five minutes: valgrind starts slowly on a busy machine.
     pub(crate) fn wait_until(&mut self, mut ready: impl FnMut() -> bool) -> Result<(), String> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(300);
         while !ready() {
             let status = self.child.try_wait().ok().flatten();
             if status.is_some() || Instant::now() > deadline {
@@ -66,6 +66,11 @@ impl Process {
     /// The process ID of the first process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The folder of its files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.output.parent().unwrap_or(Path::new(""))
     }
 
     /// CPU time used so far by all threads of the process and its descendants.

@@ -4,7 +4,6 @@
 use std::process::Command;
 
 use crate::dns::dataset::Dataset;
-use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{NO_COREDNS, Testbed, find, free_port, write};
 
@@ -26,6 +25,6 @@ pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, Stri
     )?;
     let mut command = Command::new(program);
     command.arg("-conf").arg(folder.join("Corefile"));
-    let process = Process::start(&mut command, testbed.server, &folder)?;
+    let process = testbed.start(&mut command, &folder)?;
     Ok(Server::new(process, port))
 }

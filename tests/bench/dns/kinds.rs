@@ -9,7 +9,6 @@ use super::dataset::{self, Dataset};
 use super::load::Load;
 use super::query::{QueryKind, TestQuery};
 use super::{LoadMode, SERVICES, cost_cell};
-use crate::process::Process;
 use crate::samples::Samples;
 use crate::server::Server;
 use crate::table::Table;
@@ -181,7 +180,7 @@ fn start_with(
     let file = folder.join("Corefile");
     write(&file, &corefile(port, source, upstream, with_plugins)?)?;
     command.arg("-conf").arg(file);
-    let process = Process::start(&mut command, testbed.server, folder)?;
+    let process = testbed.start(&mut command, folder)?;
     Ok(Server::new(process, port))
 }
 

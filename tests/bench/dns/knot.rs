@@ -3,7 +3,6 @@
 use std::process::Command;
 
 use crate::dns::dataset::Dataset;
-use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, find, free_port, write};
 
@@ -27,6 +26,6 @@ pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, Stri
     )?;
     let mut command = Command::new(program);
     command.arg("-c").arg(folder.join("knot.conf"));
-    let process = Process::start(&mut command, testbed.server, &folder)?;
+    let process = testbed.start(&mut command, &folder)?;
     Ok(Server::new(process, port))
 }

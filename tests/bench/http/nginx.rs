@@ -95,10 +95,10 @@ fn start_with(
             http.replace("access.log", &format!("{at}/access.log"))
         ),
     )?;
-    Ok(Server::new(run(&program, &folder, testbed.server)?, port))
+    Ok(Server::new(run(testbed, &program, &folder)?, port))
 }
 
-fn run(program: &Path, folder: &Path, core: usize) -> Result<Process, String> {
+fn run(testbed: &Testbed, program: &Path, folder: &Path) -> Result<Process, String> {
     let mut command = Command::new(program);
     command
         .arg("-e")
@@ -107,7 +107,11 @@ fn run(program: &Path, folder: &Path, core: usize) -> Result<Process, String> {
         .arg(folder)
         .arg("-c")
         .arg(folder.join("nginx.conf"));
-    Process::start(&mut command, core, folder)
+    if testbed.counts_instructions {
+        // Valgrind has no control over the processes that nginx starts.
+        command.args(["-g", "master_process off;"]);
+    }
+    testbed.start(&mut command, folder)
 }
 
 /// TLS settings of ingress-nginx's template.
