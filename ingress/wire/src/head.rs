@@ -134,25 +134,26 @@ impl Head {
 
     /// The values of all fields of this name.
     pub fn get_all<'h>(&'h self, header: KnownHeader) -> impl Iterator<Item = &'h [u8]> + use<'h> {
-        let next = usize::from(self.first[header as usize]);
-        let fields = match next.checked_sub(1) {
-            None => None,
-            Some(first) if self.is_repeated(header) => self.fields.get(first..),
-            Some(first) => self.fields.get(first..next),
-        };
-        let fields = fields.unwrap_or_default();
-        fields.iter().filter(move |span| span.known == Some(header)).map(|span| self.value(span))
+        let spans = self.spans_from(header).iter().filter(move |span| span.known == Some(header));
+        spans.map(|span| self.value(span))
     }
 
     /// The values of all fields of any name, in any letter case. A known name is looked up, others are searched for.
     pub fn get_named<'h, 'n>(&'h self, name: &'n [u8]) -> impl Iterator<Item = &'h [u8]> + use<'h, 'n> {
         let known = KnownHeader::of(name);
-        let named = known.map(|known| self.get_all(known));
-        let others = if known.is_none() { self.spans() } else { &[] };
-        let others = others
-            .iter()
-            .filter(move |span| span.known.is_none() && self.name(span).eq_ignore_ascii_case(name));
-        named.into_iter().flatten().chain(others.map(|span| self.value(span)))
+        let spans = known.map_or(self.spans(), |known| self.spans_from(known)).iter();
+        let is_named = move |span: &&FieldSpan| {
+            span.known == known && (known.is_some() || self.name(span).eq_ignore_ascii_case(name))
+        };
+        spans.filter(is_named).map(|span| self.value(span))
+    }
+
+    /// The first field of this name alone, or with all that follow if there is another one.
+    fn spans_from(&self, header: KnownHeader) -> &[FieldSpan] {
+        let next = usize::from(self.first[header as usize]);
+        let Some(first) = next.checked_sub(1) else { return &[] };
+        let end = if self.is_repeated(header) { self.fields.len() } else { next };
+        self.fields.get(first..end).unwrap_or_default()
     }
 
     /// The fields as a map, whose values are parts of the buffer.

@@ -3,13 +3,12 @@
 use bytes::Bytes;
 use http::header::DATE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
-use ingress_routes::plan::head_edits::{HeadEdit, HeadEdits};
+use ingress_routes::plan::head_edits::{EditedName, HeadEdits, begins_with};
 use ingress_wire::framing::HttpVersion;
 use ingress_wire::head::Head;
 use ingress_wire::head_writer::HeadWriter;
 use ingress_wire::known_header::{KnownHeader, KnownSet};
 use ingress_wire::request::{Method, ParsedRequest};
-use ingress_wire::request_head::TOKEN;
 use ingress_wire::response::{HIDDEN, ParsedResponse};
 use smallvec::SmallVec;
 
@@ -145,14 +144,14 @@ const OWN: KnownSet = KnownSet::of(&[
 ]);
 
 /// Fields that a message of HTTP/2 must not have (RFC 9113 §8.2.2): h2 refuses to send them.
-const HTTP1_ONLY: KnownSet = KnownSet::of(&[
+const HTTP1_ONLY: [KnownHeader; 6] = [
     KnownHeader::Connection,
     KnownHeader::KeepAlive,
     KnownHeader::ProxyConnection,
     KnownHeader::Te,
     KnownHeader::TransferEncoding,
     KnownHeader::Upgrade,
-]);
+];
 
 impl ResponseFields<'_, '_> {
     /// The head for a client. `length` is that of the body, if it is known.
@@ -184,20 +183,18 @@ impl ResponseFields<'_, '_> {
         let writer = &mut *worker.head_writer.borrow_mut();
         self.hide(writer, framing != BodyFraming::None);
         worker.clock.with_date_line(|line| writer.prepend_lines(line.as_bytes()));
-        for (name, value) in self.own.iter().filter(|(name, _)| !self.edits.replace(name.as_bytes())) {
+        for (name, value) in self.own.iter().filter(|(name, _)| !self.edits.replace(name)) {
             writer.append(&title_case(name), &[value]);
         }
-        for edit in self.edits.iter().filter(|edit| !matches!(edit, HeadEdit::Append(..))) {
-            writer.remove_named(edit.name().as_bytes());
-        }
+        self.edits.remove_from(writer);
         for prefix in self.edits.prefixes() {
             let fields = self.endpoint.into_iter().flat_map(|endpoint| endpoint.head().fields());
             fields
-                .filter(|field| prefix.has_name(field.name))
+                .filter(|field| begins_with(field.name, prefix))
                 .for_each(|field| writer.remove_named(field.name));
         }
-        for (name, value) in self.edits.added().filter(|(name, _)| may_be_added(name.as_bytes())) {
-            writer.append(name.as_bytes(), &[value]);
+        for (name, value) in self.edits.added().filter(|(name, _)| may_be_added(*name)) {
+            writer.append(name.as_str().as_bytes(), &[value]);
         }
         if let Some(cookie) = self.cookie {
             writer.append(b"Set-Cookie", &[cookie.as_bytes()]);
@@ -232,7 +229,7 @@ impl ResponseFields<'_, '_> {
         parts.status = self.status;
         let writer = &mut *client.worker.head_writer.borrow_mut();
         self.hide(writer, false);
-        writer.remove_set(HTTP1_ONLY);
+        writer.remove_set(KnownSet::of(&HTTP1_ONLY));
         if let Some(endpoint) = self.endpoint {
             parts.headers = endpoint.head().map_of(|field| !writer.removes(field));
         }
@@ -241,8 +238,7 @@ impl ResponseFields<'_, '_> {
         }
         if !self.edits.is_empty() {
             self.edits.apply(&mut parts.headers);
-            let named = self.edits.iter().filter_map(|edit| KnownHeader::of(edit.name().as_bytes()));
-            for header in named.filter(|known| HTTP1_ONLY.has(*known)) {
+            for header in HTTP1_ONLY {
                 parts.headers.remove(header.header_name());
             }
         }
@@ -280,9 +276,8 @@ fn append(headers: &mut HeaderMap, name: &[u8], value: Option<HeaderValue>) {
 }
 
 /// Whether filters may add a field of this name.
-fn may_be_added(name: &[u8]) -> bool {
-    let is_token = !name.is_empty() && name.iter().all(|byte| TOKEN[usize::from(*byte)]);
-    is_token && KnownHeader::of(name).is_none_or(|known| !OWN.has(known))
+fn may_be_added(name: EditedName<'_>) -> bool {
+    name.is_token() && !name.is_in(OWN)
 }
 
 /// A name with capitals, as nginx writes it: `Content-Type`, `ETag`, `WWW-Authenticate`.
@@ -347,7 +342,7 @@ mod tests {
             ("bad name", false),
             ("", false),
         ] {
-            assert_eq!(may_be_added(name.as_bytes()), may_be, "{name}");
+            assert_eq!(may_be_added(EditedName::of(name)), may_be, "{name}");
         }
     }
 }

@@ -192,8 +192,8 @@ impl<'a> ProxyRequest<'a> {
     fn remove_fields_of_route<'e>(&'e self, exchange: &'e Exchange, edits: &mut HeadEdits<'e>) {
         let mut of_route = HeadEdits::default();
         self.route.plan.edit_request_head(exchange, &mut of_route);
-        for name in of_route.replaced_names().filter(|name| !request_head::is_own(name)) {
-            edits.remove(name);
+        for name in of_route.replaced_names().filter(|name| !request_head::is_own(*name)) {
+            edits.remove(name.as_str());
         }
     }
 

@@ -5,13 +5,12 @@ use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, Version};
-use ingress_routes::plan::head_edits::{HeadEdit, HeadEdits};
+use ingress_routes::plan::head_edits::{EditedName, HeadEdits};
 use ingress_routes::{Exchange, IdentitySettings, Route};
 use ingress_wire::head::{Head, NameClass};
 use ingress_wire::head_writer::HeadWriter;
 use ingress_wire::known_header::{KnownHeader, KnownSet};
 use ingress_wire::request::ParsedRequest;
-use ingress_wire::request_head::TOKEN;
 use smallvec::SmallVec;
 
 /// How the body is announced.
@@ -108,19 +107,22 @@ impl ConnectionLines {
             writer.prepend(name, &[client.as_bytes()]);
         }
         let split = writer.lines_before().len();
-        for (name, value) in scheme_fields(port.as_bytes(), scheme.as_bytes()) {
+        for (_, name, value) in scheme_fields(port.as_bytes(), scheme.as_bytes()) {
             writer.prepend(name, &[value]);
         }
         Self { lines: writer.lines_before().into(), split }
     }
 }
 
-fn scheme_fields<'a>(port: &'a [u8], scheme: &'a [u8]) -> [(&'static [u8], &'a [u8]); 4] {
+fn scheme_fields<'a>(
+    port: &'a [u8],
+    scheme: &'a [u8],
+) -> [(KnownHeader, &'static [u8], &'a [u8]); 4] {
     [
-        (b"X-Forwarded-Port", port),
-        (b"X-Forwarded-Proto", scheme),
-        (b"X-Forwarded-Scheme", scheme),
-        (b"X-Scheme", scheme),
+        (KnownHeader::XForwardedPort, b"X-Forwarded-Port", port),
+        (KnownHeader::XForwardedProto, b"X-Forwarded-Proto", scheme),
+        (KnownHeader::XForwardedScheme, b"X-Forwarded-Scheme", scheme),
+        (KnownHeader::XScheme, b"X-Scheme", scheme),
     ]
 }
 
@@ -177,21 +179,19 @@ impl<'a> UpstreamHead<'a> {
         writer.remove_set(NOT_FORWARDED);
         writer.remove_other_names(self.names);
         writer.remove_listed(head, given.connection(), KnownSet::EMPTY);
-        for edit in edits.iter().filter(|edit| !matches!(edit, HeadEdit::Append(..))) {
-            writer.remove_named(edit.name().as_bytes());
-        }
-        writer.prepend(b"Host", &[edits.value(b"host").unwrap_or(self.host)]);
-        let field = |writer: &mut HeadWriter, name: &[u8], value: &[u8]| {
-            if edits.is_empty() || !edits.replace(name) {
+        edits.remove_from(writer);
+        writer.prepend(b"Host", &[edits.value_of_known(KnownHeader::Host).unwrap_or(self.host)]);
+        let field = |writer: &mut HeadWriter, known: KnownHeader, name: &[u8], value: &[u8]| {
+            if !edits.replace_known(known) {
                 writer.prepend(name, &[value]);
             }
         };
         if let Some(protocol) = self.upgrade {
-            field(writer, b"Upgrade", protocol);
-            field(writer, b"Connection", b"upgrade");
+            field(writer, KnownHeader::Upgrade, b"Upgrade", protocol);
+            field(writer, KnownHeader::Connection, b"Connection", b"upgrade");
         }
         if !self.request_id.is_empty() {
-            field(writer, b"X-Request-ID", self.request_id);
+            field(writer, KnownHeader::XRequestId, b"X-Request-ID", self.request_id);
         }
         let lines = self
             .connection_lines
@@ -199,26 +199,26 @@ impl<'a> UpstreamHead<'a> {
         match lines {
             Some(lines) => {
                 writer.prepend_lines(&lines.lines[..lines.split]);
-                field(writer, b"X-Forwarded-Host", self.authority);
+                field(writer, KnownHeader::XForwardedHost, b"X-Forwarded-Host", self.authority);
                 writer.prepend_lines(&lines.lines[lines.split..]);
             }
             None => {
-                field(writer, b"X-Real-IP", self.client.as_bytes());
+                field(writer, KnownHeader::XRealIp, b"X-Real-IP", self.client.as_bytes());
                 match self.full_forwarded_for {
-                    None => field(writer, b"X-Forwarded-For", self.client.as_bytes()),
-                    Some(peer) => field(writer, b"X-Forwarded-For", &forwarded_for(head, peer)),
+                    None => field(writer, KnownHeader::XForwardedFor, b"X-Forwarded-For", self.client.as_bytes()),
+                    Some(peer) => field(writer, KnownHeader::XForwardedFor, b"X-Forwarded-For", &forwarded_for(head, peer)),
                 }
-                field(writer, b"X-Forwarded-Host", self.authority);
-                for (name, value) in scheme_fields(self.port.as_bytes(), self.scheme.as_bytes()) {
-                    field(writer, name, value);
+                field(writer, KnownHeader::XForwardedHost, b"X-Forwarded-Host", self.authority);
+                for (known, name, value) in scheme_fields(self.port.as_bytes(), self.scheme.as_bytes()) {
+                    field(writer, known, name, value);
                 }
             }
         }
         if let Some(value) = joined(head.get_named(self.forwarded_for.as_str().as_bytes())) {
-            field(writer, b"X-Original-Forwarded-For", &value);
+            field(writer, KnownHeader::XOriginalForwardedFor, b"X-Original-Forwarded-For", &value);
         }
         if let Some(value) = joined(head.get_all(KnownHeader::XForwardedHost)) {
-            field(writer, b"X-Original-Forwarded-Host", &value);
+            field(writer, KnownHeader::XOriginalForwardedHost, b"X-Original-Forwarded-Host", &value);
         }
         match self.body {
             BodyLength::None => {}
@@ -227,8 +227,8 @@ impl<'a> UpstreamHead<'a> {
             }
             BodyLength::Chunked => writer.prepend(b"Transfer-Encoding", &[b"chunked"]),
         }
-        for (name, value) in edits.added().filter(|(name, _)| may_be_added(name)) {
-            writer.append(name.as_bytes(), &[value]);
+        for (name, value) in edits.added().filter(|(name, _)| may_be_added(*name)) {
+            writer.append(name.as_str().as_bytes(), &[value]);
         }
         if let Some(id) = self.loop_id {
             writer.append(b"CDN-Loop", &[id]);
@@ -264,16 +264,15 @@ fn forwarded_for(head: &Head, peer: IpAddr) -> Vec<u8> {
 }
 
 /// Whether filters may add a field of this name here: `Host` has been written, and the framing of the body is not theirs.
-fn may_be_added(name: &str) -> bool {
+fn may_be_added(name: EditedName<'_>) -> bool {
     const OWN: KnownSet =
         KnownSet::of(&[KnownHeader::ContentLength, KnownHeader::Host, KnownHeader::TransferEncoding]);
-    let is_token = !name.is_empty() && name.bytes().all(|byte| TOKEN[usize::from(byte)]);
-    is_token && KnownHeader::of(name.as_bytes()).is_none_or(|known| !OWN.has(known))
+    name.is_token() && !name.is_in(OWN)
 }
 
 /// Whether the proxy writes the field of this name itself, or no field of it is forwarded.
-pub(crate) fn is_own(name: &str) -> bool {
-    KnownHeader::of(name.as_bytes()).is_some_and(|known| NOT_FORWARDED.has(known))
+pub(crate) fn is_own(name: EditedName<'_>) -> bool {
+    name.is_in(NOT_FORWARDED)
 }
 
 /// Whether a trailer is forwarded. The rules are those of the client's fields, because some servers merge trailers into them (RFC 9110

@@ -275,7 +275,8 @@ impl RequestFilter for Rewrite {
 /// Fills in a template. In the path of a request, whose text is encoded already, values are encoded as path text. Elsewhere a group is
 /// encoded as a part of a URL, and of a variable only the characters that would break the request line or the header.
 fn fill(parts: &[RewritePart], captures: &Captures<'_>, exchange: &Exchange, is_path: bool) -> String {
-    let mut text = String::new();
+    // For the rest of the target, too.
+    let mut text = String::with_capacity(128);
     for part in parts {
         match part {
             RewritePart::Text(part) => text.push_str(part),

@@ -146,14 +146,14 @@ fn serve(table: &RouteTable, pools: &Pools, exchange: &mut Exchange, proxied: Op
     }
     let mut edits = HeadEdits::default();
     plan.edit_request_head(exchange, &mut edits);
-    edits.added().for_each(|(name, value)| assert_field(name, value));
+    edits.added().for_each(|(name, value)| assert_field(name.as_str(), value));
     let response = ResponseView::with_body(StatusCode::OK, b"text/html", 100_000);
     let mut edits = HeadEdits::default();
     plan.edit_response_head(exchange, &response, &mut edits);
     if let Some(compression) = &plan.compression {
         compression.apply(exchange, &response, &mut edits, |_| Some(()));
     }
-    edits.added().for_each(|(name, value)| assert_field(name, value));
+    edits.added().for_each(|(name, value)| assert_field(name.as_str(), value));
     if let Some(upstream) = &found.route().upstream {
         let chosen = upstream.choose(exchange, pools, &mut FuzzBalancer);
         if let Some(cookie) = chosen.next_endpoint(pools, &[], &mut FuzzBalancer).and_then(|next| next.cookie)

@@ -156,8 +156,8 @@ impl CodingRule {
 
     /// Whether the response may be compressed, for any client.
     fn covers(&self, response: &ResponseView<'_>, edits: &HeadEdits<'_>) -> bool {
-        let content_type = match edits.value(b"content-type") {
-            None if !edits.replace(b"content-type") => response.content_type(),
+        let content_type = match edits.value("content-type") {
+            None if !edits.replace("content-type") => response.content_type(),
             edited => edited,
         };
         matches!(response.status.as_u16(), 200 | 403 | 404)
@@ -174,9 +174,8 @@ impl CodingRule {
 
 /// The value of a field after the changes of filters.
 fn current<'a>(response: &ResponseView<'a>, edits: &'a HeadEdits<'_>, name: &HeaderName) -> Option<&'a [u8]> {
-    let bytes = name.as_str().as_bytes();
-    match edits.value(bytes) {
-        None if !edits.replace(bytes) => response.get(name),
+    match edits.value(name.as_str()) {
+        None if !edits.replace(name.as_str()) => response.get(name),
         edited => edited,
     }
 }

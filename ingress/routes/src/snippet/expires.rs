@@ -71,8 +71,8 @@ mod tests {
         ] {
             let mut edits = HeadEdits::default();
             Expires::parse(text).expect(text).edit(now, &mut edits);
-            assert_eq!(edits.value(b"expires"), Some(expires.as_bytes()), "{text}");
-            assert_eq!(edits.value(b"cache-control"), Some(cache_control.as_bytes()), "{text}");
+            assert_eq!(edits.value("expires"), Some(expires.as_bytes()), "{text}");
+            assert_eq!(edits.value("cache-control"), Some(cache_control.as_bytes()), "{text}");
         }
         let mut edits = HeadEdits::default();
         Expires::Off.edit(now, &mut edits);

@@ -161,6 +161,6 @@ fn the_challenge_has_the_realm_and_the_endpoint_gets_no_password() {
     let exchange = get("file.example/", &[]);
     let mut edits = crate::plan::head_edits::HeadEdits::default();
     plan.edit_request_head(&exchange, &mut edits);
-    assert!(edits.replace(b"authorization"));
+    assert!(edits.replace("authorization"));
     assert_eq!(edited_request(&cluster, &mut get("file.example/", &[])), Vec::<String>::new());
 }
