@@ -8,7 +8,8 @@ use crate::testbed::find;
 
 /// The command under valgrind, which counts from [`count`] on.
 pub(crate) fn counted(command: &Command, folder: &Path) -> Result<Command, String> {
-    let valgrind = find("valgrind", "VALGRIND").ok_or("valgrind is not installed (Debian package valgrind)")?;
+    let valgrind =
+        find("valgrind", "VALGRIND").ok_or("valgrind is not installed (Debian package valgrind)")?;
     let mut counted = Command::new(valgrind);
     let file = folder.join("instructions.%p");
     counted.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", file.display()));

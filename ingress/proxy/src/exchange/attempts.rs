@@ -41,42 +41,29 @@ struct PickedEndpoint {
     cookie: Option<Box<HeaderValue>>,
 }
 
+/// The failure of a request to an upstream without endpoints. The built-in page replaces a default backend without endpoints.
+fn without_endpoint(choice: &SelectedTarget<'_>) -> AttemptsFailed {
+    AttemptsFailed::from(match &*choice.target.name {
+        DEFAULT_UPSTREAM => StatusCode::NOT_FOUND,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    })
+}
+
 impl<'a> ProxyRequest<'a> {
     /// Sends the request to one endpoint after another until one has answered (`proxy-next-upstream`).
     pub(super) async fn attempts(
         &mut self,
         choice: &SelectedTarget<'_>,
     ) -> Result<EndpointResponse, AttemptsFailed> {
-        let (worker, route) = (&self.client.worker, self.route);
+        let worker = &self.client.worker;
+        self.prepare_body(choice).await?;
+        let traits = self.traits();
         let (mut head, mut buffer) = (None, worker.memory.head_buffer());
+        let mut response = worker.memory.response();
         let mut tried = SmallVec::<[SocketAddr; 3]>::new();
         // Attempts that do not count because the endpoint had closed the kept connection.
         let mut stale = 0;
-        // The status if there is no endpoint. The built-in page replaces a default backend without endpoints.
-        let mut failed = AttemptsFailed::from(match &*choice.target.name {
-            DEFAULT_UPSTREAM => StatusCode::NOT_FOUND,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
-        });
-        let settings = &*route.plan.proxy;
-        let protocol = self.protocol();
-        self.receive_body(protocol, choice).await?;
-        let needs_length = match protocol {
-            AttemptProtocol::Http1 => settings.http_version == Version::HTTP_10,
-            AttemptProtocol::Http2 => false,
-            AttemptProtocol::FastCgi => true,
-        };
-        if needs_length && self.length == BodyLength::Chunked {
-            return Err(StatusCode::LENGTH_REQUIRED.into());
-        }
-        // Chosen for each upstream: the page of an error is requested over HTTP/1, whatever the endpoints speak.
-        let encoding = match protocol {
-            AttemptProtocol::Http1 if self.length == BodyLength::Chunked => BodyEncoding::Chunked,
-            AttemptProtocol::Http1 | AttemptProtocol::Http2 => BodyEncoding::Plain,
-            AttemptProtocol::FastCgi => BodyEncoding::FastCgi,
-        };
-        self.body = self.body.take().map(|body| body.encoded(encoding));
-        let traits = self.traits();
-        let mut response = worker.memory.response();
+        let mut failed = without_endpoint(choice);
         // The endpoint of the next attempt, if it is known already.
         let mut next = None;
         loop {
@@ -97,7 +84,7 @@ impl<'a> ProxyRequest<'a> {
                 Err(error) => {
                     worker.upstream_log.failed(&choice.target.name, &address, &error);
                     failed = error.status().into();
-                    if settings.next_upstream.has(error.retry_condition()) && self.may_try_again(stale) {
+                    if self.retries(error.retry_condition()) && self.may_try_again(stale) {
                         continue;
                     }
                     break;
@@ -113,31 +100,27 @@ impl<'a> ProxyRequest<'a> {
             let result = std::future::poll_fn(|cx| request.poll_head(cx, &mut response)).await;
             let attempt = self.guard.attempts.last_mut().expect("recorded by connect");
             let elapsed = worker.clock.instant().saturating_duration_since(attempt.started);
-            let error = match result {
-                Ok(()) => {
-                    attempt.header = Some(elapsed);
-                    let received = status_from(&response);
-                    attempt.status = Some(received);
-                    let is_retried = settings.next_upstream.has_status(received)
-                        && !traits.is_once
-                        && request.body().is_kept()
-                        && self.may_try_again(stale);
-                    if is_retried {
-                        // Without another endpoint the client gets this response.
-                        next = self.pick(choice, &tried).await;
-                    }
-                    if next.is_none() {
-                        worker.memory.recycle_head_buffer(buffer, head);
-                        return Ok(EndpointResponse { request, head: response, cookie });
-                    }
-                    if let Some(attempt) = self.guard.attempts.last_mut() {
-                        attempt.ended = Some(elapsed);
-                    }
-                    response.clear();
-                    self.body = request.into_body().restart();
-                    continue;
+            let Err(error) = result else {
+                attempt.header = Some(elapsed);
+                let received = status_from(&response);
+                attempt.status = Some(received);
+                if self.retries_status(received, traits)
+                    && request.body().is_kept()
+                    && self.may_try_again(stale)
+                {
+                    // Without another endpoint the client gets this response.
+                    next = self.pick(choice, &tried).await;
                 }
-                Err(error) => error,
+                if next.is_none() {
+                    worker.memory.recycle_head_buffer(buffer, head);
+                    return Ok(EndpointResponse { request, head: response, cookie });
+                }
+                if let Some(attempt) = self.guard.attempts.last_mut() {
+                    attempt.ended = Some(elapsed);
+                }
+                response.clear();
+                self.body = request.into_body().restart();
+                continue;
             };
             response.clear();
             attempt.ended = Some(elapsed);
@@ -154,15 +137,37 @@ impl<'a> ProxyRequest<'a> {
             } else if !error.is_of_client() {
                 worker.upstream_log.failed(&choice.target.name, &address, &error);
             }
-            let is_allowed =
-                error.retry_condition().is_some_and(|condition| settings.next_upstream.has(condition));
             let is_possible = !(is_sent && traits.is_once) && self.body.is_some();
+            let is_allowed = error.retry_condition().is_some_and(|condition| self.retries(condition));
             if !is_allowed || !is_possible || !self.may_try_again(stale) {
                 break;
             }
         }
         worker.memory.recycle_response(response);
         Err(failed)
+    }
+
+    /// Receives the body first, where that is so, and sets its encoding for the endpoints of this upstream: the page of an error is
+    /// requested over HTTP/1, whatever the others speak.
+    async fn prepare_body(&mut self, choice: &SelectedTarget<'_>) -> Result<(), AttemptsFailed> {
+        let protocol = self.protocol();
+        self.receive_body(protocol, choice).await?;
+        let is_chunked = self.length == BodyLength::Chunked;
+        let needs_length = match protocol {
+            AttemptProtocol::Http1 => self.route.plan.proxy.http_version == Version::HTTP_10,
+            AttemptProtocol::Http2 => false,
+            AttemptProtocol::FastCgi => true,
+        };
+        if needs_length && is_chunked {
+            return Err(StatusCode::LENGTH_REQUIRED.into());
+        }
+        let encoding = match protocol {
+            AttemptProtocol::Http1 if is_chunked => BodyEncoding::Chunked,
+            AttemptProtocol::Http1 | AttemptProtocol::Http2 => BodyEncoding::Plain,
+            AttemptProtocol::FastCgi => BodyEncoding::FastCgi,
+        };
+        self.body = self.body.take().map(|body| body.encoded(encoding));
+        Ok(())
     }
 
     fn method(&self) -> Method {
@@ -182,6 +187,16 @@ impl<'a> ProxyRequest<'a> {
             forgets_body: is_unbuffered || is_once && !has_pages,
             head_limit: usize::try_from(settings.head_size).unwrap_or(usize::MAX),
         }
+    }
+
+    /// Whether `proxy-next-upstream` names this failure.
+    fn retries(&self, condition: RetryCondition) -> bool {
+        self.route.plan.proxy.next_upstream.has(condition)
+    }
+
+    /// Whether it names this status, and the request may be sent twice.
+    fn retries_status(&self, status: StatusCode, traits: RequestTraits) -> bool {
+        self.route.plan.proxy.next_upstream.has_status(status) && !traits.is_once
     }
 
     /// Whether neither `proxy-next-upstream-tries` nor `proxy-next-upstream-timeout` is reached.

@@ -114,10 +114,7 @@ impl ConnectionLines {
     }
 }
 
-fn scheme_fields<'a>(
-    port: &'a [u8],
-    scheme: &'a [u8],
-) -> [(KnownHeader, &'static [u8], &'a [u8]); 4] {
+fn scheme_fields<'a>(port: &'a [u8], scheme: &'a [u8]) -> [(KnownHeader, &'static [u8], &'a [u8]); 4] {
     [
         (KnownHeader::XForwardedPort, b"X-Forwarded-Port", port),
         (KnownHeader::XForwardedProto, b"X-Forwarded-Proto", scheme),
@@ -205,8 +202,15 @@ impl<'a> UpstreamHead<'a> {
             None => {
                 field(writer, KnownHeader::XRealIp, b"X-Real-IP", self.client.as_bytes());
                 match self.full_forwarded_for {
-                    None => field(writer, KnownHeader::XForwardedFor, b"X-Forwarded-For", self.client.as_bytes()),
-                    Some(peer) => field(writer, KnownHeader::XForwardedFor, b"X-Forwarded-For", &forwarded_for(head, peer)),
+                    None => {
+                        field(writer, KnownHeader::XForwardedFor, b"X-Forwarded-For", self.client.as_bytes())
+                    }
+                    Some(peer) => field(
+                        writer,
+                        KnownHeader::XForwardedFor,
+                        b"X-Forwarded-For",
+                        &forwarded_for(head, peer),
+                    ),
                 }
                 field(writer, KnownHeader::XForwardedHost, b"X-Forwarded-Host", self.authority);
                 for (known, name, value) in scheme_fields(self.port.as_bytes(), self.scheme.as_bytes()) {
