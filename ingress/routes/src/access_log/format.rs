@@ -37,22 +37,8 @@ impl LineFormat {
 
     /// Compiles a format. Its unknown variables, which are returned with their positions, have no value in the lines.
     pub fn compile(text: &str, escape: LogEscape) -> Result<(Self, Vec<TemplateError>), TemplateError> {
-        let (plain, characters) = unquoted(text)?;
-        let placed = |error: TemplateError| TemplateError { at: characters[error.at], ..error };
-        let known_or_absent = |name: &str| Some(LogVariable::parse(name).unwrap_or(LogVariable::Absent));
-        let compiled = CompiledText::compile(&plain, known_or_absent).map_err(placed)?;
-        let mut unknown = Vec::new();
-        for (at, part) in split(&plain).map_err(placed)? {
-            let name = match part {
-                TemplatePart::Text(_) => continue,
-                TemplatePart::Group(number) => number.to_string(),
-                TemplatePart::Name(name) => name,
-            };
-            if LogVariable::parse(&name).is_none() {
-                unknown.push(placed(TemplateError { what: format!("${name} is not a known variable"), at }));
-            }
-        }
-        Ok((Self { text: compiled, escape }, unknown))
+        let (text, unknown) = compile(text, |name| LogVariable::parse(name).ok_or(LogVariable::Absent))?;
+        Ok((Self { text, escape }, unknown))
     }
 
     /// Its parts in order.
@@ -74,9 +60,33 @@ impl LineFormat {
     }
 }
 
+/// Compiles a format. `parse` returns what stands for an unknown variable as its error. Also returns the unknown variables with their
+/// positions.
+pub(super) fn compile<V>(
+    text: &str,
+    parse: impl Fn(&str) -> Result<V, V>,
+) -> Result<(CompiledText<V>, Vec<TemplateError>), TemplateError> {
+    let (plain, characters) = unquoted(text)?;
+    let placed = |error: TemplateError| TemplateError { at: characters[error.at], ..error };
+    let known_or_absent = |name: &str| Some(parse(name).unwrap_or_else(|absent| absent));
+    let compiled = CompiledText::compile(&plain, known_or_absent).map_err(placed)?;
+    let mut unknown = Vec::new();
+    for (at, part) in split(&plain).map_err(placed)? {
+        let name = match part {
+            TemplatePart::Text(_) => continue,
+            TemplatePart::Group(number) => number.to_string(),
+            TemplatePart::Name(name) => name,
+        };
+        if parse(&name).is_err() {
+            unknown.push(placed(TemplateError { what: format!("${name} is not a known variable"), at }));
+        }
+    }
+    Ok((compiled, unknown))
+}
+
 /// The text as nginx reads it: ingress-nginx writes the value between single quotes into the configuration, where a backslash
 /// escapes quotes and itself, and `\t`, `\r` and `\n` are control characters. Also the number of the character of each byte.
-pub(super) fn unquoted(text: &str) -> Result<(String, Vec<usize>), TemplateError> {
+fn unquoted(text: &str) -> Result<(String, Vec<usize>), TemplateError> {
     let (mut plain, mut characters) = (String::with_capacity(text.len()), Vec::with_capacity(text.len()));
     let mut rest = text.chars().enumerate().peekable();
     while let Some((at, c)) = rest.next() {

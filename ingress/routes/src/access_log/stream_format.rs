@@ -1,6 +1,6 @@
 //! `log-format-stream`: the format of the lines of streams, compiled.
 
-use super::format::{LogEscape, unquoted};
+use super::format::{LogEscape, compile};
 use super::stream_variable::StreamVariable;
 use crate::template::{CompiledPart, CompiledText, TemplateError};
 
@@ -16,15 +16,15 @@ impl StreamLineFormat {
     pub const DEFAULT: &'static str =
         "[$remote_addr] [$time_local] $protocol $status $bytes_sent $bytes_received $session_time";
 
-    /// Compiles a format. The position of an error counts characters from 1.
+    /// Compiles a format. Its unknown variables, which are returned with their positions, have no value in the lines. Positions count
+    /// characters from 1.
     ///
     /// # Errors
-    /// When a variable is unknown, or not written as nginx reads it.
-    pub fn parse(text: &str, escape: LogEscape) -> Result<Self, TemplateError> {
-        let (plain, characters) = unquoted(text)?;
-        let compiled = CompiledText::compile(&plain, StreamVariable::parse);
-        let compiled = compiled.map_err(|error| TemplateError { at: characters[error.at], ..error })?;
-        Ok(Self { text: compiled, escape })
+    /// When a variable is not written as nginx reads it.
+    pub fn compile(text: &str, escape: LogEscape) -> Result<(Self, Vec<TemplateError>), TemplateError> {
+        let parse = |name: &str| StreamVariable::parse(name).ok_or(StreamVariable::Absent);
+        let (text, unknown) = compile(text, parse)?;
+        Ok((Self { text, escape }, unknown))
     }
 
     /// Its parts in order.
@@ -40,7 +40,7 @@ impl StreamLineFormat {
 
 impl Default for StreamLineFormat {
     fn default() -> Self {
-        Self::parse(Self::DEFAULT, LogEscape::Default).expect("a test parses the default format")
+        Self::compile(Self::DEFAULT, LogEscape::Default).expect("a test compiles the default format").0
     }
 }
 
@@ -55,9 +55,14 @@ mod tests {
 
     #[test]
     fn variables_of_requests_are_unknown_and_have_a_position() {
-        for (text, at) in [("$status $request", 9), ("$http_host", 1), ("it's", 3), ("${status", 1)] {
-            let error = StreamLineFormat::parse(text, LogEscape::Default).unwrap_err();
-            assert_eq!(error.at, at, "{text}: {}", error.what);
+        let compile = |text| StreamLineFormat::compile(text, LogEscape::Default);
+        for (text, at) in [("$status $request", 9), ("$http_host", 1)] {
+            let (format, unknown) = compile(text).unwrap();
+            assert_eq!(unknown[0].at, at, "{text}");
+            assert!(format.text.variables().any(|variable| *variable == StreamVariable::Absent), "{text}");
+        }
+        for (text, at) in [("it's", 3), ("${status", 1)] {
+            assert_eq!(compile(text).unwrap_err().at, at, "{text}");
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) const FAMILY: AnnotationFamily = AnnotationFamily {
         FamilyKey {
             name: "log-format-stream",
             values: "a text with nginx's variables of streams",
-            doc: "the format of the lines of TCP and UDP services; with an unknown variable the default format is used",
+            doc: "the format of the lines of TCP and UDP services; an unknown variable has no value",
         },
         FamilyKey {
             name: "skip-access-log-urls",
@@ -112,16 +112,7 @@ fn escape(reader: &mut SettingReader<'_>) -> LogEscape {
 
 /// The format of the lines of requests; `None` for the default.
 fn format(reader: &mut SettingReader<'_>, escape: LogEscape) -> Option<LineFormat> {
-    const KEY: &str = "log-format-upstream";
-    let compiled =
-        compiled(reader, KEY, |text| LineFormat::compile(text, escape)).map(|(format, unknown)| {
-            let text = reader.text(KEY).unwrap_or_default();
-            for TemplateError { what, at } in unknown.into_iter().take(MAX_REPORTED) {
-                let what = format!("{}: {what}, and has no value in the lines", position(text, at));
-                reader.problem(KEY, what, Effect::Differs);
-            }
-            format
-        });
+    let compiled = compiled(reader, "log-format-upstream", |text| LineFormat::compile(text, escape));
     let default = |escape| LineFormat::parse(LineFormat::DEFAULT, escape).ok();
     let compiled = compiled.or_else(|| default(escape));
     compiled.filter(|format| escape != LogEscape::Default || Some(format) != default(escape).as_ref())
@@ -129,23 +120,30 @@ fn format(reader: &mut SettingReader<'_>, escape: LogEscape) -> Option<LineForma
 
 /// The format of the lines of streams; `None` for the default, whose values need no escaping.
 fn stream_format(reader: &mut SettingReader<'_>, escape: LogEscape) -> Option<StreamLineFormat> {
-    let compiled = compiled(reader, "log-format-stream", |text| StreamLineFormat::parse(text, escape));
+    let compiled = compiled(reader, "log-format-stream", |text| StreamLineFormat::compile(text, escape));
     compiled.filter(|format| *format != StreamLineFormat::default())
 }
 
-/// The format in a key, compiled. It may have several lines, as JSON often has. Reports an invalid one.
+/// The format in a key, compiled. It may have several lines, as JSON often has. Reports an invalid one, and its unknown variables, which
+/// `compile` returns with it.
 fn compiled<F>(
     reader: &mut SettingReader<'_>,
     key: &'static str,
-    parse: impl FnOnce(&str) -> Result<F, TemplateError>,
+    compile: impl FnOnce(&str) -> Result<(F, Vec<TemplateError>), TemplateError>,
 ) -> Option<F> {
     let text = reader.text(key)?;
     if let Some(missing) = reader.geo().missing_in(text) {
         reader.problem(key, format!("{text:?}: {missing}"), Effect::DefaultUsed);
         return None;
     }
-    match parse(text) {
-        Ok(format) => Some(format),
+    match compile(text) {
+        Ok((format, unknown)) => {
+            for TemplateError { what, at } in unknown.into_iter().take(MAX_REPORTED) {
+                let what = format!("{}: {what}, and has no value in the lines", position(text, at));
+                reader.problem(key, what, Effect::Differs);
+            }
+            Some(format)
+        }
         Err(error) => {
             let what = format!(
                 "{}: {} in {text:?}, which should be a text with variables of nginx",
@@ -242,6 +240,12 @@ mod tests {
             )
         });
         assert_eq!(problems, reported);
+        let (settings, problems) = read(&[("log-format-stream", "$status $request")]);
+        assert!(settings.stream_format.is_some());
+        assert!(
+            problems[0].contains("column 9: $request is not a known variable, and has no value"),
+            "{problems:?}"
+        );
     }
 
     #[test]
@@ -258,7 +262,7 @@ mod tests {
     fn an_invalid_value_is_reported_and_keeps_the_default() {
         for (key, value, what) in [
             ("log-format-upstream", "$status ${the_real_ip", "line 1, column 9: "),
-            ("log-format-stream", "$status $request", "line 1, column 9: $request is not a known variable"),
+            ("log-format-stream", "$status ${request", "line 1, column 9: "),
             ("log-format-escape-json", "yes", "true or false"),
             ("skip-access-log-urls", "~(", "regular expression"),
             ("disable-access-log", "on", "true or false"),
