@@ -25,12 +25,22 @@ const SHARDS: usize = 16;
 /// One seed for every zone of the process. Clients cannot know which addresses share a shard.
 static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
-/// The part of a zone that has a client.
-fn shard_of<T>(shards: &[Mutex<T>; SHARDS], client: ClientKey) -> MutexGuard<'_, T> {
+/// A part of a zone, on cache lines of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct ZoneShard<T>(Mutex<T>);
+
+impl<T> ZoneShard<T> {
+    fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The number of the part that has a client.
+fn shard_of(client: ClientKey) -> usize {
     let hash = std::hash::BuildHasher::hash_one(&*SEED, client);
     // Bits that do not choose the bucket within the shard's hash table.
-    let at = (hash >> 32) as usize % SHARDS;
-    shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+    (hash >> 32) as usize % SHARDS
 }
 
 /// The unit that a zone counts.

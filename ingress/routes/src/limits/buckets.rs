@@ -4,12 +4,12 @@
 //! milliseconds. A request that would raise the excess over the burst is refused and counts nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use smallvec::SmallVec;
 
 use super::lru_map::{EntryId, LruMap};
-use super::{ClientKey, SHARDS, ZoneKey, shard_of};
+use super::{ClientKey, SHARDS, ZoneKey, ZoneShard, shard_of};
 
 /// How many clients a zone remembers: as many as 5 MiB of shared memory hold in nginx, which is what ingress-nginx gives a
 /// zone.
@@ -25,7 +25,7 @@ const LONG_AGO: i64 = 86_400_000;
 /// The buckets of the clients of one limit.
 pub struct RateZone {
     key: ZoneKey,
-    shards: [Mutex<LruMap<Bucket>>; SHARDS],
+    shards: [ZoneShard<LruMap<Bucket>>; SHARDS],
     /// How many clients were forgotten too early because the zone was full.
     evicted: Arc<AtomicU64>,
 }
@@ -100,10 +100,11 @@ fn leaked(rate: i64, passed: i64) -> i64 {
 /// As in nginx the first request of a client is free, for each limit.
 pub fn admit(limits: &[RequestRateLimit], client: ClientKey, now: i64) -> bool {
     // Locks are taken in the order of the limits, which is the same for all requests.
+    let shard = shard_of(client);
     let mut earlier = SmallVec::<[PendingRequest<'_>; 1]>::new();
     for (at, RequestRateLimit { zone, rate, burst }) in limits.iter().enumerate() {
         let is_last = at + 1 == limits.len();
-        let mut buckets = shard_of(&zone.shards, client);
+        let mut buckets = zone.shards[shard].lock();
         let id = match buckets.find(client) {
             Some(id) => {
                 let bucket = buckets.value(id);
@@ -256,7 +257,7 @@ mod tests {
     fn idle_clients_are_forgotten_and_a_full_zone_forgets_the_oldest() {
         let zones = LimitZones::default();
         let limits = [limit(&zones, LimitKind::RequestsPerSecond, 1000, 0)];
-        let len = || limits[0].zone.shards.iter().map(|shard| shard.lock().unwrap().len()).sum::<usize>();
+        let len = || limits[0].zone.shards.iter().map(|shard| shard.lock().len()).sum::<usize>();
         for number in 0..1000 {
             admit(&limits, client(number), 0);
         }

@@ -1,17 +1,21 @@
 //! Open requests by client: nginx's `limit_conn`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::{ClientKey, SHARDS, ZoneKey, shard_of};
+use super::{ClientKey, SHARDS, ZoneKey, ZoneShard, shard_of};
 
 /// The open requests of the clients of one limit. A client without an open request has no entry.
 pub struct ConnectionZone {
     key: ZoneKey,
-    shards: [Mutex<HashMap<ClientKey, u32, RandomState>>; SHARDS],
+    /// A permit counts as an owner of its part only: a count of the owners of the zone would be changed by all workers.
+    shards: [Arc<OpenShard>; SHARDS],
 }
+
+/// How many requests of each client are open.
+type OpenShard = ZoneShard<HashMap<ClientKey, u32, RandomState>>;
 
 /// Without its state, by which routes must not be compared.
 impl std::fmt::Debug for ConnectionZone {
@@ -26,27 +30,33 @@ impl ConnectionZone {
     }
 
     /// Counts a request of a client until the permit is dropped; `None` if the client has `limit` of them.
-    pub fn admit(self: &Arc<Self>, client: ClientKey, limit: u32) -> Option<ConnectionPermit> {
-        let mut open = shard_of(&self.shards, client);
+    pub fn admit(&self, client: ClientKey, limit: u32) -> Option<ConnectionPermit> {
+        let shard = &self.shards[shard_of(client)];
+        let mut open = shard.lock();
         let count = open.get(&client).copied().unwrap_or(0);
         if count >= limit {
             return None;
         }
         open.insert(client, count + 1);
-        Some(ConnectionPermit { zone: self.clone(), client })
+        Some(ConnectionPermit { shard: shard.clone(), client })
     }
 }
 
 /// One counted request.
-#[derive(Debug)]
 pub struct ConnectionPermit {
-    zone: Arc<ConnectionZone>,
+    shard: Arc<OpenShard>,
     client: ClientKey,
+}
+
+impl std::fmt::Debug for ConnectionPermit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectionPermit").field("client", &self.client).finish_non_exhaustive()
+    }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut open = shard_of(&self.zone.shards, self.client);
+        let mut open = self.shard.lock();
         if let Some(count) = open.get_mut(&self.client) {
             *count -= 1;
             if *count == 0 {
@@ -79,7 +89,7 @@ mod tests {
         assert!(permits.len() == 2 && zone.admit(one, 2).is_none());
         assert!(zone.admit(one, 3).is_some(), "a higher limit applies to the same count");
         permits.clear();
-        let entries: usize = zone.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
+        let entries: usize = zone.shards.iter().map(|shard| shard.lock().len()).sum();
         assert_eq!(entries, 0, "clients without open requests take no memory");
     }
 }
