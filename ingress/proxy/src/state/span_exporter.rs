@@ -3,9 +3,10 @@
 //! Workers add encoded spans to a queue when requests have ended. A thread of its own, which starts with the first span, sends them.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cluster::Current;
@@ -35,6 +36,7 @@ pub(crate) struct SpanExporter {
     log: UpstreamLog,
     stopping: CancellationToken,
     thread: Mutex<Option<JoinHandle<()>>>,
+    is_started: AtomicBool,
 }
 
 impl SpanExporter {
@@ -45,15 +47,20 @@ impl SpanExporter {
         log: UpstreamLog,
     ) -> Self {
         let (stopping, thread) = (CancellationToken::new(), Mutex::default());
-        Self { queue: Arc::new(SpanQueue::new(metrics)), table, name_servers, log, stopping, thread }
+        let (queue, is_started) = (Arc::new(SpanQueue::new(metrics)), AtomicBool::new(false));
+        Self { queue, table, name_servers, log, stopping, thread, is_started }
     }
 
-    /// Adds a span.
+    /// Adds a span. Hot: takes the lock of the queue.
     pub(crate) fn push(&self, span: Vec<u8>, settings: &TraceExportSettings) {
         self.queue.push([span], &limits(settings));
+        if self.is_started.load(Relaxed) {
+            return;
+        }
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if thread.is_none() && !self.stopping.is_cancelled() {
             *thread = self.start();
+            self.is_started.store(thread.is_some(), Relaxed);
         }
     }
 
@@ -160,7 +167,8 @@ impl SpanSender {
             Ok(()) => metrics.sent.add(count),
             Err(error) => {
                 metrics.failed.add(count);
-                self.log.failed("opentelemetry", &format_args!("spans are lost: {host}:{port}"), &error);
+                let what = format_args!("spans are lost: {host}:{port}");
+                self.log.failed("opentelemetry", &what, &error, Instant::now());
             }
         }
         true

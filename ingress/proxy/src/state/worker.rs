@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 use crate::io::buffers::BufferBudget;
 use crate::io::clock::Clock;
 use crate::observe::metrics::{ConnectionMetrics, LimitMetrics, ProxyMetrics, RequestSeries};
-use crate::observe::upstream_log::UpstreamLog;
+use crate::observe::upstream_log::WorkerUpstreamLog;
 use crate::options::ProxyOptions;
 use crate::state::client_table::ClientTable;
 use crate::state::passthrough_limit::PassthroughLimit;
@@ -70,7 +70,7 @@ pub(crate) struct Worker {
     pub(crate) passthrough: PassthroughLimit,
     pub(crate) mirrors: Rc<MirrorLimit>,
     buffers: Rc<BufferBudget>,
-    pub(crate) upstream_log: UpstreamLog,
+    pub(crate) upstream_log: WorkerUpstreamLog,
     series: RequestSeries,
     pub(crate) streams: WorkerStreams,
     lines: Option<LogWriter>,
@@ -120,6 +120,7 @@ impl Worker {
         let buffers = BufferBudget::new(options.max_buffered_bytes, options.workers, limits.buffered.clone());
         let settings = views.table.load().server().clone();
         let (clients, upstreams) = connection_limits(&options, &settings);
+        let clock = Rc::new(Clock::new(jiff::tz::TimeZone::system()));
         let resolver = Resolver::new(&options.name_servers, options.allow_local_external_names);
         resolver.set_ipv4_only(settings.listen.disables_ipv6_names);
         Rc::new(Self {
@@ -134,7 +135,8 @@ impl Worker {
             pools: views.pools.local(),
             geo: views.geo.local(),
             views,
-            clock: Rc::new(Clock::new(jiff::tz::TimeZone::system())),
+            upstream_log: WorkerUpstreamLog::new(metrics.upstream_log.clone(), clock.clone()),
+            clock,
             connection_pool: ConnectionPool::new(settings.connections.upstream_keep_alive),
             subrequest_pool: SubrequestPool::default(),
             http2_pool: Http2Pool::default(),
@@ -144,7 +146,6 @@ impl Worker {
             subrequest_tls: net::tls_client::unverified(),
             drain,
             shared,
-            upstream_log: metrics.upstream_log.clone(),
             connections: metrics.connections.clone(),
             series: RequestSeries::new(&metrics),
             streams: WorkerStreams::new(metrics.streams.clone()),
