@@ -1,8 +1,8 @@
 //! The limit and access phases of a request.
 
 use std::rc::Rc;
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use ingress_routes::plan::access::{AccessCheck, AccessStep, Services};
@@ -15,21 +15,19 @@ use crate::exchange::subrequest;
 use crate::observe::access_log::Attempt;
 use crate::state::worker::Worker;
 
-/// When the first rule of any worker read the time.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// What rules may use.
-struct WorkerServices {
+/// What rules may use. Hot: times are those of the worker's clock, which most rules do not read once more.
+struct WorkerServices<'w> {
+    worker: &'w Worker,
     request_id: RequestId,
 }
 
-impl Services for WorkerServices {
+impl Services for WorkerServices<'_> {
     fn now(&self) -> Duration {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+        self.worker.clock.unix_now()
     }
 
     fn uptime(&self) -> Duration {
-        START.elapsed()
+        self.worker.clock.instant().saturating_duration_since(self.worker.shared.started)
     }
 
     fn request_id(&self) -> &[u8] {
@@ -46,7 +44,7 @@ pub(crate) async fn check(
     request_id: RequestId,
     logged: &mut Vec<Attempt>,
 ) -> Option<(Phase, DirectResponse)> {
-    let services = WorkerServices { request_id };
+    let services = WorkerServices { worker: &client.worker, request_id };
     for limit in &route.plan.limits {
         if let FilterOutcome::Respond(response) = limit.enter(exchange, &services) {
             return Some((Phase::Limits, *response));
@@ -102,7 +100,7 @@ async fn fetch(
     client: &ClientConnection,
     route: &Route,
     request: &Subrequest,
-    services: &WorkerServices,
+    services: &WorkerServices<'_>,
 ) -> Arc<SubrequestResponse> {
     let worker = &client.worker;
     let upstream = route.upstream_name();

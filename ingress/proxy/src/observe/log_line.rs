@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use cluster::PortRef;
 use http::HeaderName;
@@ -140,8 +140,7 @@ impl LogLine<'_> {
                 Some(connection.scheme.as_str().as_bytes())
             }
             LogVariable::Certificate(variable) => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let text = connection.certificate.and_then(|der| variable.value(der, now));
+                let text = connection.certificate.and_then(|der| variable.value(der, clock.unix_now()));
                 return format::value(out, escape, text.as_deref().map(str::as_bytes));
             }
             LogVariable::ProxyHeader(variable) => {
@@ -206,10 +205,7 @@ impl LogLine<'_> {
             LogVariable::RequestTime => return format::seconds(out, *elapsed),
             LogVariable::LocalTime => return clock.write_local_time(out),
             LogVariable::IsoTime => return clock.write_iso_time(out),
-            LogVariable::UnixTime => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH);
-                return format::seconds(out, now.unwrap_or_default());
-            }
+            LogVariable::UnixTime => return format::seconds(out, clock.unix_now()),
 
             LogVariable::UpstreamAddress => {
                 return self.attempts(escape, out, |out, one| out.extend_from_slice(one.name.as_bytes()));

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use ingress_routes::{BalancerState, Balancing, EwmaScores, Pool, UpstreamTarget};
 
@@ -73,7 +73,7 @@ impl BalancerState for BalancerContext<'_> {
     }
 
     fn unix_time(&self) -> Duration {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+        self.0.clock.unix_now()
     }
 
     fn worker_id(&self) -> u32 {

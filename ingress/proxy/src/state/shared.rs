@@ -1,6 +1,7 @@
 //! State that the workers share.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use cluster::Current;
 
@@ -13,6 +14,8 @@ use crate::state::subrequest_cache::SubrequestCache;
 
 /// State of the proxy that its workers share.
 pub(crate) struct SharedState {
+    /// When the proxy started. Limits count time from here, because all workers share their buckets.
+    pub(crate) started: Instant,
     /// The addresses that the proxy listens on.
     pub(crate) listening: Current<ListeningAddresses>,
     pub(crate) passwords: PasswordVerifier,
@@ -31,6 +34,6 @@ impl SharedState {
         let passwords = PasswordVerifier::new(workers, metrics.passwords.clone());
         let subrequests = SubrequestCache::new(metrics.subrequest_cache.clone());
         let encoders = EncoderMemory::new(metrics.not_compressed.clone());
-        Self { listening, passwords, subrequests, encoders, spans }
+        Self { started: Instant::now(), listening, passwords, subrequests, encoders, spans }
     }
 }
