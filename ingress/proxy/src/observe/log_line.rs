@@ -12,7 +12,7 @@ use ingress_routes::access_log::{ProxyHeaderVariable, ResponseField, TlsVariable
 use ingress_routes::template::CompiledPart;
 use ingress_routes::variables::RequestVariable;
 use ingress_routes::{
-    BasicCredentials, LineFormat, LogEscape, LogVariable, ProxiedConnection, RequestScheme, path,
+    LineFormat, LogEscape, LogVariable, ProxiedConnection, RequestScheme, basic_user, path,
 };
 
 use crate::io::clock::Clock;
@@ -159,8 +159,7 @@ impl LogLine<'_> {
             LogVariable::ForwardedFor => return self.forwarded_for(escape, out),
             LogVariable::RemoteUser => {
                 let given = exchange.and_then(|exchange| exchange.header_bytes(&AUTHORIZATION).next());
-                let credentials = given.and_then(BasicCredentials::decode);
-                return format::value(out, escape, credentials.as_ref().map(BasicCredentials::user));
+                return format::value(out, escape, given.and_then(basic_user).as_deref());
             }
             LogVariable::Uri => {
                 let uri = exchange.map(|exchange| match &exchange.target {
