@@ -33,6 +33,13 @@ impl Services for WorkerServices<'_> {
     fn request_id(&self) -> &[u8] {
         self.request_id.as_bytes()
     }
+
+    fn cached(&self, key: &str) -> Option<Arc<SubrequestResponse>> {
+        if self.worker.settings().logs.has_auth_requests {
+            return None;
+        }
+        self.worker.shared.subrequests.get(key, self.now())
+    }
 }
 
 /// Runs both phases. `Some` answers the request, with the phase that made the response. `logged` gets the requests to authentication servers if they are logged
@@ -59,9 +66,10 @@ pub(crate) async fn check(
             AccessStep::Respond(response) => return Some((Phase::Access, response)),
             AccessStep::Fetch(request) => {
                 let started = client.worker.clock.instant();
-                let response = fetch(client, route, &request, &services).await;
+                let (response, received) = fetch(client, route, &request, &services).await;
                 if client.worker.settings().logs.has_auth_requests {
-                    logged.push(attempt(&client.worker, &request, &response, started));
+                    let status = response.status;
+                    logged.push(Attempt { received, ..attempt(&client.worker, &request, status, started) });
                 }
                 check.resume(access, exchange, &services, &response)
             }
@@ -76,12 +84,7 @@ pub(crate) async fn check(
 }
 
 /// A subrequest for the access log.
-fn attempt(
-    worker: &Worker,
-    request: &Subrequest,
-    response: &SubrequestResponse,
-    started: Instant,
-) -> Attempt {
+fn attempt(worker: &Worker, request: &Subrequest, status: StatusCode, started: Instant) -> Attempt {
     let ended = worker.clock.instant().saturating_duration_since(started);
     Attempt {
         name: request.url.authority().map_or("", |authority| authority.as_str()).into(),
@@ -90,31 +93,35 @@ fn attempt(
         connected: None,
         header: Some(ended),
         ended: Some(ended),
-        received: response.body.len() as u64,
-        status: Some(response.status),
+        received: 0,
+        status: Some(status),
     }
 }
 
-/// The response to a subrequest, possibly an earlier one.
+/// The response to a subrequest, possibly an earlier one, and the bytes of its body. The response has no body, which would take memory as
+/// long as the request lasts.
 async fn fetch(
     client: &ClientConnection,
     route: &Route,
     request: &Subrequest,
     services: &WorkerServices<'_>,
-) -> Arc<SubrequestResponse> {
+) -> (Arc<SubrequestResponse>, u64) {
     let worker = &client.worker;
-    let upstream = route.upstream_name();
-    let Some(cache) = &request.cache else {
-        let fetched = subrequest::fetch(worker, upstream, request).await;
-        return Arc::new(fetched.unwrap_or_else(SubrequestResponse::status));
-    };
     let cached = &worker.shared.subrequests;
-    if let Some(response) = cached.get(&cache.key, services.now()) {
-        return response;
+    if let Some(rule) = &request.cache {
+        if let Some(response) = cached.get(&rule.key, services.now()) {
+            return (response, 0);
+        }
+        cached.count_miss();
     }
-    let fetched = subrequest::fetch(worker, upstream, request).await;
-    if let Ok(response) = &fetched {
-        cached.insert(cache, response, services.now());
+    let mut response = match subrequest::fetch(worker, route.upstream_name(), request).await {
+        Ok(response) => response,
+        Err(status) => return (Arc::new(SubrequestResponse::status(status)), 0),
+    };
+    let received = std::mem::take(&mut response.body).len() as u64;
+    let response = Arc::new(response);
+    if let Some(rule) = &request.cache {
+        cached.insert(rule, &response, services.now());
     }
-    Arc::new(fetched.unwrap_or_else(SubrequestResponse::status))
+    (response, received)
 }

@@ -1,9 +1,10 @@
 //! Responses to subrequests that may be used again (`auth-cache-key`).
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use ingress_routes::plan::subrequest::SubrequestResponse;
 use ingress_routes::plan::subrequest_cache::CacheRule;
 
@@ -14,12 +15,20 @@ use crate::state::generations::Generations;
 const MAX_BYTES: usize = 16 << 20;
 /// The memory of an entry besides its text.
 const ENTRY_BYTES: usize = 256;
+/// How many parts the cache has, each with a lock of its own, so that workers seldom wait for each other. An entry may take half of a part:
+/// more than the header of a response may.
+const SHARDS: usize = 16;
 
-/// The responses, for all workers: each locks it for a lookup only.
+/// The responses, for all workers. A worker locks one of its parts, for two probes of a table.
 pub(crate) struct SubrequestCache {
-    responses: Mutex<Generations<String, CachedResponse>>,
+    hasher: RandomState,
+    shards: [CacheShard; SHARDS],
     metrics: SubrequestCacheMetrics,
 }
+
+/// On cache lines of its own: neighbours have different locks.
+#[repr(align(64))]
+struct CacheShard(Mutex<Generations<String, CachedResponse>>);
 
 struct CachedResponse {
     /// Unix time from which it must not be used.
@@ -29,39 +38,46 @@ struct CachedResponse {
 
 impl SubrequestCache {
     pub(crate) fn new(metrics: SubrequestCacheMetrics) -> Self {
-        Self { responses: Mutex::new(Generations::new(MAX_BYTES)), metrics }
+        let shard = || CacheShard(Mutex::new(Generations::new(MAX_BYTES / SHARDS)));
+        Self { hasher: RandomState::new(), shards: std::array::from_fn(|_| shard()), metrics }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Generations<String, CachedResponse>> {
-        self.responses.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self, hash: u64) -> MutexGuard<'_, Generations<String, CachedResponse>> {
+        self.shards[hash as usize % SHARDS].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The response of a key, if it is still valid at a Unix time.
+    /// The response of a key, if it is still valid at a Unix time; counted if it is.
     pub(crate) fn get(&self, key: &str, now: Duration) -> Option<Arc<SubrequestResponse>> {
-        let mut responses = self.lock();
-        let found = responses.get(key);
-        if let Some(cached) = found.filter(|cached| cached.expires > now) {
-            self.metrics.hits.inc();
-            return Some(cached.response.clone());
+        let hash = self.hasher.hash_one(key);
+        let mut responses = self.lock(hash);
+        let cached = responses.get(hash, key)?;
+        if cached.expires <= now {
+            responses.remove(hash);
+            return None;
         }
-        self.metrics.misses.inc();
-        responses.remove(key);
-        None
+        let response = cached.response.clone();
+        drop(responses);
+        self.metrics.hits.inc();
+        Some(response)
     }
 
-    /// Stores a response that came at a Unix time, without its body, if the rule allows it.
-    pub(crate) fn insert(&self, rule: &CacheRule, response: &SubrequestResponse, now: Duration) {
+    /// Counts a subrequest for which there was no response.
+    pub(crate) fn count_miss(&self) {
+        self.metrics.misses.inc();
+    }
+
+    /// Stores a response that came at a Unix time, which has no body, if the rule allows it.
+    pub(crate) fn insert(&self, rule: &CacheRule, response: &Arc<SubrequestResponse>, now: Duration) {
         let lifetime = rule.lifetime(response.status, &response.headers, now);
         if lifetime.is_zero() {
             return;
         }
-        let SubrequestResponse { status, headers, .. } = response;
-        let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64);
+        let fields = response.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64);
         let cost = ENTRY_BYTES + rule.key.len() + fields.sum::<usize>();
-        let response = SubrequestResponse { status: *status, headers: headers.clone(), body: Bytes::new() };
-        let cached = CachedResponse { expires: now.saturating_add(lifetime), response: Arc::new(response) };
-        let forgotten = self.lock().insert(rule.key.clone(), cached, cost);
-        self.metrics.evicted.add(forgotten as u64);
+        let cached = CachedResponse { expires: now.saturating_add(lifetime), response: response.clone() };
+        let (hash, key) = (self.hasher.hash_one(rule.key.as_str()), rule.key.clone());
+        let forgotten = self.lock(hash).insert(hash, key, cached, cost);
+        self.metrics.evicted.add(forgotten.len() as u64);
     }
 }
 
@@ -86,14 +102,26 @@ mod tests {
     #[test]
     fn responses_are_used_until_they_expire() {
         let (cache, now) = (cache(), Duration::from_secs(1000));
-        let ok = SubrequestResponse::status(StatusCode::OK);
+        let ok = Arc::new(SubrequestResponse::status(StatusCode::OK));
         cache.insert(&rule("a"), &ok, now);
-        cache.insert(&rule("b"), &SubrequestResponse::status(StatusCode::UNAUTHORIZED), now);
-        assert_eq!(cache.get("a", now + Duration::from_secs(59)).as_deref(), Some(&ok));
+        cache.insert(&rule("b"), &Arc::new(SubrequestResponse::status(StatusCode::UNAUTHORIZED)), now);
+        assert_eq!(cache.get("a", now + Duration::from_secs(59)).as_ref(), Some(&ok));
         assert_eq!(cache.get("b", now), None, "its status is not listed");
         assert_eq!(cache.get("a", now + Duration::from_secs(60)), None);
         assert_eq!(cache.get("a", now), None, "an expired response is removed");
-        assert_eq!((cache.metrics.hits.value(), cache.metrics.misses.value()), (1, 3));
+        assert_eq!(cache.metrics.hits.value(), 1);
+    }
+
+    #[test]
+    fn a_part_that_is_locked_delays_no_other() {
+        let (cache, now) = (cache(), Duration::from_secs(1000));
+        let ok = Arc::new(SubrequestResponse::status(StatusCode::OK));
+        let keys: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        keys.iter().for_each(|key| cache.insert(&rule(key), &ok, now));
+        let shard = |key: &String| cache.hasher.hash_one(key.as_str()) as usize % SHARDS;
+        let _locked = cache.lock(cache.hasher.hash_one("0"));
+        let mut others = keys.iter().filter(|key| shard(key) != shard(&keys[0]));
+        assert!(others.clone().count() > 50 && others.all(|key| cache.get(key, now).is_some()));
     }
 
     #[test]
@@ -102,6 +130,7 @@ mod tests {
         let mut response = SubrequestResponse::status(StatusCode::OK);
         let value = HeaderValue::try_from("x".repeat(10_000)).unwrap();
         response.headers.insert("x-user", value);
+        let response = Arc::new(response);
         for number in 0..4000 {
             cache.insert(&rule(&number.to_string()), &response, now);
         }

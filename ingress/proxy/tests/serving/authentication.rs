@@ -139,6 +139,13 @@ fn answers_of_the_server_are_used_again_as_long_as_the_key_says() {
         assert_eq!(endpoint.seen().header("x-user"), Some("ann"));
     }
     assert_eq!(server.all_seen().len(), 2);
+    let text = world.registry.text();
+    for (outcome, count) in [("hit", 3), ("miss", 2)] {
+        assert!(
+            text.contains(&format!("portolan_auth_cache_total{{outcome=\"{outcome}\"}} {count}")),
+            "{text}"
+        );
+    }
 }
 
 #[test]

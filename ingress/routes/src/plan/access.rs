@@ -3,6 +3,7 @@
 //! Rules read time and shared counters through [`Services`], so that they need neither a clock nor a lock of their own.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -26,6 +27,13 @@ pub trait Services {
 
     /// The `X-Request-ID` that the endpoint gets; empty if there is none.
     fn request_id(&self) -> &[u8];
+
+    /// The response of an earlier subrequest with this key of a [`CacheRule`](super::subrequest_cache::CacheRule), if it may be used now.
+    /// A rule whose subrequest is logged gets none: the proxy looks for it after [`AccessOutcome::Fetch`].
+    fn cached(&self, key: &str) -> Option<Arc<SubrequestResponse>> {
+        let _ = key;
+        None
+    }
 }
 
 /// A limit on the rate or number of requests.
@@ -41,7 +49,7 @@ pub trait AccessRule: Send + Sync + Debug {
     fn check(&self, exchange: &mut Exchange, services: &dyn Services) -> AccessOutcome;
 
     /// Decides after the response to the [`Subrequest`] that [`AccessRule::check`] asked for.
-    fn resume(&self, exchange: &mut Exchange, response: &SubrequestResponse) -> AccessOutcome {
+    fn resume(&self, exchange: &mut Exchange, response: &Arc<SubrequestResponse>) -> AccessOutcome {
         let _ = (exchange, response);
         AccessOutcome::Refuse(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR))
     }
@@ -130,7 +138,7 @@ impl AccessCheck {
         access: &AccessRules,
         exchange: &mut Exchange,
         services: &dyn Services,
-        response: &SubrequestResponse,
+        response: &Arc<SubrequestResponse>,
     ) -> AccessStep {
         if let Some(rule) = access.rules.get(self.next) {
             let outcome = rule.resume(exchange, response);
@@ -213,8 +221,6 @@ fn is_refusal(status: StatusCode) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use http::HeaderValue;
 
     use super::*;
@@ -266,7 +272,7 @@ mod tests {
             outcome(if is_valid { 200 } else { 401 })
         }
 
-        fn resume(&self, _: &mut Exchange, response: &SubrequestResponse) -> AccessOutcome {
+        fn resume(&self, _: &mut Exchange, response: &Arc<SubrequestResponse>) -> AccessOutcome {
             outcome(response.status.as_u16())
         }
     }
@@ -294,7 +300,8 @@ mod tests {
                 AccessStep::Pass => return 200,
                 AccessStep::Respond(response) => return response.status.as_u16(),
                 AccessStep::Fetch(_) => {
-                    let response = SubrequestResponse::status(StatusCode::from_u16(fetched).unwrap());
+                    let response =
+                        Arc::new(SubrequestResponse::status(StatusCode::from_u16(fetched).unwrap()));
                     check.resume(&access, &mut exchange, &FixedServices, &response)
                 }
                 AccessStep::Verify(password) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cluster::PathType;
 use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use http::{HeaderName, Method, StatusCode, Uri};
 use ingress_wire::head::NameClass;
 
 use super::settings::ExternalAuth;
@@ -63,9 +63,10 @@ struct RuleCache {
 }
 
 impl RuleCache {
-    fn key(&self, exchange: &Exchange) -> String {
+    fn rule(&self, exchange: &Exchange) -> CacheRule {
         let location = if self.own_location.as_deref() == Some(exchange.path()) { "=\n" } else { "" };
-        format!("{}{location}{}", self.prefix, self.key.value(exchange))
+        let key = format!("{}{location}{}", self.prefix, self.key.value(exchange));
+        CacheRule { key, validity: self.validity.clone() }
     }
 }
 
@@ -101,9 +102,19 @@ impl ExternalAuthRule {
     }
 
     /// `None` if the variables make no URL.
-    fn subrequest(&self, exchange: &Exchange, services: &dyn Services) -> Option<Subrequest> {
+    fn url(&self, exchange: &Exchange) -> Option<Uri> {
         let url: Uri = encode_unsafe(&self.url.value(exchange)).parse().ok()?;
-        let host = url.host().filter(|host| !host.is_empty())?;
+        url.host().is_some_and(|host| !host.is_empty()).then_some(url)
+    }
+
+    fn subrequest(
+        &self,
+        url: Uri,
+        cache: Option<CacheRule>,
+        exchange: &Exchange,
+        services: &dyn Services,
+    ) -> Subrequest {
+        let host = url.host().unwrap_or_default();
         let mut headers = of_client(exchange, self.names);
         let target = exchange.request_target();
         let address = exchange.client_ip().to_string();
@@ -147,11 +158,7 @@ impl ExternalAuthRule {
                 }
             }
         }
-        let cache = self
-            .cache
-            .as_ref()
-            .map(|cache| CacheRule { key: cache.key(exchange), validity: cache.validity.clone() });
-        Some(Subrequest {
+        Subrequest {
             method: self.method.clone().unwrap_or(Method::GET),
             url,
             headers: list(headers),
@@ -160,7 +167,7 @@ impl ExternalAuthRule {
             cache,
             keep_alive: self.keep_alive,
             allow_local: self.allow_local,
-        })
+        }
     }
 }
 
@@ -174,17 +181,22 @@ fn full_forwarded_for(exchange: &Exchange) -> String {
 
 impl AccessRule for ExternalAuthRule {
     fn check(&self, exchange: &mut Exchange, services: &dyn Services) -> AccessOutcome {
-        match self.subrequest(exchange, services) {
-            Some(request) => AccessOutcome::Fetch(Box::new(request)),
-            None => AccessOutcome::Refuse(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR)),
+        let Some(url) = self.url(exchange) else {
+            return AccessOutcome::Refuse(DirectResponse::status(StatusCode::INTERNAL_SERVER_ERROR));
+        };
+        let cache = self.cache.as_ref().map(|cache| cache.rule(exchange));
+        // Before the subrequest is made, which takes longer.
+        if let Some(response) = cache.as_ref().and_then(|rule| services.cached(&rule.key)) {
+            return self.resume(exchange, &response);
         }
+        AccessOutcome::Fetch(Box::new(self.subrequest(url, cache, exchange, services)))
     }
 
-    fn resume(&self, exchange: &mut Exchange, response: &SubrequestResponse) -> AccessOutcome {
+    fn resume(&self, exchange: &mut Exchange, response: &Arc<SubrequestResponse>) -> AccessOutcome {
         let status = response.status;
         AuthVariable::set_all(&self.variables, exchange, &self.route_names, response);
         // With `auth-always-set-cookie` its cookies reach the client whatever the status is.
-        exchange.values.set(AuthResponse(response.headers.clone()));
+        exchange.values.set(AuthResponse(response.clone()));
         if status.is_success() {
             return AccessOutcome::Allow;
         }
@@ -201,9 +213,9 @@ impl AccessRule for ExternalAuthRule {
     }
 }
 
-/// The header of the server's response to the subrequest.
+/// The server's response to the subrequest.
 #[derive(Debug, PartialEq)]
-struct AuthResponse(HeaderMap);
+struct AuthResponse(Arc<SubrequestResponse>);
 
 /// Redirects to the page to sign in (`auth-signin`).
 #[derive(Debug)]
@@ -230,8 +242,8 @@ impl RequestHeadFilter for AuthHeaders {
         let response = exchange.values.get::<AuthResponse>();
         for name in &*self.0 {
             edits.remove(name);
-            let Some(AuthResponse(headers)) = response else { continue };
-            for value in headers.get_all(name) {
+            let Some(AuthResponse(response)) = response else { continue };
+            for value in response.headers.get_all(name) {
                 if !value.is_empty() {
                     edits.append(name, value.as_bytes());
                 }
@@ -250,9 +262,9 @@ pub(super) struct AuthCookies {
 impl ResponseHeadFilter for AuthCookies {
     fn edit<'r>(&'r self, exchange: &'r Exchange, response: &ResponseView<'_>, edits: &mut HeadEdits<'r>) {
         let is_added = matches!(response.status.as_u16(), 200 | 201 | 204 | 206 | 301..=304 | 307 | 308);
-        let Some(AuthResponse(headers)) = exchange.values.get::<AuthResponse>() else { return };
+        let Some(AuthResponse(asked)) = exchange.values.get::<AuthResponse>() else { return };
         if self.always || is_added {
-            for cookie in headers.get_all(SET_COOKIE) {
+            for cookie in asked.headers.get_all(SET_COOKIE) {
                 edits.append("Set-Cookie", cookie.as_bytes());
             }
         }

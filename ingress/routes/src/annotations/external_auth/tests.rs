@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::exchange::Exchange;
 use crate::exchange::tests::{get, request};
-use crate::plan::access::{AccessCheck, AccessStep};
+use crate::plan::access::{AccessCheck, AccessStep, Services};
 use crate::plan::subrequest::{Subrequest, SubrequestResponse};
 use crate::snippet::SnippetState;
 use crate::testing::{FixedServices, TestCluster, edited_request, edited_response};
@@ -77,7 +77,7 @@ fn decided(
         response.headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
     }
     assert!(matches!(check.run(access, exchange, &FixedServices), AccessStep::Fetch(_)));
-    match check.resume(access, exchange, &FixedServices, &response) {
+    match check.resume(access, exchange, &FixedServices, &Arc::new(response)) {
         AccessStep::Pass => (200, HeaderMap::new()),
         AccessStep::Respond(response) => (response.status.as_u16(), response.fields.into_iter().collect()),
         step => panic!("{step:?}"),
@@ -163,6 +163,41 @@ fn responses_to_a_path_and_to_those_below_it_are_kept_apart() {
     assert_eq!(key("/a/"), key("/a/b"));
     assert_eq!(key("/a"), key("/a?b"));
     assert_ne!(key("/a"), key("/a/"));
+}
+
+/// Services that have an earlier response for every key.
+struct CachingServices(Arc<SubrequestResponse>);
+
+impl Services for CachingServices {
+    fn now(&self) -> std::time::Duration {
+        FixedServices.now()
+    }
+
+    fn request_id(&self) -> &[u8] {
+        b""
+    }
+
+    fn cached(&self, key: &str) -> Option<Arc<SubrequestResponse>> {
+        assert_eq!(key, "full.example\nPrefix /a\nPOST https://auth.example/\n=\n");
+        Some(self.0.clone())
+    }
+}
+
+#[test]
+fn an_earlier_response_decides_before_a_subrequest_is_made() {
+    let cluster = cluster();
+    let table = cluster.table.load();
+    for (status, wanted) in [(200, 200), (401, 401), (403, 403), (302, 500)] {
+        let mut exchange = get("full.example/a", &[]);
+        let access = &table.find(exchange.host(), exchange.path()).route().plan.access;
+        let response = SubrequestResponse::status(StatusCode::from_u16(status).unwrap());
+        let services = CachingServices(Arc::new(response));
+        match AccessCheck::default().run(access, &mut exchange, &services) {
+            AccessStep::Pass => assert_eq!(wanted, 200, "{status}"),
+            AccessStep::Respond(response) => assert_eq!(response.status, wanted, "{status}"),
+            step => panic!("{step:?}"),
+        }
+    }
 }
 
 #[test]
