@@ -8,6 +8,8 @@ use sha_crypt::{PasswordVerifier, ShaCrypt};
 use sha1::{Digest, Sha1};
 use subtle::ConstantTimeEq;
 
+use crate::plan::password_check::RememberedPassword;
+
 /// Longer passwords match nothing, as in crypt(3): the time of some kinds grows with the square of the length.
 const MAX_PASSWORD: usize = 512;
 /// The highest cost of bcrypt, about five seconds for a check, and the most rounds of SHA-crypt, about a second.
@@ -15,10 +17,18 @@ const MAX_BCRYPT_COST: u32 = 16;
 const MAX_ROUNDS: u32 = 1_000_000;
 
 /// A valid hash of a password.
-#[derive(Clone, PartialEq)]
 pub(crate) struct PasswordHash {
     text: String,
     kind: HashKind,
+    /// The password that matches it, once it was verified.
+    pub(crate) remembered: RememberedPassword,
+}
+
+/// Hashes are compared without what is remembered of them.
+impl PartialEq for PasswordHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,7 +51,7 @@ impl PasswordHash {
     /// Reads a hash; `None` if its kind is not supported, it is malformed, or a check would take too long.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let kind = kind(text)?;
-        Some(Self { text: text.to_owned(), kind })
+        Some(Self { text: text.to_owned(), kind, remembered: RememberedPassword::default() })
     }
 
     /// As in the Secret.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use ingress_routes::plan::access::{AccessCheck, AccessStep, Services};
+use ingress_routes::plan::password_check::RememberedPassword;
 use ingress_routes::plan::phase::Phase;
 use ingress_routes::plan::subrequest::{Subrequest, SubrequestResponse};
 use ingress_routes::{DirectResponse, Exchange, FilterOutcome, RequestId, Route};
@@ -32,6 +33,10 @@ impl Services for WorkerServices<'_> {
 
     fn request_id(&self) -> &[u8] {
         self.request_id.as_bytes()
+    }
+
+    fn remembers(&self, remembered: &RememberedPassword, password: &[u8]) -> bool {
+        self.worker.shared.passwords.remembers(remembered, password)
     }
 
     fn cached(&self, key: &str) -> Option<Arc<SubrequestResponse>> {

@@ -1,10 +1,13 @@
 //! Verifies passwords. Their hashes are slow on purpose, so this happens on the blocking threads of the runtime, a few at a time, and
 //! what was right lately is remembered.
+//!
+//! It is remembered twice: with the hash, where requests find it without a lock, and here, so that the hashes of the next table, which
+//! remember nothing, need no check.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ingress_routes::plan::password_check::PasswordCheck;
+use ingress_routes::plan::password_check::{PasswordCheck, RememberedPassword};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
@@ -13,7 +16,7 @@ use crate::state::generations::Generations;
 
 /// How many requests may wait for their check, of all workers. With a bcrypt hash of cost 10, that is some ten seconds of work.
 const MAX_WAITING: usize = 256;
-/// How many passwords are remembered as right.
+/// How many passwords are remembered as right here.
 const MAX_REMEMBERED: usize = 8192;
 
 /// Verifies the passwords of all workers.
@@ -50,11 +53,19 @@ impl PasswordVerifier {
         }
     }
 
+    /// Whether a password is the one that was verified for a hash. Hot: one digest, without a lock or an allocation.
+    pub(crate) fn remembers(&self, remembered: &RememberedPassword, password: &[u8]) -> bool {
+        let is_remembered = remembered.is(|| self.password_digest(password));
+        if is_remembered {
+            self.metrics.remembered.inc();
+        }
+        is_remembered
+    }
+
     /// Whether a password is right; `None` if too many wait for an answer.
     pub(crate) async fn verify(&self, check: PasswordCheck) -> Option<bool> {
         let digest = self.digest(&check);
-        if self.lock().get(hash_of(&digest), &digest).is_some() {
-            self.metrics.remembered.inc();
+        if self.finds(&digest, &check) {
             return Some(true);
         }
         let waiting = Waiting(&self.waiting);
@@ -65,26 +76,41 @@ impl PasswordVerifier {
         let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         drop(waiting);
         // Another request with the same password may have been verified in the meantime.
-        if self.lock().get(hash_of(&digest), &digest).is_some() {
-            self.metrics.remembered.inc();
+        if self.finds(&digest, &check) {
             return Some(true);
         }
         self.metrics.verified.inc();
         let verifying = tokio::task::spawn_blocking(move || {
             // Held to the end, even if the client has gone.
             let _slot = slot;
-            check.verify()
+            check.verify().then_some(check)
         });
         // A panic must not let anybody in.
-        let is_valid = verifying.await.unwrap_or(false);
-        if is_valid {
+        let verified = verifying.await.ok().flatten();
+        if let Some(check) = &verified {
+            check.remembered().set(self.password_digest(check.password()));
             drop(self.lock().insert(hash_of(&digest), digest, (), 1));
         }
-        Some(is_valid)
+        Some(verified.is_some())
+    }
+
+    /// Whether a password was verified for an equal hash. Then this one remembers it, too.
+    fn finds(&self, digest: &[u8; 32], check: &PasswordCheck) -> bool {
+        let is_found = self.lock().get(hash_of(digest), digest).is_some();
+        if is_found {
+            check.remembered().set(self.password_digest(check.password()));
+            self.metrics.remembered.inc();
+        }
+        is_found
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Generations<[u8; 32], ()>> {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A keyed digest of a password.
+    fn password_digest(&self, password: &[u8]) -> [u8; 32] {
+        Sha256::new().chain_update(self.key).chain_update(password).finalize().into()
     }
 
     /// A keyed digest of user, hash and password.
@@ -137,6 +163,27 @@ mod tests {
         let other = "$apr1$saltstri$aGfuB7Lcvs2TUeFTqUVfN0";
         assert_eq!(verifier.verify(check("ann", other, "x")).await, Some(false));
         assert_eq!((verified.value(), remembered.value()), (5, 1));
+    }
+
+    #[tokio::test]
+    async fn a_hash_remembers_its_password_until_the_secret_has_another_one() {
+        let verifier = verifier();
+        let first = check("ann", HASH, "x");
+        assert!(!verifier.remembers(first.remembered(), b"x"));
+        assert_eq!(verifier.verify(first.clone()).await, Some(true));
+        assert!(
+            verifier.remembers(first.remembered(), b"x") && !verifier.remembers(first.remembered(), b"y")
+        );
+        // The next table has an equal hash.
+        let next = check("ann", HASH, "x");
+        assert!(!verifier.remembers(next.remembered(), b"x"));
+        assert_eq!(verifier.verify(next.clone()).await, Some(true));
+        assert!(verifier.remembers(next.remembered(), b"x"));
+        let other = check("ann", "$apr1$saltstri$aGfuB7Lcvs2TUeFTqUVfN0", "x");
+        assert_eq!(verifier.verify(other.clone()).await, Some(false));
+        assert!(!verifier.remembers(other.remembered(), b"x"), "a wrong password is not remembered");
+        let PasswordMetrics { verified, remembered, .. } = &verifier.metrics;
+        assert_eq!((verified.value(), remembered.value()), (2, 3));
     }
 
     #[tokio::test]

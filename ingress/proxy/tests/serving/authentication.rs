@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 
-use cluster::{Key, Object, Secret};
 use ingress_proxy::ProxyOptions;
 
 use crate::support::{ScriptedEndpoint, TestCluster, name_server, one_worker, unused_address};
@@ -14,16 +13,6 @@ const BCRYPT: &str = "ann:$2b$05$abcdefghijklmnopqrstuuUq7qXkDOZJ5Q8HA9wCOH0FErW
 /// A request of `shop.example` with these further lines.
 fn get(target: &str, lines: &str) -> String {
     format!("GET {target} HTTP/1.1\nHost: shop.example\n{lines}\n")
-}
-
-fn users(world: &mut TestCluster, text: &str) {
-    let secret = Secret {
-        key: Key::new("default", "users"),
-        certificate: Box::default(),
-        private_key: Box::default(),
-        other: [("auth".into(), text.as_bytes().into())].into(),
-    };
-    world.apply(Object::Secret(Arc::new(secret)));
 }
 
 /// A cluster whose Ingress has these annotations.
@@ -53,7 +42,7 @@ fn requests_with_a_password_are_served_and_the_endpoint_does_not_get_it() {
     let mut world = guarded(&annotations, &endpoint);
     let right = get("/", "Authorization: Basic YW5uOmJhcg==\n");
     assert_eq!(world.ask(&right).status, 503, "the Secret is missing");
-    users(&mut world, BCRYPT);
+    world.users("users", BCRYPT);
     for _ in 0..2 {
         assert_eq!(world.ask(&right).status, 200);
         assert_eq!(endpoint.seen().header("authorization"), None);
@@ -68,7 +57,7 @@ fn requests_with_a_password_are_served_and_the_endpoint_does_not_get_it() {
     };
     let text = world.registry.text();
     assert!(text.contains(&counted("verified", 2)) && text.contains(&counted("remembered", 1)), "{text}");
-    users(&mut world, "ann:{PLAIN}other\n");
+    world.users("users", "ann:{PLAIN}other\n");
     assert_eq!(world.ask(&right).status, 401, "a remembered password belongs to its hash");
 }
 
@@ -161,7 +150,7 @@ fn with_satisfy_any_one_way_in_is_enough() {
         ("auth-signin", "http://$host/start"),
     ];
     let mut world = guarded(&annotations, &endpoint);
-    users(&mut world, BCRYPT);
+    world.users("users", BCRYPT);
     let right = get("/", "Authorization: Basic YW5uOmJhcg==\n");
     status.store(401, SeqCst);
     assert_eq!(world.ask(&right).status, 200);
@@ -180,7 +169,7 @@ fn with_satisfy_any_the_browser_is_asked_for_the_password_whatever_the_server_sa
     let annotations =
         [("satisfy", "any"), ("auth-type", "basic"), ("auth-secret", "users"), ("auth-url", &url)];
     let mut world = guarded(&annotations, &endpoint);
-    users(&mut world, BCRYPT);
+    world.users("users", BCRYPT);
     let refused = world.ask(&get("/", ""));
     assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Basic realm=\"\"")));
 }

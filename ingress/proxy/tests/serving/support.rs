@@ -331,6 +331,17 @@ impl TestCluster {
         self.apply(Object::Secret(Arc::new(secret)));
     }
 
+    /// A Secret with users, as lines of htpasswd.
+    pub fn users(&mut self, name: &str, lines: &str) {
+        let secret = Secret {
+            key: Key::new("default", name),
+            certificate: Box::default(),
+            private_key: Box::default(),
+            other: [("auth".into(), lines.as_bytes().into())].into(),
+        };
+        self.apply(Object::Secret(Arc::new(secret)));
+    }
+
     /// A Secret with certificate authorities of clients.
     pub fn authorities(&mut self, name: &str, authorities: &str) {
         let secret = Secret {

@@ -228,7 +228,8 @@ impl BasicAuthRule {
 }
 
 impl AccessRule for BasicAuthRule {
-    fn check(&self, exchange: &mut Exchange, _: &dyn Services) -> AccessOutcome {
+    // Hot: no allocation for a password that is remembered.
+    fn check(&self, exchange: &mut Exchange, services: &dyn Services) -> AccessOutcome {
         let Some(credentials) = BasicCredentials::of(exchange) else { return self.outcome(false) };
         // No user has a name that is not UTF-8.
         let Ok(user) = std::str::from_utf8(credentials.user()) else { return self.outcome(false) };
@@ -236,6 +237,7 @@ impl AccessRule for BasicAuthRule {
         match self.users.hash(user) {
             None => self.outcome(false),
             Some(hash) if hash.is_fast() => self.outcome(hash.verify(password)),
+            Some(hash) if services.remembers(&hash.remembered, password) => AccessOutcome::Allow,
             Some(hash) => {
                 let check = PasswordCheck::new(user.to_owned(), hash.clone(), password.to_vec());
                 AccessOutcome::Verify(Box::new(check))

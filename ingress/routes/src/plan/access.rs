@@ -10,7 +10,7 @@ use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 
 use super::filter::{DirectResponse, FilterOutcome};
-use super::password_check::PasswordCheck;
+use super::password_check::{PasswordCheck, RememberedPassword};
 use super::subrequest::{Subrequest, SubrequestResponse};
 use crate::exchange::Exchange;
 
@@ -27,6 +27,12 @@ pub trait Services {
 
     /// The `X-Request-ID` that the endpoint gets; empty if there is none.
     fn request_id(&self) -> &[u8];
+
+    /// Whether a password is the one that was verified for a hash. Otherwise it may still be right.
+    fn remembers(&self, remembered: &RememberedPassword, password: &[u8]) -> bool {
+        let _ = (remembered, password);
+        false
+    }
 
     /// The response of an earlier subrequest with this key of a [`CacheRule`](super::subrequest_cache::CacheRule), if it may be used now.
     /// A rule whose subrequest is logged gets none: the proxy looks for it after [`AccessOutcome::Fetch`].

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use cluster::{Key, Kind, Object, Secret};
 
 use crate::exchange::tests::get;
-use crate::plan::access::{AccessCheck, AccessStep};
+use crate::plan::access::{AccessCheck, AccessStep, Services};
+use crate::plan::password_check::RememberedPassword;
 use crate::testing::{FixedServices, TestCluster, edited_request};
 
 const INGRESSES: &str = "
@@ -163,4 +164,44 @@ fn the_challenge_has_the_realm_and_the_endpoint_gets_no_password() {
     plan.edit_request_head(&exchange, &mut edits);
     assert!(edits.replace("authorization"));
     assert_eq!(edited_request(&cluster, &mut get("file.example/", &[])), Vec::<String>::new());
+}
+
+/// Services whose digest of a password is its last byte.
+struct RememberingServices;
+
+fn digest(password: &[u8]) -> [u8; 32] {
+    [*password.last().unwrap(); 32]
+}
+
+impl Services for RememberingServices {
+    fn now(&self) -> std::time::Duration {
+        FixedServices.now()
+    }
+
+    fn request_id(&self) -> &[u8] {
+        b""
+    }
+
+    fn remembers(&self, remembered: &RememberedPassword, password: &[u8]) -> bool {
+        remembered.is(|| digest(password))
+    }
+}
+
+#[test]
+fn a_remembered_password_needs_no_check_until_the_secret_changes() {
+    let mut cluster = TestCluster::configured(INGRESSES);
+    let run = |cluster: &TestCluster, credentials: &str| {
+        let header = format!("Basic {credentials}");
+        let mut exchange = get("file.example/", &[("authorization", &header)]);
+        let table = cluster.table.load();
+        let access = &table.find(exchange.host(), exchange.path()).route().plan.access;
+        AccessCheck::default().run(access, &mut exchange, &RememberingServices)
+    };
+    cluster.apply([users(&format!("foo:{BCRYPT}\n"))]);
+    let AccessStep::Verify(check) = run(&cluster, FOO_BAR) else { panic!("nothing is remembered yet") };
+    check.remembered().set(digest(check.password()));
+    assert_eq!(run(&cluster, FOO_BAR), AccessStep::Pass);
+    assert!(matches!(run(&cluster, FOO_BAZ), AccessStep::Verify(_)), "another password");
+    cluster.apply([users("foo:$apr1$ab$eIePjsejfBGR8ITtu2z0U1\n")]);
+    assert!(matches!(run(&cluster, FOO_BAR), AccessStep::Verify(_)), "another hash");
 }
