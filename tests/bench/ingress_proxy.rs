@@ -31,7 +31,7 @@ pub(crate) fn start(testbed: &Testbed, kubeconfig: &Path, flags: &[&str]) -> Res
     {
         command.arg(flag).arg(port.to_string());
     }
-    let process = testbed.start(&mut command, &folder)?;
+    let process = Process::start_server(testbed, &mut command, &folder)?;
     Ok(IngressProxy { process, address: (Ipv4Addr::LOCALHOST, port).into() })
 }
 

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::process::Process;
 use crate::testbed::find;
 
 /// The command under valgrind, which counts from [`count`] on.
@@ -17,13 +16,12 @@ pub(crate) fn counted(command: &Command, folder: &Path) -> Result<Command, Strin
     Ok(counted)
 }
 
-/// How many instructions a process that was started by [`counted`] runs during `load`.
-pub(crate) fn count<T>(process: &Process, load: impl FnOnce() -> T) -> Result<(u64, T), String> {
-    let id = process.id();
+/// How many instructions a process that was started by [`counted`] in `folder` runs during `load`.
+pub(crate) fn count<T>(id: u32, folder: &Path, load: impl FnOnce() -> T) -> Result<(u64, T), String> {
     control("--zero", id)?;
     let result = load();
     control("--dump", id)?;
-    let file = process.folder().join(format!("instructions.{id}.1"));
+    let file = folder.join(format!("instructions.{id}.1"));
     let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
     let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());
     Ok((total.ok_or_else(|| format!("{}: no line \"totals\"", file.display()))?, result))

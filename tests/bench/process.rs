@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::testbed::pin;
+use crate::instructions;
+use crate::testbed::{Testbed, pin};
 
 /// A process and its descendants.
 pub(crate) struct Process {
@@ -25,13 +26,35 @@ pub(crate) struct Memory {
 }
 
 impl Process {
+    /// Starts a server that is measured, on one core. Its output goes to the file `output` in `folder`.
+    pub(crate) fn start_server(
+        testbed: &Testbed,
+        command: &mut Command,
+        folder: &Path,
+    ) -> Result<Self, String> {
+        Self::start_server_on(testbed, &[testbed.server], command, folder)
+    }
+
+    /// The same on any of the given cores.
+    pub(crate) fn start_server_on(
+        testbed: &Testbed,
+        cores: &[usize],
+        command: &mut Command,
+        folder: &Path,
+    ) -> Result<Self, String> {
+        match testbed.counts_instructions {
+            true => Self::start_on(cores, &mut instructions::counted(command, folder)?, folder),
+            false => Self::start_on(cores, command, folder),
+        }
+    }
+
     /// Starts a command on one core. Its output goes to the file `output` in `folder`.
     pub(crate) fn start(command: &mut Command, core: usize, folder: &Path) -> Result<Self, String> {
         Self::start_on(&[core], command, folder)
     }
 
     /// Starts a command whose threads may run on any of the given cores.
-    pub(crate) fn start_on(cores: &[usize], command: &mut Command, folder: &Path) -> Result<Self, String> {
+    fn start_on(cores: &[usize], command: &mut Command, folder: &Path) -> Result<Self, String> {
         let cores = cores.to_vec();
         let program = command.get_program().to_string_lossy().into_owned();
         let output = folder.join("output");

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::dns::query::{QueryKind, TestQuery};
 use crate::dns::service::Service;
+use crate::process::Process;
 use crate::table::{Table, mebibytes, milliseconds};
 use crate::testbed::{NO_PORTOLAN, Testbed, free_port, portolan, write};
 
@@ -63,7 +64,7 @@ fn measure_size(testbed: &Testbed, services: usize) -> Result<Vec<String>, Strin
     let mut command = Command::new(portolan().ok_or(NO_PORTOLAN)?);
     command.arg("dns").arg("-conf").arg(folder.join("Corefile"));
     let start = Instant::now();
-    let mut process = testbed.start(&mut command, &folder)?;
+    let mut process = Process::start_server(testbed, &mut command, &folder)?;
     let probe = Probe::new(port)?;
     process.wait_until(|| probe.answers(&manifests::last(services)))?;
     let (ready, cpu) = (start.elapsed(), process.cpu());

@@ -7,9 +7,6 @@ use std::process::Command;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::instructions;
-use crate::process::Process;
-
 /// The cores of the server and of the load, and the folder for their files.
 pub(crate) struct Testbed {
     /// The core of the server that is measured.
@@ -33,24 +30,6 @@ impl Testbed {
         pin(&[load])?;
         let folder = tempfile::tempdir().map_err(|error| format!("a folder for the run: {error}"))?;
         Ok(Self { server, load, folder, counts_instructions: false })
-    }
-
-    /// Starts a server that is measured, on one core. Its output goes to the file `output` in `folder`.
-    pub(crate) fn start(&self, command: &mut Command, folder: &Path) -> Result<Process, String> {
-        self.start_on(&[self.server], command, folder)
-    }
-
-    /// The same on any of the given cores.
-    pub(crate) fn start_on(
-        &self,
-        cores: &[usize],
-        command: &mut Command,
-        folder: &Path,
-    ) -> Result<Process, String> {
-        match self.counts_instructions {
-            true => Process::start_on(cores, &mut instructions::counted(command, folder)?, folder),
-            false => Process::start_on(cores, command, folder),
-        }
     }
 
     /// Creates a folder for the files of one server.

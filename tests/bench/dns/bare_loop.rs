@@ -9,6 +9,7 @@ use rustc_hash::FxBuildHasher;
 use crate::dns::batch::Batch;
 use crate::dns::dataset::Dataset;
 use crate::dns::query::{QueryKind, TestQuery, encode_name};
+use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, free_port};
 
@@ -22,7 +23,7 @@ pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, Stri
     let services = dataset.services().len();
     let mut command = Command::new(itself);
     command.args(["serve", "dns-loop", &port.to_string(), &services.to_string()]);
-    let process = testbed.start(&mut command, &testbed.folder("dns-loop")?)?;
+    let process = Process::start_server(testbed, &mut command, &testbed.folder("dns-loop")?)?;
     Ok(Server::new(process, port))
 }
 

@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use crate::dns::dataset::Dataset;
+use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{NO_COREDNS, Testbed, find, free_port, write};
 
@@ -25,6 +26,6 @@ pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, Stri
     )?;
     let mut command = Command::new(program);
     command.arg("-conf").arg(folder.join("Corefile"));
-    let process = testbed.start(&mut command, &folder)?;
+    let process = Process::start_server(testbed, &mut command, &folder)?;
     Ok(Server::new(process, port))
 }

@@ -9,6 +9,7 @@ use super::dataset::{self, Dataset};
 use super::load::Load;
 use super::query::{QueryKind, TestQuery};
 use super::{LoadMode, SERVICES, cost_cell};
+use crate::process::Process;
 use crate::samples::Samples;
 use crate::server::Server;
 use crate::table::Table;
@@ -180,7 +181,7 @@ fn start_with(
     let file = folder.join("Corefile");
     write(&file, &corefile(port, source, upstream, with_plugins)?)?;
     command.arg("-conf").arg(file);
-    let process = testbed.start(&mut command, folder)?;
+    let process = Process::start_server(testbed, &mut command, folder)?;
     Ok(Server::new(process, port))
 }
 

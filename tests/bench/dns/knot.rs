@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::dns::dataset::Dataset;
+use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, find, free_port, write};
 
@@ -26,6 +27,6 @@ pub(crate) fn start(testbed: &Testbed, dataset: &Dataset) -> Result<Server, Stri
     )?;
     let mut command = Command::new(program);
     command.arg("-c").arg(folder.join("knot.conf"));
-    let process = testbed.start(&mut command, &folder)?;
+    let process = Process::start_server(testbed, &mut command, &folder)?;
     Ok(Server::new(process, port))
 }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
 use crate::dns::dataset::Dataset;
+use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{NO_PORTOLAN, Testbed, free_port, portolan, write};
 
@@ -57,7 +58,7 @@ fn start_on(
     write(&folder.join("Corefile"), &corefile(ports, bind, upstream))?;
     let mut command = Command::new(program);
     command.arg("dns").arg("-conf").arg(folder.join("Corefile")).arg("--cluster").arg(manifests);
-    let process = testbed.start_on(cores, &mut command, &folder)?;
+    let process = Process::start_server_on(testbed, cores, &mut command, &folder)?;
     Ok(Server::new(process, port))
 }
 

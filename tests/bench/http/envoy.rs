@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::http::stream::LoadTls;
+use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, find, free_port, write};
 
@@ -88,7 +89,7 @@ fn start_with(
     )?;
     let mut command = Command::new(program);
     command.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warn", "-c"]).arg(file);
-    Ok(Server::new(testbed.start(&mut command, &folder)?, port))
+    Ok(Server::new(Process::start_server(testbed, &mut command, &folder)?, port))
 }
 
 /// Endpoints with HTTP/2 by prior knowledge.

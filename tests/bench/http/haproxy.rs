@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::http::stream::LoadTls;
+use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, find, free_port, write};
 
@@ -32,5 +33,5 @@ pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&LoadTls>) -> R
     )?;
     let mut command = Command::new(program);
     command.arg("-db").arg("-f").arg(file);
-    Ok(Server::new(testbed.start(&mut command, &folder)?, port))
+    Ok(Server::new(Process::start_server(testbed, &mut command, &folder)?, port))
 }

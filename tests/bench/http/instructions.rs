@@ -61,7 +61,7 @@ fn started(
 }
 
 fn per_request(server: &Server, load: impl FnOnce() -> LoadResult) -> Result<String, String> {
-    let (instructions, result) = count(&server.process, load)?;
+    let (instructions, result) = count(server.process.id(), server.process.folder(), load)?;
     match result {
         LoadResult { answers: 0, .. } => Err("no correct answer".to_owned()),
         LoadResult { wrong: 0, lost: 0, answers, .. } => Ok(format!("{}", instructions / answers)),

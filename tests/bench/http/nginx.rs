@@ -111,7 +111,7 @@ fn run(testbed: &Testbed, program: &Path, folder: &Path) -> Result<Process, Stri
         // Valgrind has no control over the processes that nginx starts.
         command.args(["-g", "master_process off;"]);
     }
-    testbed.start(&mut command, folder)
+    Process::start_server(testbed, &mut command, folder)
 }
 
 /// TLS settings of ingress-nginx's template.

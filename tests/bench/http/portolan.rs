@@ -6,6 +6,7 @@ use tests::credentials::IssuedCertificate;
 
 use crate::http::message::HOST;
 use crate::http::stream::LoadTls;
+use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{NO_PORTOLAN, Testbed, free_port, portolan, write};
 
@@ -95,7 +96,7 @@ fn start_with(
         command.arg(flag).arg(port.to_string());
     }
     let port = if tls.is_some() { https } else { http };
-    Ok(Server::new(testbed.start_on(cores, &mut command, &folder)?, port))
+    Ok(Server::new(Process::start_server_on(testbed, cores, &mut command, &folder)?, port))
 }
 
 fn cluster(backend: u16, annotations: &str, tls: bool) -> String {

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::epoll::Epoll;
 use crate::http::stream::LoadTls;
+use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{Testbed, free_port};
 
@@ -21,7 +22,7 @@ pub(crate) fn start(testbed: &Testbed, backend: u16, tls: Option<&LoadTls>) -> R
     let itself = std::env::current_exe().map_err(|error| format!("path of this program: {error}"))?;
     let mut command = Command::new(itself);
     command.args(["serve", "pump", &port.to_string(), &backend.to_string()]);
-    Ok(Server::new(testbed.start(&mut command, &testbed.folder("pump")?)?, port))
+    Ok(Server::new(Process::start_server(testbed, &mut command, &testbed.folder("pump")?)?, port))
 }
 
 /// Serves until the process is terminated.

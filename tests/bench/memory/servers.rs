@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::memory::cluster::{Cluster, DNS};
+use crate::process::Process;
 use crate::server::Server;
 use crate::testbed::{NO_COREDNS, NO_PORTOLAN, Testbed, find, portolan, write};
 
@@ -33,7 +34,7 @@ fn start(testbed: &Testbed, name: &str, mut command: Command, kubeconfig: PathBu
     let file = folder.join("Corefile");
     write(&file, &corefile(&kubeconfig))?;
     command.arg("-conf").arg(file);
-    let process = testbed.start(&mut command, &folder)?;
+    let process = Process::start_server(testbed, &mut command, &folder)?;
     Ok(Server { process, address: DNS.parse().map_err(|_| format!("{DNS}: expected an address"))? })
 }
 
