@@ -32,19 +32,22 @@ pub(super) async fn serve<H: RequestHandler>(client: Rc<ClientConnection>, handl
     let (worker, state) = (&client.worker, &*http1.state);
     let connection = Connection { client: &client, worker, stream: &http1.stream, state, handler };
     let mut serving = std::pin::pin!(connection.serve());
-    std::future::poll_fn(|cx| {
+    let expired = std::future::poll_fn(|cx| {
         let _scope = worker.clock.poll_scope();
         // An idle connection is not closed at once, because a request may be on its way.
         if worker.is_stopping() {
             state.stop();
         }
         if serving.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+            return Poll::Ready(false);
         }
         let expired = state.timer.poll_expired(cx) && state.timer.waiting_for() != WaitingFor::Upstream;
-        if expired || worker.is_forced() { Poll::Ready(()) } else { Poll::Pending }
+        if expired || worker.is_forced() { Poll::Ready(expired) } else { Poll::Pending }
     })
     .await;
+    if expired && state.timer.waiting_for() == WaitingFor::Request {
+        connection.log_incomplete_head(StatusCode::REQUEST_TIMEOUT);
+    }
 }
 
 /// An HTTP/1 connection that is being served.
@@ -149,7 +152,10 @@ impl<H: RequestHandler> Connection<'_, H> {
         let next = match next {
             Some(Ok(NextHead::Complete)) => return NextRequest::Head(head),
             Some(Ok(NextHead::Refused(refusal, line))) => NextRequest::Refused(refusal, line),
-            Some(Ok(NextHead::End) | Err(_)) => NextRequest::End,
+            Some(Ok(NextHead::End) | Err(_)) => {
+                self.log_incomplete_head(StatusCode::BAD_REQUEST);
+                NextRequest::End
+            }
             None => NextRequest::Idle,
         };
         self.worker.memory.recycle_request(head);
@@ -209,8 +215,17 @@ impl<H: RequestHandler> Connection<'_, H> {
         let _ = tokio::time::timeout(CLOSING_TIMEOUT, write_last(&mut &**self.stream, &page)).await;
     }
 
-    /// The access log record of a request with a refused head.
+    /// Logs a head of which only a part was received, as nginx does: with 408 after the timeout, with 400 if the client has closed the
+    /// connection. No response is sent.
+    fn log_incomplete_head(&self, status: StatusCode) {
+        if let Some(line) = self.stream.incomplete_head() {
+            self.worker.finish(&mut self.refused(line, status, (0, 0)), self.client.logged());
+        }
+    }
+
+    /// The access log record of a request with a refused or incomplete head.
     fn refused(&self, line: Bytes, status: StatusCode, (sent_head, sent): (u64, u64)) -> AccessRecord {
+        self.client.requests.set(self.client.requests.get() + 1);
         AccessRecord {
             head_bytes: line.len() as u64,
             request_id: RequestId::of(None, || self.worker.random()),

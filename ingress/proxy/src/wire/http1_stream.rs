@@ -141,6 +141,15 @@ impl Http1Stream {
         !self.0.borrow().input.is_empty()
     }
 
+    /// The request line of a head of which only a part was received, empty if the line is not complete either; `None` if nothing but
+    /// line ends was received.
+    pub(crate) fn incomplete_head(&self) -> Option<Bytes> {
+        let inner = &*self.0.borrow();
+        let input = inner.input.trim_ascii_start();
+        let line = if input.contains(&b'\n') { refused_line(input, &inner.limits) } else { b"" };
+        (!input.is_empty()).then(|| Bytes::copy_from_slice(line))
+    }
+
     /// Releases the input buffer, which must be empty.
     pub(crate) fn release_buffer(&self) {
         let inner = &mut *self.0.borrow_mut();

@@ -104,6 +104,26 @@ fn a_refused_head_leaves_its_first_line_in_the_access_log() {
 }
 
 #[test]
+fn a_head_that_does_not_arrive_leaves_a_line_as_in_nginx() {
+    let mut world = TestCluster::new();
+    let send = |world: &TestCluster, head: &[u8]| {
+        let mut client = world.client();
+        client.raw(head);
+        client
+    };
+    drop(send(&world, b"GET /left HTTP/1.1\r\nHost: shop.ex"));
+    assert!(world.log(1)[0].contains("\"GET /left HTTP/1.1\" 400 0 "), "{:?}", world.log(1));
+    drop(send(&world, b"GET /le"));
+    assert!(world.log(2)[1].contains(" \"\" 400 0 "), "{:?}", world.log(2));
+    world.configure(&[("client-header-timeout", "1")]);
+    drop(send(&world, b"\r\n"));
+    let _nothing = send(&world, b"");
+    let slow = send(&world, b"GET /slow HTTP/1.1\r\nHost: shop.ex");
+    assert!(world.log(3)[2].contains("\"GET /slow HTTP/1.1\" 408 0 "), "{:?}", world.log(3));
+    drop(slow);
+}
+
+#[test]
 fn the_format_follows_the_configmap() {
     let script = ScriptedEndpoint::always("HTTP/1.1 200 OK\nContent-Length: 0\nETag: \"1\"\nX-App: a\n\n");
     let mut world = TestCluster::serving_with(one_worker(), &[script.address]);
