@@ -51,6 +51,8 @@ fn responses_of_the_proxy_itself_have_the_headers_too() {
         add_header X-B 2;
         if ($uri = /text) { return 200 'it is $host'; }
         if ($uri = /gone) { return 410; }
+        if ($uri = /absent) { return 404 ''; }
+        if ($uri = /nothing) { return 200 ''; }
         if ($uri = /moved) { return 301 /new; }";
     let world = serving(&script, &[("configuration-snippet", snippet)]);
     let text = world.ask(&get("/text"));
@@ -59,6 +61,10 @@ fn responses_of_the_proxy_itself_have_the_headers_too() {
     assert_eq!(text.header("content-type"), Some("text/plain"));
     let gone = world.ask(&get("/gone"));
     assert_eq!((gone.status, gone.header("x-a"), gone.header("x-b")), (410, Some("1"), None));
+    let absent = world.ask(&get("/absent"));
+    assert!(absent.status == 404 && absent.body.contains("404 Not Found"), "nginx's page: {}", absent.body);
+    let nothing = world.ask(&get("/nothing"));
+    assert_eq!((nothing.status, nothing.body.as_str()), (200, ""));
     let moved = world.ask(&get("/moved"));
     assert_eq!((moved.status, moved.header("location")), (301, Some("http://shop.example/new")));
     assert_eq!(script.connections(), 0);

@@ -133,6 +133,8 @@ fn returns(target: &mut Target<'_>, call: &Call<'_>) -> Result<(), String> {
         [code, text] => (status(code).ok_or(WANTED)?, Some(text)),
         _ => return Err(WANTED.into()),
     };
+    // nginx makes its own page of an error with an empty text (ngx_http_script_return_code).
+    let text = text.filter(|text| !text.is_empty() || status.as_u16() < 400);
     let text = text.map(|text| SnippetText::parse(text, call.known)).transpose()?;
     let step = ReturnStep { status, text };
     let breaks_line = |text: &str| text.chars().any(char::is_control);
