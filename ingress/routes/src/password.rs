@@ -1,6 +1,7 @@
 //! Hashes of passwords in the forms of htpasswd and crypt(3) that nginx knows.
 
 mod md5_crypt;
+mod remembered;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +9,7 @@ use sha_crypt::{PasswordVerifier, ShaCrypt};
 use sha1::{Digest, Sha1};
 use subtle::ConstantTimeEq;
 
-use crate::plan::password_check::RememberedPassword;
+pub use self::remembered::RememberedPassword;
 
 /// Longer passwords match nothing, as in crypt(3): the time of some kinds grows with the square of the length.
 const MAX_PASSWORD: usize = 512;
