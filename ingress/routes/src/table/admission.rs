@@ -51,6 +51,18 @@ pub struct AdmissionVerdict {
     pub warnings: Vec<String>,
 }
 
+impl AdmissionVerdict {
+    /// Keeps the first refusals and warnings, and cuts long warnings.
+    fn bound(&mut self) {
+        if let Some(more @ 1..) = self.refusals.len().checked_sub(MAX_REFUSALS) {
+            self.refusals.truncate(MAX_REFUSALS);
+            self.refusals.push(format!("and {more} more"));
+        }
+        self.warnings.truncate(MAX_WARNINGS);
+        self.warnings.iter_mut().for_each(cut);
+    }
+}
+
 impl RouteTable {
     /// The Secrets and ConfigMaps that the verdict on an Ingress depends on.
     pub fn admission_references(&self, ingress: &Ingress, options: &RouteOptions) -> Vec<(Kind, Key)> {
@@ -79,14 +91,20 @@ impl RouteTable {
         }
         let length: usize = ingress.annotations.iter().map(|(name, value)| name.len() + value.len()).sum();
         if length > MAX_ANNOTATIONS {
-            verdict
-                .refusals
-                .push(format!("metadata.annotations: {length} bytes; wanted at most {MAX_ANNOTATIONS}"));
+            let what = format!("metadata.annotations: {length} bytes; wanted at most {MAX_ANNOTATIONS}");
+            verdict.refusals.push(what);
             return verdict;
         }
-        let settings = options.config_map.as_ref().and_then(|key| named.get::<ConfigMap>(key));
-        let setting = |name: &str| settings.and_then(|settings| settings.get(name)).map(str::trim);
-        let flag = |name: &str| setting(name).and_then(parse_bool);
+        self.review_spec(ingress, options, &mut verdict);
+        let config_map = options.config_map.as_ref().and_then(|key| named.get::<ConfigMap>(key));
+        review_names(ingress, &options.annotations_prefix, config_map.map(|found| &**found), &mut verdict);
+        self.review_values(ingress, options, named, &mut verdict);
+        verdict.bound();
+        verdict
+    }
+
+    /// Paths and the default backend.
+    fn review_spec(&self, ingress: &Ingress, options: &RouteOptions, verdict: &mut AdmissionVerdict) {
         let paths = wrong_paths(ingress);
         if annotations::are_paths_strict(self.globals.values()) {
             verdict.refusals.extend(paths.iter().cloned());
@@ -96,31 +114,17 @@ impl RouteTable {
             let what = "spec.defaultBackend: default backends are disabled (--disable-catch-all); remove it";
             verdict.refusals.push(what.to_owned());
         }
+    }
+
+    /// The values of annotations, and what the Ingress shares with others.
+    fn review_values(
+        &self,
+        ingress: &Arc<Ingress>,
+        options: &RouteOptions,
+        named: &Snapshot,
+        verdict: &mut AdmissionVerdict,
+    ) {
         let prefix = &options.annotations_prefix;
-        let is_critical_allowed =
-            setting("annotations-risk-level").is_some_and(|level| level.eq_ignore_ascii_case("Critical"));
-        for (name, _) in &ingress.annotations {
-            if prefix != DEFAULT_PREFIX && in_prefix(name, DEFAULT_PREFIX).is_some() {
-                verdict.refusals.push(format!(
-                    "{name}: the prefix of annotations is {prefix} here (--annotations-prefix)"
-                ));
-            }
-            let Some(short) = in_prefix(name, prefix) else { continue };
-            if short.ends_with("-snippet") && flag("allow-snippet-annotations") != Some(true) {
-                let what =
-                    "raw nginx text is not allowed (allow-snippet-annotations of the ConfigMap is not true)";
-                verdict.refusals.push(format!("{name}: {what}"));
-            } else if CRITICAL.contains(&short) && !is_critical_allowed {
-                let what =
-                    "is riskier than annotations-risk-level of the ConfigMap allows (it would need Critical)";
-                verdict.refusals.push(format!("{name}: {what}"));
-            }
-            if DEPRECATED.contains(&short) {
-                verdict.warnings.push(format!("annotation {name} is deprecated"));
-            } else if OBSOLETE.contains(&short) {
-                verdict.warnings.push(format!("annotation {name} has no effect any more"));
-            }
-        }
         if let Some((name, what)) = annotations::left_out(self.globals.values(), ingress, prefix) {
             let field = format!("{prefix}/{name}: ");
             if !verdict.refusals.iter().any(|refusal| refusal.starts_with(&field)) {
@@ -131,7 +135,7 @@ impl RouteTable {
         let refused = annotations::refused_value(ingress, prefix, &findings, named);
         verdict.refusals.extend(refused.iter().map(|(field, what)| format!("{field}: {what}")));
         let parsed = Arc::new(ParsedIngress::new(ingress.clone(), options, &self.globals, named));
-        self.overlaps(&parsed, prefix, &mut verdict);
+        self.overlaps(&parsed, prefix, verdict);
         let is_refused = |field: &str| refused.iter().any(|(known, _)| known == field);
         for problem in parsed.problems.iter().filter(|problem| !is_refused(&problem.field)) {
             if problem.effect != Effect::Cosmetic {
@@ -140,13 +144,6 @@ impl RouteTable {
                 verdict.warnings.push(what);
             }
         }
-        if let Some(more @ 1..) = verdict.refusals.len().checked_sub(MAX_REFUSALS) {
-            verdict.refusals.truncate(MAX_REFUSALS);
-            verdict.refusals.push(format!("and {more} more"));
-        }
-        verdict.warnings.truncate(MAX_WARNINGS);
-        verdict.warnings.iter_mut().for_each(cut);
-        verdict
     }
 
     /// Host and path that another Ingress has already, unless one of the two is a canary. ingress-nginx admits an Ingress with the
@@ -190,6 +187,40 @@ impl RouteTable {
                 true => verdict.warnings.push(what),
                 false => verdict.refusals.push(what),
             }
+        }
+    }
+}
+
+/// The names of annotations: those that the ConfigMap does not allow, and those that are deprecated.
+fn review_names(
+    ingress: &Ingress,
+    prefix: &str,
+    config_map: Option<&ConfigMap>,
+    verdict: &mut AdmissionVerdict,
+) {
+    let setting = |name: &str| config_map.and_then(|settings| settings.get(name)).map(str::trim);
+    let are_snippets_allowed = setting("allow-snippet-annotations").and_then(parse_bool) == Some(true);
+    let is_critical_allowed =
+        setting("annotations-risk-level").is_some_and(|level| level.eq_ignore_ascii_case("Critical"));
+    for (name, _) in &ingress.annotations {
+        if prefix != DEFAULT_PREFIX && in_prefix(name, DEFAULT_PREFIX).is_some() {
+            let what = format!("{name}: the prefix of annotations is {prefix} here (--annotations-prefix)");
+            verdict.refusals.push(what);
+        }
+        let Some(short) = in_prefix(name, prefix) else { continue };
+        if short.ends_with("-snippet") && !are_snippets_allowed {
+            let what =
+                "raw nginx text is not allowed (allow-snippet-annotations of the ConfigMap is not true)";
+            verdict.refusals.push(format!("{name}: {what}"));
+        } else if CRITICAL.contains(&short) && !is_critical_allowed {
+            let what =
+                "is riskier than annotations-risk-level of the ConfigMap allows (it would need Critical)";
+            verdict.refusals.push(format!("{name}: {what}"));
+        }
+        if DEPRECATED.contains(&short) {
+            verdict.warnings.push(format!("annotation {name} is deprecated"));
+        } else if OBSOLETE.contains(&short) {
+            verdict.warnings.push(format!("annotation {name} has no effect any more"));
         }
     }
 }
