@@ -141,10 +141,17 @@ async fn run(
     // The source of the cluster has the same access and reports what is wrong with it.
     let Ok(client) = sources::kube::client(access).await else { return };
     let api = Api(client);
-    let ControllerMetrics { leader: gauge, dropped_events, reviews } = ControllerMetrics::new(registry);
+    let ControllerMetrics { leader: gauge, dropped_events, reviews, checks } =
+        ControllerMetrics::new(registry);
     let (leader, mut is_leader) = watch::channel(false);
-    let reviewer =
-        Reviewer { cluster: cluster.clone(), table: views.table.clone(), options: views.options.clone() };
+    let pod = &options.pod;
+    let reviewer = Reviewer {
+        cluster: cluster.clone(),
+        table: views.table.clone(),
+        options: views.options.clone(),
+        checks,
+        controller: [&options.controller_class, &pod.namespace, &pod.name].map(|part| part.to_string()),
+    };
     let webhook = Webhook::new(reviewer, certificate.clone(), reviews);
     let keeper = CertificateKeeper {
         api: api.clone(),

@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use self::review::Decision;
+use crate::metrics::IngressChecks;
 
 /// A body of this length is refused, as by ingress-nginx.
 const MAX_BODY: usize = 9 << 20;
@@ -58,6 +59,9 @@ pub(crate) struct Reviewer {
     pub(crate) cluster: Cluster,
     pub(crate) table: Current<RouteTable>,
     pub(crate) options: RouteOptions,
+    pub(crate) checks: IngressChecks,
+    /// Class, namespace and Pod of the controller, for metrics.
+    pub(crate) controller: [String; 3],
 }
 
 impl Reviewer {
@@ -75,7 +79,11 @@ impl Reviewer {
         });
         let mut cache = Cache::default();
         cache.apply(named, 0);
-        table.review(ingress, &self.options, cache.snapshot())
+        let verdict = table.review(ingress, &self.options, cache.snapshot());
+        if table.takes(ingress, &self.options) {
+            self.checks.count(&self.controller, &ingress.key, verdict.refusals.is_empty());
+        }
+        verdict
     }
 }
 
@@ -245,8 +253,10 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let certificate = Current::new(certificate::temporary().unwrap());
-        let reviews = ControllerMetrics::new(&registry).reviews;
-        Webhook::new(Reviewer { cluster, table, options }, certificate, reviews).unwrap()
+        let ControllerMetrics { reviews, checks, .. } = ControllerMetrics::new(&registry);
+        let controller = ["k8s.io/ingress-nginx", "portolan", "portolan-0"].map(str::to_owned);
+        let reviewer = Reviewer { cluster, table, options, checks, controller };
+        Webhook::new(reviewer, certificate, reviews).unwrap()
     }
 
     /// Sends a body to the service, without TLS.
@@ -301,6 +311,12 @@ mod tests {
         println!("a review among 20,000 Ingresses: {:?}", start.elapsed() / 100);
         let count = |result: &str| webhook.reviews.with([result]).value();
         assert_eq!((count("admitted"), count("refused")), (101, 1));
+        let foreign = String::from_utf8(review("new.example")).unwrap();
+        send(&webhook, "POST", foreign.replace("\"nginx\"", "\"other\"").into_bytes()).await;
+        let labels = ["k8s.io/ingress-nginx", "portolan", "portolan-0", "shop", "new"];
+        let checks = &webhook.reviewer.checks;
+        let counted = [&checks.admitted, &checks.refused].map(|family| family.with(labels).value());
+        assert_eq!(counted, [101, 1], "an Ingress of another class is not counted");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

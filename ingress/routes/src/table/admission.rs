@@ -77,6 +77,11 @@ impl RouteTable {
         references
     }
 
+    /// Whether an Ingress is of a class that is served.
+    pub fn takes(&self, ingress: &Ingress, options: &RouteOptions) -> bool {
+        self.classes.take(ingress, options)
+    }
+
     /// The verdict on a new version of an Ingress. `named` has the objects of [`Self::admission_references`].
     pub fn review(
         &self,
