@@ -12,6 +12,7 @@ use cluster::{
     Protocol, Service, ServiceBackend, ServiceKind, ServicePort, Snapshot,
 };
 use http::{HeaderMap, StatusCode};
+use ingress_wire::known_header::KnownSet;
 use ingress_wire::response::{MAX_RESPONSE_HEAD, ParsedResponse};
 use serde::Deserialize;
 
@@ -206,7 +207,7 @@ pub(crate) fn edited_response(
     let status = StatusCode::from_u16(status).expect("a status");
     plan.edit_response_head(exchange, &ResponseView::of_endpoint(status, head), &mut edits);
     let mut edited = head.header_map();
-    edits.apply(&mut edited);
+    edits.apply(&mut edited, KnownSet::EMPTY);
     edited
 }
 

@@ -144,14 +144,14 @@ const OWN: KnownSet = KnownSet::of(&[
 ]);
 
 /// Fields that a message of HTTP/2 must not have (RFC 9113 §8.2.2): h2 refuses to send them.
-const HTTP1_ONLY: [KnownHeader; 6] = [
+const HTTP1_ONLY: KnownSet = KnownSet::of(&[
     KnownHeader::Connection,
     KnownHeader::KeepAlive,
     KnownHeader::ProxyConnection,
     KnownHeader::Te,
     KnownHeader::TransferEncoding,
     KnownHeader::Upgrade,
-];
+]);
 
 impl ResponseFields<'_, '_> {
     /// The head for a client. `length` is that of the body, if it is known.
@@ -229,19 +229,14 @@ impl ResponseFields<'_, '_> {
         parts.status = self.status;
         let writer = &mut *client.worker.head_writer.borrow_mut();
         self.hide(writer, false);
-        writer.remove_set(KnownSet::of(&HTTP1_ONLY));
+        writer.remove_set(HTTP1_ONLY);
         if let Some(endpoint) = self.endpoint {
             parts.headers = endpoint.head().map_of(|field| !writer.removes(field));
         }
         for (name, value) in self.own {
             append(&mut parts.headers, name.as_bytes(), HeaderValue::from_bytes(value).ok());
         }
-        if !self.edits.is_empty() {
-            self.edits.apply(&mut parts.headers);
-            for header in HTTP1_ONLY {
-                parts.headers.remove(header.header_name());
-            }
-        }
+        self.edits.apply(&mut parts.headers, HTTP1_ONLY);
         if let Some(cookie) = self.cookie {
             append(&mut parts.headers, b"set-cookie", Some(cookie.clone()));
         }

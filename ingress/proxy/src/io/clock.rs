@@ -188,9 +188,11 @@ impl Clock {
     /// The value of `Date` for HTTP/2. Hot: allocates once a second.
     pub(crate) fn http_date(&self) -> HeaderValue {
         let TimeTexts { date_line, http_value, .. } = &mut *self.texts.borrow_mut();
-        let date = date_line.trim_start_matches("Date: ").trim_end();
-        // A date has only visible ASCII characters.
-        let of_text = || HeaderValue::from_str(date).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let of_text = || {
+            let date = date_line.trim_start_matches("Date: ").trim_end();
+            // A date has only visible ASCII characters.
+            HeaderValue::from_str(date).unwrap_or_else(|_| HeaderValue::from_static(""))
+        };
         http_value.get_or_insert_with(of_text).clone()
     }
 

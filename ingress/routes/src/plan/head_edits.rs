@@ -223,10 +223,12 @@ impl<'r> HeadEdits<'r> {
         })?
     }
 
-    /// Applies the changes to parsed fields. A name or value that cannot be in a head changes nothing.
-    pub fn apply(&self, headers: &mut HeaderMap) {
+    /// Applies the changes to parsed fields, except those of the given names. A name or value that cannot be in a head changes nothing.
+    pub fn apply(&self, headers: &mut HeaderMap, except: KnownSet) {
         for edit in &self.edits {
             match edit {
+                HeadEdit::Set(name, _) | HeadEdit::Append(name, _) | HeadEdit::Remove(name)
+                    if name.is_in(except) => {}
                 HeadEdit::Set(name, value) if !value.is_empty() => {
                     if let Some((name, value)) = name.field(value) {
                         headers.insert(name, value);
@@ -279,7 +281,8 @@ mod tests {
         headers.append("X-Hidden-A", HeaderValue::from_static("1"));
         headers.append("x-hidden", HeaderValue::from_static("2"));
         assert!(edits.replace("X-hidden-b") && !edits.replace("x-hidden"));
-        edits.apply(&mut headers);
+        edits.append("Keep-Alive", &b"8"[..]);
+        edits.apply(&mut headers, KnownSet::of(&[KnownHeader::KeepAlive]));
         assert_eq!(headers.remove("x-hidden").unwrap(), "2");
         let fields: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(fields, [("x-a", &b"4"[..]), ("x-a", b"5")]);

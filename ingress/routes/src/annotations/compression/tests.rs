@@ -1,4 +1,5 @@
 use http::{HeaderMap, StatusCode};
+use ingress_wire::known_header::KnownSet;
 use ingress_wire::response::{MAX_RESPONSE_HEAD, ParsedResponse};
 
 use super::*;
@@ -41,7 +42,7 @@ fn compressed(
         .as_ref()
         .and_then(|compression| compression.apply(exchange, &view, &mut edits, start));
     let mut head = response.head().header_map();
-    edits.apply(&mut head);
+    edits.apply(&mut head, KnownSet::EMPTY);
     (coding, head)
 }
 
