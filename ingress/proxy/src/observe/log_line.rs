@@ -1,5 +1,6 @@
 //! A line of the access log in the format of `log-format-upstream`.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
@@ -12,7 +13,7 @@ use ingress_routes::access_log::{ProxyHeaderVariable, ResponseField, TlsVariable
 use ingress_routes::template::CompiledPart;
 use ingress_routes::variables::RequestVariable;
 use ingress_routes::{
-    LineFormat, LogEscape, LogVariable, ProxiedConnection, RequestScheme, basic_user, path,
+    Exchange, LineFormat, LogEscape, LogVariable, ProxiedConnection, RequestScheme, Route, basic_user, path,
 };
 
 use crate::io::clock::Clock;
@@ -83,9 +84,18 @@ impl LogLine<'_> {
         self.record.exchange.as_ref().map_or(self.connection.client, |exchange| exchange.client())
     }
 
+    fn route(&self) -> Option<&Route> {
+        self.record.route.as_ref().map(|route| &****route)
+    }
+
+    /// Writes the value of a variable. Each is listed once.
     fn value(&self, variable: &LogVariable, escape: LogEscape, out: &mut Vec<u8>) {
         let Self { record, connection, clock, elapsed, .. } = self;
-        let (exchange, route) = (record.exchange.as_ref(), record.route.as_ref().map(|route| &***route));
+        let (exchange, route) = (record.exchange.as_ref(), self.route());
+        let ingress = route.and_then(|route| route.ingress.as_ref());
+        let text_value = |out: &mut Vec<u8>, text: Option<&str>| {
+            format::value(out, escape, text.map(str::as_bytes));
+        };
         let text = match variable {
             LogVariable::RequestLine => Some(record.line()),
             LogVariable::RemoteAddress => Some(record.client.as_bytes()),
@@ -104,21 +114,12 @@ impl LogLine<'_> {
                 let host = exchange.map(|exchange| exchange.host()).filter(|host| !host.is_empty());
                 Some(host.unwrap_or("_").as_bytes())
             }
-            LogVariable::Args => exchange.and_then(|exchange| {
-                let rewritten = exchange.target.as_deref();
-                let query =
-                    rewritten.map_or_else(|| exchange.query(), |target| Some(target.split_once('?')?.1));
-                query.map(str::as_bytes)
-            }),
+            LogVariable::Args => exchange.and_then(query).map(str::as_bytes),
             // The variables that ingress-nginx sets in each location are empty, and not missing, without one.
             LogVariable::UpstreamName => Some(record.upstream_name().as_bytes()),
             LogVariable::CanaryName => Some(record.canary_name().as_bytes()),
-            LogVariable::Namespace => Some(
-                route.and_then(|route| route.ingress.as_ref()).map_or("", |key| &key.namespace).as_bytes(),
-            ),
-            LogVariable::IngressName => {
-                Some(route.and_then(|route| route.ingress.as_ref()).map_or("", |key| &key.name).as_bytes())
-            }
+            LogVariable::Namespace => Some(ingress.map_or("", |key| &key.namespace).as_bytes()),
+            LogVariable::IngressName => Some(ingress.map_or("", |key| &key.name).as_bytes()),
             LogVariable::ServiceName => {
                 Some(route.and_then(|route| route.service.as_ref()).map_or("", |(name, _)| name).as_bytes())
             }
@@ -129,30 +130,24 @@ impl LogLine<'_> {
             },
             LogVariable::LocationPath => Some(route.map_or("", |route| &route.path).as_bytes()),
             LogVariable::ServerName => Some(route.map_or("_", |route| &route.host).as_bytes()),
-            LogVariable::Tls(variable) => {
-                let certificate = exchange.and_then(|exchange| exchange.client_certificate.as_ref());
-                let verify = certificate.map(|certificate| &*certificate.verify);
-                let verify =
-                    verify.filter(|verify| *variable == TlsVariable::ClientVerify && !verify.is_empty());
-                verify.or_else(|| connection.tls_value(*variable)).map(str::as_bytes)
-            }
+            LogVariable::Tls(variable) => self.tls_value(*variable).map(str::as_bytes),
             LogVariable::Request(RequestVariable::RequestScheme) => {
                 Some(connection.scheme.as_str().as_bytes())
             }
             LogVariable::Certificate(variable) => {
-                let text = connection.certificate.and_then(|der| variable.value(der, clock.unix_now()));
-                return format::value(out, escape, text.as_deref().map(str::as_bytes));
+                let certificate = connection.certificate;
+                let text = certificate.and_then(|der| variable.value(der, clock.unix_now()));
+                return text_value(out, text.as_deref());
             }
             LogVariable::ProxyHeader(variable) => {
                 let text = connection.proxied.map(|proxied| proxy_header_value(proxied, *variable));
-                return format::value(out, escape, text.as_deref().map(str::as_bytes));
+                return text_value(out, text.as_deref());
             }
             LogVariable::Constant(text) => Some(text.as_bytes()),
             LogVariable::Absent => None,
 
             LogVariable::Request(variable) => {
-                let text = exchange.and_then(|exchange| variable.find(exchange));
-                return format::value(out, escape, text.as_deref().map(str::as_bytes));
+                return text_value(out, exchange.and_then(|exchange| variable.find(exchange)).as_deref());
             }
             LogVariable::Header(name) => return self.header(name, escape, out),
             LogVariable::ResponseField(field) => return self.response_field(field, escape, out),
@@ -161,13 +156,7 @@ impl LogLine<'_> {
                 let given = exchange.and_then(|exchange| exchange.header_bytes(&AUTHORIZATION).next());
                 return format::value(out, escape, given.and_then(basic_user).as_deref());
             }
-            LogVariable::Uri => {
-                let uri = exchange.map(|exchange| match &exchange.target {
-                    Some(target) => path::decoded(target.split('?').next().unwrap_or_default()),
-                    None => path::bytes(exchange.path()),
-                });
-                return format::value(out, escape, uri.as_deref());
-            }
+            LogVariable::Uri => return format::value(out, escape, exchange.map(decoded_path).as_deref()),
             LogVariable::BinaryRemoteAddress => {
                 return match self.client().ip().to_canonical() {
                     IpAddr::V4(ip) => format::value(out, escape, Some(&ip.octets())),
@@ -230,6 +219,15 @@ impl LogLine<'_> {
         format::value(out, escape, text);
     }
 
+    /// The result of the verification is that of the request's host, which may ask for another one than the connection did.
+    fn tls_value(&self, variable: TlsVariable) -> Option<&str> {
+        let exchange = self.record.exchange.as_ref();
+        let certificate = exchange.and_then(|exchange| exchange.client_certificate.as_ref());
+        let verify = certificate.map(|certificate| &*certificate.verify);
+        let verify = verify.filter(|verify| variable == TlsVariable::ClientVerify && !verify.is_empty());
+        verify.or_else(|| self.connection.tls_value(variable))
+    }
+
     /// All fields of a name, joined.
     fn header(&self, name: &HeaderName, escape: LogEscape, out: &mut Vec<u8>) {
         let separator = if *name == COOKIE { "; " } else { ", " };
@@ -258,6 +256,22 @@ impl LogLine<'_> {
             return format::value(out, escape, None);
         }
         self.record.write_attempts(out, write);
+    }
+}
+
+/// The query of a request, after a rewrite.
+fn query(exchange: &Exchange) -> Option<&str> {
+    match exchange.target.as_deref() {
+        Some(target) => Some(target.split_once('?')?.1),
+        None => exchange.query(),
+    }
+}
+
+/// The path of a request, after a rewrite.
+fn decoded_path(exchange: &Exchange) -> Cow<'_, [u8]> {
+    match &exchange.target {
+        Some(target) => path::decoded(target.split('?').next().unwrap_or_default()),
+        None => path::bytes(exchange.path()),
     }
 }
 
