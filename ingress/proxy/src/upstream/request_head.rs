@@ -178,51 +178,20 @@ impl<'a> UpstreamHead<'a> {
         writer.remove_listed(head, given.connection(), KnownSet::EMPTY);
         edits.remove_from(writer);
         writer.prepend(b"Host", &[edits.value_of_known(KnownHeader::Host).unwrap_or(self.host)]);
-        let field = |writer: &mut HeadWriter, known: KnownHeader, name: &[u8], value: &[u8]| {
-            if !edits.replace_known(known) {
-                writer.prepend(name, &[value]);
-            }
-        };
+        let mut fields = OwnFields { writer, edits };
         if let Some(protocol) = self.upgrade {
-            field(writer, KnownHeader::Upgrade, b"Upgrade", protocol);
-            field(writer, KnownHeader::Connection, b"Connection", b"upgrade");
+            fields.put(KnownHeader::Upgrade, b"Upgrade", protocol);
+            fields.put(KnownHeader::Connection, b"Connection", b"upgrade");
         }
         if !self.request_id.is_empty() {
-            field(writer, KnownHeader::XRequestId, b"X-Request-ID", self.request_id);
+            fields.put(KnownHeader::XRequestId, b"X-Request-ID", self.request_id);
         }
-        let lines = self
-            .connection_lines
-            .filter(|_| self.full_forwarded_for.is_none() && !edits.replaced().intersects(OF_CONNECTION));
-        match lines {
-            Some(lines) => {
-                writer.prepend_lines(&lines.lines[..lines.split]);
-                field(writer, KnownHeader::XForwardedHost, b"X-Forwarded-Host", self.authority);
-                writer.prepend_lines(&lines.lines[lines.split..]);
-            }
-            None => {
-                field(writer, KnownHeader::XRealIp, b"X-Real-IP", self.client.as_bytes());
-                match self.full_forwarded_for {
-                    None => {
-                        field(writer, KnownHeader::XForwardedFor, b"X-Forwarded-For", self.client.as_bytes())
-                    }
-                    Some(peer) => field(
-                        writer,
-                        KnownHeader::XForwardedFor,
-                        b"X-Forwarded-For",
-                        &forwarded_for(head, peer),
-                    ),
-                }
-                field(writer, KnownHeader::XForwardedHost, b"X-Forwarded-Host", self.authority);
-                for (known, name, value) in scheme_fields(self.port.as_bytes(), self.scheme.as_bytes()) {
-                    field(writer, known, name, value);
-                }
-            }
-        }
+        self.put_client(head, &mut fields);
         if let Some(value) = joined(head.get_named(self.forwarded_for.as_str().as_bytes())) {
-            field(writer, KnownHeader::XOriginalForwardedFor, b"X-Original-Forwarded-For", &value);
+            fields.put(KnownHeader::XOriginalForwardedFor, b"X-Original-Forwarded-For", &value);
         }
         if let Some(value) = joined(head.get_all(KnownHeader::XForwardedHost)) {
-            field(writer, KnownHeader::XOriginalForwardedHost, b"X-Original-Forwarded-Host", &value);
+            fields.put(KnownHeader::XOriginalForwardedHost, b"X-Original-Forwarded-Host", &value);
         }
         match self.body {
             BodyLength::None => {}
@@ -245,6 +214,45 @@ impl<'a> UpstreamHead<'a> {
         match self.is_http10 {
             true => writer.write_http10_request(given.method_name(), self.target, head, out),
             false => writer.write_request(given.method_name(), self.target, head, out),
+        }
+    }
+
+    /// Address, host, port and scheme of the client. Hot: the lines of the connection are copied unless a filter changes one of them.
+    #[inline]
+    fn put_client(&self, head: &Head, fields: &mut OwnFields<'_, '_>) {
+        let lines = self.connection_lines.filter(|_| {
+            self.full_forwarded_for.is_none() && !fields.edits.replaced().intersects(OF_CONNECTION)
+        });
+        if let Some(ConnectionLines { lines, split }) = lines {
+            fields.writer.prepend_lines(&lines[..*split]);
+            fields.put(KnownHeader::XForwardedHost, b"X-Forwarded-Host", self.authority);
+            fields.writer.prepend_lines(&lines[*split..]);
+            return;
+        }
+        fields.put(KnownHeader::XRealIp, b"X-Real-IP", self.client.as_bytes());
+        let addresses = match self.full_forwarded_for {
+            None => Cow::Borrowed(self.client.as_bytes()),
+            Some(peer) => Cow::Owned(forwarded_for(head, peer)),
+        };
+        fields.put(KnownHeader::XForwardedFor, b"X-Forwarded-For", &addresses);
+        fields.put(KnownHeader::XForwardedHost, b"X-Forwarded-Host", self.authority);
+        for (known, name, value) in scheme_fields(self.port.as_bytes(), self.scheme.as_bytes()) {
+            fields.put(known, name, value);
+        }
+    }
+}
+
+/// The fields that the proxy writes itself, unless a filter replaces them.
+struct OwnFields<'w, 'e> {
+    writer: &'w mut HeadWriter,
+    edits: &'w HeadEdits<'e>,
+}
+
+impl OwnFields<'_, '_> {
+    #[inline]
+    fn put(&mut self, known: KnownHeader, name: &[u8], value: &[u8]) {
+        if !self.edits.replace_known(known) {
+            self.writer.prepend(name, &[value]);
         }
     }
 }
