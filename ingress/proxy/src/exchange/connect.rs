@@ -41,13 +41,15 @@ pub(super) enum AttemptConnection {
 impl AttemptConnection {
     /// A kept connection, if there is one.
     pub(super) fn kept(worker: &Worker, key: &ConnectionKey, protocol: AttemptProtocol) -> Option<Self> {
+        let now = worker.clock.now();
         match protocol {
-            AttemptProtocol::Http1 => return worker.connection_pool.take(key).map(Self::Stream),
-            AttemptProtocol::FastCgi => return None,
-            AttemptProtocol::Http2 => {}
+            AttemptProtocol::Http1 => worker.connection_pool.take(key, now).map(Self::Stream),
+            AttemptProtocol::Http2 => {
+                let rules = worker.settings().connections.upstream_keep_alive;
+                worker.http2_pool.take(key, now, &rules).map(Self::Http2)
+            }
+            AttemptProtocol::FastCgi => None,
         }
-        let rules = worker.settings().connections.upstream_keep_alive;
-        worker.http2_pool.take(key, worker.clock.now(), &rules).map(Self::Http2)
     }
 
     /// Opens a connection. `pool` and `name` as in [`UpstreamConnection`].

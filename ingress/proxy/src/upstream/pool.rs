@@ -34,13 +34,15 @@ impl ConnectionPool {
         self.rules.set(rules);
     }
 
-    /// Takes an idle connection; skips those on which the endpoint has sent something or closed. Hot: one look-up, no system call.
-    pub(crate) fn take(&self, key: &ConnectionKey) -> Option<Box<UpstreamConnection>> {
+    /// Takes an idle connection; skips those that have been idle too long, or on which the endpoint has sent something or closed. Hot: one
+    /// look-up, no system call.
+    pub(crate) fn take(&self, key: &ConnectionKey, now: u64) -> Option<Box<UpstreamConnection>> {
+        let rules = self.rules.get();
         let mut by_key = self.by_key.borrow_mut();
         let waiting = by_key.get_mut(key)?;
         while let Some(mut connection) = waiting.pop() {
             self.count.set(self.count.get() - 1);
-            if connection.is_quiet() {
+            if is_fresh(&connection, &rules, now) && connection.is_quiet() {
                 return Some(connection);
             }
         }
@@ -109,9 +111,7 @@ impl ConnectionPool {
         let (mut count, rules) = (0, self.rules.get());
         self.by_key.borrow_mut().retain(|_, waiting| {
             waiting.retain_mut(|connection| {
-                let fresh = now.saturating_sub(connection.idle_since) <= millis(rules.timeout)
-                    && now.saturating_sub(connection.opened) <= millis(rules.time);
-                fresh && connection.is_quiet() && belongs(connection)
+                is_fresh(connection, &rules, now) && connection.is_quiet() && belongs(connection)
             });
             count += waiting.len();
             !waiting.is_empty()
@@ -124,6 +124,12 @@ impl ConnectionPool {
     fn count(&self) -> usize {
         self.count.get()
     }
+}
+
+/// Whether an idle connection may be used again.
+fn is_fresh(connection: &UpstreamConnection, rules: &KeepAlive, now: u64) -> bool {
+    now.saturating_sub(connection.idle_since) <= millis(rules.timeout)
+        && now.saturating_sub(connection.opened) <= millis(rules.time)
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -160,13 +166,24 @@ mod tests {
         let (connection, mut peer) = pair().await;
         let address = connection.key.clone();
         idle.put(connection, 1);
-        let connection = idle.take(&address).unwrap();
-        assert!(idle.take(&address).is_none());
+        let connection = idle.take(&address, 1).unwrap();
+        assert!(idle.take(&address, 1).is_none());
         peer.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
         readable(&connection).await;
         idle.put(connection, 2);
-        assert!(idle.take(&address).is_none());
+        assert!(idle.take(&address, 2).is_none());
         assert_eq!(idle.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_has_been_idle_too_long_is_not_used_before_the_next_sweep() {
+        let idle = ConnectionPool::new(KeepAlive { timeout: Duration::from_secs(1), ..KeepAlive::default() });
+        let ((first, _peer1), (second, _peer2)) = (pair().await, pair().await);
+        let addresses = [first.key.clone(), second.key.clone()];
+        idle.put(first, 1);
+        idle.put(second, 1);
+        assert!(idle.take(&addresses[0], 1_001).is_some());
+        assert!(idle.take(&addresses[1], 1_002).is_none());
     }
 
     #[tokio::test]
@@ -184,8 +201,8 @@ mod tests {
         let (first, second) = (one.key.clone(), two.key.clone());
         idle.put(one, 1);
         idle.put(two, 1);
-        assert!(idle.take(&first).is_none(), "it was closed to make room for the other one");
-        assert!(idle.take(&second).is_some());
+        assert!(idle.take(&first, 1).is_none(), "it was closed to make room for the other one");
+        assert!(idle.take(&second, 1).is_some());
     }
 
     #[tokio::test]
@@ -200,7 +217,7 @@ mod tests {
             pool.put(near, 1);
         }
         assert_eq!(pool.count(), 30, "three of 32 were closed before another one was added");
-        let kept: Vec<bool> = addresses.iter().map(|address| pool.take(address).is_some()).collect();
+        let kept: Vec<bool> = addresses.iter().map(|address| pool.take(address, 1).is_some()).collect();
         assert_eq!(kept.iter().position(|kept| *kept), Some(3));
         assert!(kept[3..].iter().all(|kept| *kept));
     }
@@ -215,7 +232,7 @@ mod tests {
         idle.put(newer, 1);
         assert!(idle.close_oldest());
         assert_eq!(
-            (idle.count(), idle.take(&first).is_none(), idle.take(&second).is_some()),
+            (idle.count(), idle.take(&first, 1).is_none(), idle.take(&second, 1).is_some()),
             (1, true, true)
         );
     }
@@ -235,6 +252,6 @@ mod tests {
         idle.sweep(60_001, |_| true);
         assert_eq!(idle.count(), 1);
         idle.sweep(60_002, |_| true);
-        assert!(idle.take(&kept_address).is_none());
+        assert!(idle.take(&kept_address, 1).is_none());
     }
 }
