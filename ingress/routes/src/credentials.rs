@@ -60,7 +60,7 @@ fn encoded(authorization: &[u8]) -> Option<&[u8]> {
     encoded[start..].split(|byte| *byte == b'=').next()
 }
 
-/// The user name of [`BasicCredentials::decode`], without the password. Hot: decodes to the colon and checks the characters after it;
+/// The user name of credentials, without the password. Hot: decodes to the colon and checks the characters after it;
 /// allocates only for a name of more than 64 bytes.
 pub fn basic_user(authorization: &[u8]) -> Option<SmallVec<[u8; 64]>> {
     let encoded = encoded(authorization)?;
