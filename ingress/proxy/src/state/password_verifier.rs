@@ -124,7 +124,7 @@ impl PasswordVerifier {
     }
 }
 
-/// A part of a digest, which is as good as a hash: nobody can choose it without the key.
+/// The first bytes of a keyed digest. Clients cannot predict them, because they do not know the key.
 fn hash_of(digest: &[u8; 32]) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *digest;
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
