@@ -64,7 +64,7 @@ pub use balancing::Balancing;
 pub use certs::{CertIndex, CertificateInfo, Certs};
 pub use class::CLASS_ANNOTATION;
 pub use client_certificate::{ClientCertificate, ClientCertificateRules, ClientRefusal};
-pub use credentials::basic_user;
+pub use credentials::BasicCredentials;
 pub use exchange::{BadRequest, Exchange, ProxiedConnection, RequestId, RequestScheme};
 pub use external_name::refused_address;
 pub use family_values::FamilyValues;

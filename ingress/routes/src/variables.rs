@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::HeaderName;
 
 use crate::client_certificate::CertificateVariable;
-use crate::credentials::basic_user;
+use crate::credentials::BasicCredentials;
 use crate::exchange::Exchange;
 use crate::geo::GeoVariable;
 use crate::path::encode_component;
@@ -149,8 +149,8 @@ impl RequestVariable {
                 port => return Some(port.to_string().into()),
             },
             Self::RemoteUser => {
-                let user = basic_user(exchange.header_bytes(&http::header::AUTHORIZATION).next()?)?;
-                return Some(String::from_utf8_lossy(&user).into_owned().into());
+                let credentials = BasicCredentials::of(exchange)?;
+                return Some(String::from_utf8_lossy(credentials.user()).into_owned().into());
             }
             Self::RequestId => {
                 std::str::from_utf8(exchange.request_id.as_bytes()).ok().filter(|id| !id.is_empty())

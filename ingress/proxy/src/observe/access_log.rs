@@ -9,8 +9,8 @@ use http::{HeaderName, StatusCode};
 use ingress_routes::access_log::{ResponseField, ResponseSide};
 use ingress_routes::plan::phase::Phase;
 use ingress_routes::{
-    AccessLogSettings, DEFAULT_UPSTREAM, Exchange, LineFormat, RequestId, SkippedUrls, UpstreamTarget,
-    basic_user,
+    AccessLogSettings, BasicCredentials, DEFAULT_UPSTREAM, Exchange, LineFormat, RequestId, SkippedUrls,
+    UpstreamTarget,
 };
 use ingress_wire::known_header::KnownHeader;
 use smallvec::SmallVec;
@@ -145,7 +145,7 @@ impl AccessRecord {
         self.exchange.as_ref()?.request.head().get(header)
     }
 
-    /// Writes ingress-nginx's default `log-format-upstream`. Hot: allocates only for a long user name.
+    /// Writes ingress-nginx's default `log-format-upstream`. Hot: allocates only for Basic authorization.
     pub(crate) fn write(&self, out: &mut Vec<u8>, local_time: impl FnOnce(&mut Vec<u8>), elapsed: Duration) {
         let put = |out: &mut Vec<u8>, text: Option<&[u8]>| match text {
             Some(text) if !text.is_empty() => format::escaped(out, text),
@@ -153,8 +153,8 @@ impl AccessRecord {
         };
         out.extend_from_slice(self.client.as_bytes());
         out.extend_from_slice(b" - ");
-        let user = self.header(KnownHeader::Authorization).and_then(basic_user);
-        put(out, user.as_deref());
+        let credentials = self.header(KnownHeader::Authorization).and_then(BasicCredentials::decode);
+        put(out, credentials.as_ref().map(BasicCredentials::user));
         out.extend_from_slice(b" [");
         local_time(out);
         out.extend_from_slice(b"] \"");

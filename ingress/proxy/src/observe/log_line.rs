@@ -13,7 +13,8 @@ use ingress_routes::access_log::{ProxyHeaderVariable, ResponseField, TlsVariable
 use ingress_routes::template::CompiledPart;
 use ingress_routes::variables::RequestVariable;
 use ingress_routes::{
-    Exchange, LineFormat, LogEscape, LogVariable, ProxiedConnection, RequestScheme, Route, basic_user, path,
+    BasicCredentials, Exchange, LineFormat, LogEscape, LogVariable, ProxiedConnection, RequestScheme, Route,
+    path,
 };
 
 use crate::io::clock::Clock;
@@ -154,7 +155,8 @@ impl LogLine<'_> {
             LogVariable::ForwardedFor => return self.forwarded_for(escape, out),
             LogVariable::RemoteUser => {
                 let given = exchange.and_then(|exchange| exchange.header_bytes(&AUTHORIZATION).next());
-                return format::value(out, escape, given.and_then(basic_user).as_deref());
+                let credentials = given.and_then(BasicCredentials::decode);
+                return format::value(out, escape, credentials.as_ref().map(BasicCredentials::user));
             }
             LogVariable::Uri => return format::value(out, escape, exchange.map(decoded_path).as_deref()),
             LogVariable::BinaryRemoteAddress => {
