@@ -2,8 +2,12 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::testbed::find;
+
+/// How long a server may take until it is ready: valgrind starts slowly on a busy machine.
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// The command under valgrind, which counts from [`count`] on.
 pub(crate) fn counted(command: &Command, folder: &Path) -> Result<Command, String> {

@@ -16,6 +16,8 @@ use crate::testbed::{Testbed, pin};
 pub(crate) struct Process {
     child: Child,
     output: PathBuf,
+    /// How long it may take until it is ready.
+    start_limit: Duration,
 }
 
 /// Resident memory of a process, in bytes.
@@ -42,10 +44,12 @@ impl Process {
         command: &mut Command,
         folder: &Path,
     ) -> Result<Self, String> {
-        match testbed.counts_instructions {
-            true => Self::start_on(cores, &mut instructions::counted(command, folder)?, folder),
-            false => Self::start_on(cores, command, folder),
+        if !testbed.counts_instructions {
+            return Self::start_on(cores, command, folder);
         }
+        let mut process = Self::start_on(cores, &mut instructions::counted(command, folder)?, folder)?;
+        process.start_limit = instructions::START_LIMIT;
+        Ok(process)
     }
 
     /// Starts a command on one core. Its output goes to the file `output` in `folder`.
@@ -68,12 +72,12 @@ impl Process {
                 pin(&cores).map_err(std::io::Error::other)
             });
         }
-        Ok(Self { child: command.spawn().map_err(failed)?, output })
+        Ok(Self { child: command.spawn().map_err(failed)?, output, start_limit: Duration::from_secs(30) })
     }
 
-    /// Polls `ready` until it returns true. Fails when the process exits or after five minutes: valgrind starts slowly on a busy machine.
+    /// Polls `ready` until it returns true. Fails when the process exits or after 30 seconds, five minutes under valgrind.
     pub(crate) fn wait_until(&mut self, mut ready: impl FnMut() -> bool) -> Result<(), String> {
-        let deadline = Instant::now() + Duration::from_secs(300);
+        let deadline = Instant::now() + self.start_limit;
         while !ready() {
             let status = self.child.try_wait().ok().flatten();
             if status.is_some() || Instant::now() > deadline {

@@ -7,14 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 
-use crate::http::http2::{CONNECTIONS, REQUESTS, STREAMS, load_for};
+use crate::http::http2::{CONNECTIONS, REQUESTS, STREAMS, h2load, load_for};
 use crate::http::stream::LoadTls;
 use crate::http::{cost_ratio, envoy, micros, nginx, portolan};
 use crate::process::Process;
 use crate::samples::Samples;
 use crate::server::Server;
 use crate::table::Table;
-use crate::testbed::{Testbed, find, free_port, write};
+use crate::testbed::{Testbed, free_port, write};
 
 /// A call of the health service, whose path every gRPC client knows.
 const PATH: &str = "/grpc.health.v1.Health/Check";
@@ -29,8 +29,7 @@ pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Res
         format!("gRPC unary over TLS, {CONNECTIONS} connections with {STREAMS} streams"),
         &["server", "CPU µs per call", "× nginx as ingress-nginx", "calls/s on one core"],
     );
-    let program =
-        find("h2load", "H2LOAD").ok_or("h2load is not installed (Debian package nghttp2-client)")?;
+    let program = h2load()?;
     let (backend, tls) = (start_backend(testbed)?, LoadTls::new()?);
     let message = testbed.folder("grpc")?.join("message");
     write(&message, &String::from_utf8_lossy(MESSAGE))?;

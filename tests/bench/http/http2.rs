@@ -1,7 +1,7 @@
 //! HTTP/2 over TLS, 1 KiB bodies, 32 concurrent streams for each connection, with h2load as the load.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,19 @@ pub(super) const STREAMS: &str = "32";
 /// Requests of one run of h2load. It does not reconnect, and servers end a connection after 1,000 requests.
 pub(super) const REQUESTS: &str = "3900";
 
+/// The load generator.
+pub(super) fn h2load() -> Result<PathBuf, String> {
+    let found = find("h2load", "H2LOAD");
+    found.ok_or_else(|| "h2load is not installed (Debian package nghttp2-client)".to_owned())
+}
+
 /// Measures the proxies that serve HTTP/2.
 pub(crate) fn compare(testbed: &Testbed, rounds: usize, length: Duration) -> Result<Table, String> {
     let mut table = Table::new(
         format!("HTTP/2 over TLS, {CONNECTIONS} connections with {STREAMS} streams, bodies of 1 KiB"),
         &["server", "CPU µs per request", "× nginx as ingress-nginx", "requests/s on one core"],
     );
-    let program =
-        find("h2load", "H2LOAD").ok_or("h2load is not installed (Debian package nghttp2-client)")?;
+    let program = h2load()?;
     let (backend, tls) = (backend::start(testbed, Ipv4Addr::LOCALHOST)?, LoadTls::new()?);
     let mut proxies = Vec::new();
     for (name, start) in PROXIES.iter().filter(|(name, _)| *name != portolan::ANNOTATED) {

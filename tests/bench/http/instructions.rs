@@ -11,7 +11,7 @@ use crate::instructions::count;
 use crate::samples::LoadResult;
 use crate::server::Server;
 use crate::table::Table;
-use crate::testbed::{Testbed, find};
+use crate::testbed::Testbed;
 
 /// Starts each proxy twice, without and with TLS, one at a time.
 pub(crate) fn measure(testbed: &mut Testbed, length: Duration) -> Result<Table, String> {
@@ -19,7 +19,7 @@ pub(crate) fn measure(testbed: &mut Testbed, length: Duration) -> Result<Table, 
         "Instructions per request outside the kernel",
         &["server", "HTTP/1.1, 86 bytes", "HTTP/2 over TLS, 1 KiB"],
     );
-    let h2load = find("h2load", "H2LOAD").ok_or("h2load is not installed (Debian package nghttp2-client)")?;
+    let h2load = http2::h2load()?;
     let (backend, tls) = (backend::start(testbed, Ipv4Addr::LOCALHOST)?, LoadTls::new()?);
     testbed.counts_instructions = true;
     for (name, start) in PROXIES {
