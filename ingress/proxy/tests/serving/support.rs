@@ -333,22 +333,20 @@ impl TestCluster {
 
     /// A Secret with users, as lines of htpasswd.
     pub fn users(&mut self, name: &str, lines: &str) {
-        let secret = Secret {
-            key: Key::new("default", name),
-            certificate: Box::default(),
-            private_key: Box::default(),
-            other: [("auth".into(), lines.as_bytes().into())].into(),
-        };
-        self.apply(Object::Secret(Arc::new(secret)));
+        self.secret_with(name, "auth", lines);
     }
 
     /// A Secret with certificate authorities of clients.
     pub fn authorities(&mut self, name: &str, authorities: &str) {
+        self.secret_with(name, "ca.crt", authorities);
+    }
+
+    fn secret_with(&mut self, name: &str, key: &str, text: &str) {
         let secret = Secret {
             key: Key::new("default", name),
             certificate: Box::default(),
             private_key: Box::default(),
-            other: [("ca.crt".into(), authorities.as_bytes().into())].into(),
+            other: [(key.into(), text.as_bytes().into())].into(),
         };
         self.apply(Object::Secret(Arc::new(secret)));
     }
