@@ -42,7 +42,8 @@ impl ConnectionPool {
         let waiting = by_key.get_mut(key)?;
         while let Some(mut connection) = waiting.pop() {
             self.count.set(self.count.get() - 1);
-            if is_fresh(&connection, &rules, now) && connection.is_quiet() {
+            let is_kept = rules.keeps(connection.idle_since, connection.opened, now);
+            if is_kept && connection.is_quiet() {
                 return Some(connection);
             }
         }
@@ -111,7 +112,8 @@ impl ConnectionPool {
         let (mut count, rules) = (0, self.rules.get());
         self.by_key.borrow_mut().retain(|_, waiting| {
             waiting.retain_mut(|connection| {
-                is_fresh(connection, &rules, now) && connection.is_quiet() && belongs(connection)
+                let is_kept = rules.keeps(connection.idle_since, connection.opened, now);
+                is_kept && connection.is_quiet() && belongs(connection)
             });
             count += waiting.len();
             !waiting.is_empty()
@@ -124,12 +126,6 @@ impl ConnectionPool {
     fn count(&self) -> usize {
         self.count.get()
     }
-}
-
-/// Whether an idle connection may be used again.
-fn is_fresh(connection: &UpstreamConnection, rules: &KeepAlive, now: u64) -> bool {
-    now.saturating_sub(connection.idle_since) <= millis(rules.timeout)
-        && now.saturating_sub(connection.opened) <= millis(rules.time)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -73,9 +73,7 @@ impl SubrequestPool {
 }
 
 fn is_usable(connection: &mut SubrequestConnection, now: u64) -> bool {
-    let is_fresh = age(connection.idle_since, now) <= connection.rules.timeout
-        && age(connection.opened, now) <= connection.rules.time;
-    is_fresh && connection.is_quiet()
+    connection.rules.keeps(connection.idle_since, connection.opened, now) && connection.is_quiet()
 }
 
 fn age(since: u64, now: u64) -> Duration {

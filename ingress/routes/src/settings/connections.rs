@@ -62,6 +62,14 @@ pub struct KeepAlive {
     pub requests: u32,
 }
 
+impl KeepAlive {
+    /// Whether an idle connection may be used again. `now` and the times since when it is idle and open are milliseconds of one clock.
+    pub fn keeps(&self, idle_since: u64, opened: u64, now: u64) -> bool {
+        let age = |since: u64| Duration::from_millis(now.saturating_sub(since));
+        age(idle_since) <= self.timeout && age(opened) <= self.time
+    }
+}
+
 impl Default for KeepAlive {
     fn default() -> Self {
         Self {
