@@ -9,6 +9,7 @@ pub mod path;
 pub mod template;
 
 pub mod pattern;
+pub mod shard_lock;
 mod sharded_map;
 mod sorted_list;
 

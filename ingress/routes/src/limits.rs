@@ -10,7 +10,7 @@ mod lru_map;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use cluster::Key;
 use foldhash::fast::RandomState;
@@ -24,17 +24,6 @@ const SHARDS: usize = 16;
 
 /// One seed for every zone of the process. Clients cannot know which addresses share a shard.
 static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
-
-/// A part of a zone, on cache lines of its own.
-#[derive(Default)]
-#[repr(align(64))]
-struct ZoneShard<T>(Mutex<T>);
-
-impl<T> ZoneShard<T> {
-    fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The number of the part that has a client.
 fn shard_of(client: ClientKey) -> usize {

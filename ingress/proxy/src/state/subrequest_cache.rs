@@ -2,11 +2,12 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use ingress_routes::plan::subrequest::SubrequestResponse;
 use ingress_routes::plan::subrequest_cache::CacheRule;
+use ingress_routes::shard_lock::ShardLock;
 
 use crate::observe::metrics::SubrequestCacheMetrics;
 use crate::state::generations::Generations;
@@ -22,13 +23,9 @@ const SHARDS: usize = 16;
 /// The responses, for all workers. A worker locks one of its parts, for two probes of a table.
 pub(crate) struct SubrequestCache {
     hasher: RandomState,
-    shards: [CacheShard; SHARDS],
+    shards: [ShardLock<Generations<String, CachedResponse>>; SHARDS],
     metrics: SubrequestCacheMetrics,
 }
-
-/// On cache lines of its own: neighbours have different locks.
-#[repr(align(64))]
-struct CacheShard(Mutex<Generations<String, CachedResponse>>);
 
 struct CachedResponse {
     /// Unix time from which it must not be used.
@@ -38,12 +35,12 @@ struct CachedResponse {
 
 impl SubrequestCache {
     pub(crate) fn new(metrics: SubrequestCacheMetrics) -> Self {
-        let shard = || CacheShard(Mutex::new(Generations::new(MAX_BYTES / SHARDS)));
+        let shard = || ShardLock::new(Generations::new(MAX_BYTES / SHARDS));
         Self { hasher: RandomState::new(), shards: std::array::from_fn(|_| shard()), metrics }
     }
 
     fn lock(&self, hash: u64) -> MutexGuard<'_, Generations<String, CachedResponse>> {
-        self.shards[hash as usize % SHARDS].0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[hash as usize % SHARDS].lock()
     }
 
     /// The response of a key, if it is still valid at a Unix time; counted if it is.

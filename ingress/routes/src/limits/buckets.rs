@@ -9,7 +9,8 @@ use std::sync::{Arc, MutexGuard};
 use smallvec::SmallVec;
 
 use super::lru_map::{EntryId, LruMap};
-use super::{ClientKey, SHARDS, ZoneKey, ZoneShard, shard_of};
+use super::{ClientKey, SHARDS, ZoneKey, shard_of};
+use crate::shard_lock::ShardLock;
 
 /// How many clients a zone remembers: as many as 5 MiB of shared memory hold in nginx, which is what ingress-nginx gives a
 /// zone.
@@ -25,7 +26,7 @@ const LONG_AGO: i64 = 86_400_000;
 /// The buckets of the clients of one limit.
 pub struct RateZone {
     key: ZoneKey,
-    shards: [ZoneShard<LruMap<Bucket>>; SHARDS],
+    shards: [ShardLock<LruMap<Bucket>>; SHARDS],
     /// How many clients were forgotten too early because the zone was full.
     evicted: Arc<AtomicU64>,
 }

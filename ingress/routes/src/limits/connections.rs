@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::{ClientKey, SHARDS, ZoneKey, ZoneShard, shard_of};
+use super::{ClientKey, SHARDS, ZoneKey, shard_of};
+use crate::shard_lock::ShardLock;
 
 /// The open requests of the clients of one limit. A client without an open request has no entry.
 pub struct ConnectionZone {
@@ -15,7 +16,7 @@ pub struct ConnectionZone {
 }
 
 /// How many requests of each client are open.
-type OpenShard = ZoneShard<HashMap<ClientKey, u32, RandomState>>;
+type OpenShard = ShardLock<HashMap<ClientKey, u32, RandomState>>;
 
 /// Without its state, by which routes must not be compared.
 impl std::fmt::Debug for ConnectionZone {
